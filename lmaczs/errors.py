@@ -1,0 +1,28 @@
+"""The errors that a user can cause; every message may be shown on screen as it is.
+
+Pattern of a message: what was wrong with which value; what is accepted; what to do next.
+"""
+
+
+class LMACError(Exception):
+    """A wrong input, file or choice; the message is one plain sentence or two, without paths of the server."""
+
+
+class AudioError(LMACError):
+    """A recording cannot be used: unreadable, empty, too short, silent, not finite or far too long."""
+
+
+class PromptError(LMACError):
+    """Prompts are missing, empty, repeated, too many, too long or outside an explainer's closed set."""
+
+
+class MaskShapeError(LMACError):
+    """A mask does not lie on the grid of the audio that it should split."""
+
+
+class CheckpointError(LMACError):
+    """A release folder is damaged, of an unknown format, or made for another backend."""
+
+
+class BackendUnavailableError(LMACError):
+    """A model's weights are not on this machine and cannot be fetched; the message names the way on."""

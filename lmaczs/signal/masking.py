@@ -1,0 +1,106 @@
+"""The only place where a mask meets a sound.
+
+In the "stft" domain the mask multiplies the complex STFT, and what is heard is what is scored. In the "mel" domain it
+multiplies linear mel power; its sound is made with the mask mapped to STFT bins. Decibels are never multiplied: a mask
+of 0 would turn -60 dB into 0 dB, that is, louder.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lmaczs.errors import MaskShapeError
+from lmaczs.signal.spectral import SpectralConfig
+from lmaczs.types import MaskDomain
+
+BLOCK_FRAMES = 500
+
+
+def check_mask(mask: Tensor, rows: int, frames: int, domain: MaskDomain) -> None:
+    """Refuse a mask that does not lie on its grid.
+
+    Raises:
+        MaskShapeError: names both shapes.
+    """
+    if mask.shape[-2:] != (rows, frames):
+        raise MaskShapeError(
+            f"The mask has {mask.shape[-2]} x {mask.shape[-1]} cells, but the {domain} grid of this recording has "
+            f"{rows} x {frames}: use a mask made for this recording and domain."
+        )
+
+
+def mel_mask_to_stft(mask: Tensor, mel_filters: Tensor) -> Tensor:
+    """Spread a mel power mask over STFT bins by the filters' normalised transpose, as an amplitude mask.
+
+    Args:
+        mask: (..., n_mels, frames) in [0, 1], on power.
+        mel_filters: (n_mels, bins).
+
+    Returns:
+        (..., bins, frames) in [0, 1], on amplitude; bins that no filter sees follow the nearest one that is seen.
+    """
+    weight = mel_filters.T
+    seen = weight.sum(1) > 0
+    nearest = torch.nonzero(seen)[:, 0]
+    bins = torch.arange(len(weight), device=weight.device)
+    source = nearest[(bins[:, None] - nearest[None]).abs().argmin(1)]
+    weight = weight[source] / weight[source].sum(1, keepdim=True)
+    return (weight @ mask).clamp(0, 1).sqrt()
+
+
+def resize_mask(mask: Tensor, rows: int, frames: int) -> Tensor:
+    """Bilinear resize of (batch, freq, frames) masks; stays within [0, 1]."""
+    return F.interpolate(mask.unsqueeze(1), (rows, frames), mode="bilinear", align_corners=False)[:, 0]
+
+
+def masked_mel_power(power: Tensor, mask: Tensor, mel_filters: Tensor, domain: MaskDomain) -> Tensor:
+    """What the encoder sees of a masked window; differentiable in the mask, without a way through the waveform.
+
+    Args:
+        power: (batch, bins, frames) >= 0, STFT power.
+        mask: (batch, bins or n_mels, frames) in [0, 1].
+        mel_filters: (n_mels, bins).
+        domain: of the mask.
+
+    Returns:
+        (batch, n_mels, frames) >= 0.
+    """
+    if domain == "stft":
+        return mel_filters @ (power * mask.square())
+    return (mel_filters @ power) * mask
+
+
+def masked_waveform(waveform: Tensor, mask: Tensor, config: SpectralConfig) -> Tensor:
+    """The sound that an STFT mask keeps, in blocks, so that memory does not grow with the recording.
+
+    Equal to the inverse STFT of the masked STFT of the whole recording.
+
+    Args:
+        waveform: (samples,), more than n_fft // 2 samples.
+        mask: (bins, 1 + samples // hop_length) in [0, 1], on amplitude.
+        config: the grid.
+
+    Returns:
+        (samples,).
+
+    Raises:
+        MaskShapeError: the mask is not on this recording's grid.
+    """
+    n_fft, hop = config.n_fft, config.hop_length
+    frames = 1 + waveform.shape[-1] // hop
+    check_mask(mask, config.n_bins, frames, "stft")
+    window = torch.hann_window(n_fft, device=waveform.device)
+    padded = F.pad(waveform[None, None], (n_fft // 2, n_fft // 2), mode="reflect")[0, 0]
+    length = (frames - 1) * hop + n_fft
+    total = waveform.new_zeros(max(length, padded.shape[-1]))
+    weight = torch.zeros_like(total)
+    for first in range(0, frames, BLOCK_FRAMES):
+        last = min(first + BLOCK_FRAMES, frames)
+        span = slice(first * hop, (last - 1) * hop + n_fft)
+        spectrum = torch.fft.rfft(padded[span].unfold(0, n_fft, hop) * window)
+        parts = torch.fft.irfft(spectrum * mask[:, first:last].T, n=n_fft) * window
+        size = (1, span.stop - span.start)
+        total[span] += F.fold(parts.T[None], size, (1, n_fft), stride=(1, hop))[0, 0, 0]
+        squares = window.square().expand(last - first, -1).T[None]
+        weight[span] += F.fold(squares, size, (1, n_fft), stride=(1, hop))[0, 0, 0]
+    return (total / weight.clamp_min(1e-8))[n_fft // 2 : n_fft // 2 + waveform.shape[-1]]

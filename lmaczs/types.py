@@ -1,0 +1,151 @@
+"""The plain data that flows through the project, one type per arrow (see `lmaczs.pipeline`)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+MaskDomain = Literal["stft", "mel"]
+
+
+@dataclass(frozen=True)
+class AudioClip:
+    """A mono recording.
+
+    Attributes:
+        waveform: (samples,) float32, full scale ±1, finite.
+        sample_rate: Hz.
+        name: file stem, used for output files and never as a path.
+    """
+
+    waveform: Tensor
+    sample_rate: int
+    name: str
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.waveform.shape[-1] / self.sample_rate
+
+
+@dataclass(frozen=True)
+class AudioState:
+    """What a backend knows about a batch of windows; input of every explainer.
+
+    Attributes:
+        waveform: (batch, clip_samples) float32 at the backend's rate, already tiled or cropped.
+        stft: (batch, n_fft // 2 + 1, frames) complex64, on the masking grid.
+        mel_power: (batch, n_mels, frames) float32 >= 0, linear power, on the backend's grid.
+        hidden: four maps, shallow to deep, each (batch, channels, time, freq).
+        embedding: (batch, embed_dim), unit norm.
+        valid_samples: (batch,) int64, samples that belong to the recording and not to its tiled copy.
+    """
+
+    waveform: Tensor
+    stft: Tensor
+    mel_power: Tensor
+    hidden: tuple[Tensor, ...]
+    embedding: Tensor
+    valid_samples: Tensor
+
+    def __getitem__(self, rows: slice | Tensor) -> "AudioState":
+        """Pick windows of the batch; `rows` is a slice or an index tensor."""
+        return AudioState(
+            waveform=self.waveform[rows],
+            stft=self.stft[rows],
+            mel_power=self.mel_power[rows],
+            hidden=tuple(level[rows] for level in self.hidden),
+            embedding=self.embedding[rows],
+            valid_samples=self.valid_samples[rows],
+        )
+
+
+@dataclass(frozen=True)
+class TextState:
+    """Encoded prompts.
+
+    Attributes:
+        prompts: the sentences, in order.
+        embedding: (prompts, embed_dim), unit norm, in the joint space.
+    """
+
+    prompts: tuple[str, ...]
+    embedding: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The zero-shot decision for one recording, relative to the prompts given.
+
+    Attributes:
+        prompts: the sentences, in the order given.
+        similarities: (prompts,) cosine, in [-1, 1].
+        probabilities: (prompts,), softmax of logit_scale * similarities; sums to 1.
+        predicted: index of the most probable prompt.
+    """
+
+    prompts: tuple[str, ...]
+    similarities: Tensor
+    probabilities: Tensor
+    predicted: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One map for one prompt.
+
+    Attributes:
+        method: key in `lmaczs.explainers.EXPLAINERS`.
+        prompt: the sentence that is explained.
+        mask: (freq, frames) float32 in [0, 1]; 1 keeps the bin.
+        domain: whether freq is STFT bins or mel bands.
+        attribution: (freq, frames) raw scores in the method's own unit; None for mask methods.
+    """
+
+    method: str
+    prompt: str
+    mask: Tensor
+    domain: MaskDomain
+    attribution: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What a mask keeps and removes; kept + removed = input.
+
+    Attributes:
+        kept: the part that the mask keeps ("what counted").
+        removed: the rest ("what was ignored").
+    """
+
+    kept: AudioClip
+    removed: AudioClip
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """Everything one explanation produced, on the CPU; what the page, the CLI and the plots read.
+
+    Attributes:
+        clip: the recording at the backend's rate, mono.
+        prediction: the zero-shot decision.
+        target: the sentence that was explained; need not be one of the prediction's prompts.
+        target_similarity: cosine between the recording and the target prompt.
+        explanation: the mask on the recording's own time axis.
+        listening: kept and removed audio, as long as the recording.
+        magnitude_db: (freq, frames) float32, power of the recording on the mask's own rows in dB re full scale.
+        frequencies_hz: (freq,) centre of each mask row.
+        times_s: (frames,) centre of each mask column.
+        metrics: this clip's faithfulness numbers, keys of `lmaczs.metrics.table.METRICS`.
+    """
+
+    clip: AudioClip
+    prediction: Prediction
+    target: str
+    target_similarity: float
+    explanation: Explanation
+    listening: Listening
+    magnitude_db: Tensor
+    frequencies_hz: Tensor
+    times_s: Tensor
+    metrics: dict[str, float]
