@@ -1,0 +1,113 @@
+"""The contract of every CLAP: front end and audio encoder are two differentiable calls, and a mask fits between them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lmaczs.errors import PromptError
+from lmaczs.signal.spectral import SpectralConfig, stft
+from lmaczs.types import AudioState, TextState
+
+
+class CLAPBackend(nn.Module, ABC):
+    """A frozen CLAP model, opened up so that a mask can be put before its audio encoder.
+
+    Attributes:
+        name: key in `lmaczs.clap.BACKENDS`, e.g. "compact".
+        spectral: grid of the front end.
+        clip_samples: audio length that the encoder sees, in samples.
+        embed_dim: width of the joint space.
+        hidden_channels: channels of the four hidden maps, shallow to deep.
+        mel_filters: (n_mels, n_fft // 2 + 1) buffer; the model's own filterbank.
+    """
+
+    name: str
+    spectral: SpectralConfig
+    clip_samples: int
+    embed_dim: int
+    hidden_channels: tuple[int, ...]
+    mel_filters: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text_cache: dict[str, Tensor] = {}
+
+    @property
+    @abstractmethod
+    def logit_scale(self) -> Tensor:
+        """() float32, multiplies cosine similarities before the softmax (1 / temperature)."""
+
+    @property
+    @abstractmethod
+    def cam_layers(self) -> dict[str, nn.Module]:
+        """Modules whose output GradCAM can use, by name; the last one is the default."""
+
+    def mel_power(self, power: Tensor) -> Tensor:
+        """Map STFT power to mel power.
+
+        Args:
+            power: (batch, n_fft // 2 + 1, frames) >= 0.
+
+        Returns:
+            (batch, n_mels, frames) >= 0.
+        """
+        return self.mel_filters @ power
+
+    def analyze(self, waveform: Tensor, valid_samples: Tensor | None = None) -> AudioState:
+        """Run front end and encoder once.
+
+        Args:
+            waveform: (batch, clip_samples) at `spectral.sample_rate`.
+            valid_samples: (batch,) int64; None means that every sample belongs to the recording.
+
+        Returns:
+            AudioState whose tensors keep the autograd graph of `waveform`.
+        """
+        spectrum = stft(waveform, self.spectral)
+        mel = self.mel_power(spectrum.real.square() + spectrum.imag.square())
+        embedding, hidden = self.encode(mel)
+        if valid_samples is None:
+            valid_samples = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
+        return AudioState(waveform, spectrum, mel, hidden, embedding, valid_samples)
+
+    @abstractmethod
+    def encode(self, mel_power: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Embed a (possibly masked) mel spectrogram.
+
+        Args:
+            mel_power: (batch, n_mels, frames) float32 >= 0, linear power; the log is taken inside.
+
+        Returns:
+            embedding: (batch, embed_dim), unit norm.
+            hidden: four maps, shallow to deep, each (batch, channels, time, freq).
+        """
+
+    @abstractmethod
+    def embed_sentences(self, prompts: Sequence[str]) -> Tensor:
+        """Embed sentences without a cache: (prompts, embed_dim), unit norm."""
+
+    def encode_text(self, prompts: Sequence[str]) -> TextState:
+        """Embed prompts; a sentence seen before comes from a cache.
+
+        Args:
+            prompts: full sentences ("this is the sound of rain"), not bare labels.
+
+        Raises:
+            PromptError: there is no prompt, or one has no characters after stripping.
+        """
+        cleaned = tuple(prompt.strip() for prompt in prompts)
+        if not cleaned:
+            raise PromptError("No prompt was given: type at least one sentence, one per line.")
+        if not all(cleaned):
+            raise PromptError(f"Prompt {cleaned.index('') + 1} is empty: type a sentence or remove the line.")
+        missing = [prompt for prompt in dict.fromkeys(cleaned) if prompt not in self._text_cache]
+        if missing:
+            if len(self._text_cache) > 4096:  # bounded: a public page sees any number of prompts
+                self._text_cache.clear()
+                missing = list(dict.fromkeys(cleaned))
+            # One sentence per call: padding in a batch changes the last bits, and a cached prompt must equal a fresh one.
+            for prompt in missing:
+                self._text_cache[prompt] = self.embed_sentences([prompt])[0]
+        return TextState(cleaned, torch.stack([self._text_cache[prompt] for prompt in cleaned]))

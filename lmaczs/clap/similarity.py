@@ -1,0 +1,59 @@
+"""From embeddings to a decision: cosine similarity, then logits, then probabilities; three things, three names."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lmaczs.types import Prediction, TextState
+
+PROMPT_TEMPLATE = "this is the sound of {label}"
+
+
+def prompts_from_labels(labels: Sequence[str]) -> list[str]:
+    """Put the paper's prefix before each label; underscores become spaces."""
+    return [PROMPT_TEMPLATE.format(label=label.replace("_", " ").strip()) for label in labels]
+
+
+def similarities(audio_embedding: Tensor, text_embedding: Tensor) -> Tensor:
+    """Cosine similarity of every clip with every prompt (Paissan et al. 2024, eq. 5).
+
+    Args:
+        audio_embedding: (batch, embed_dim), unit norm.
+        text_embedding: (prompts, embed_dim), unit norm.
+
+    Returns:
+        (batch, prompts), in [-1, 1].
+    """
+    return audio_embedding @ text_embedding.T
+
+
+def probabilities(similarity: Tensor, logit_scale: Tensor) -> Tensor:
+    """Zero-shot class probabilities (Paissan et al. 2024, eq. 8, with CLAP's temperature).
+
+    Args:
+        similarity: (batch, prompts) cosine, in [-1, 1].
+        logit_scale: () = 1 / temperature.
+
+    Returns:
+        (batch, prompts), rows sum to 1.
+    """
+    return torch.softmax(logit_scale * similarity, dim=-1)
+
+
+def predict(audio_embedding: Tensor, text: TextState, logit_scale: Tensor) -> Prediction:
+    """Decide for one clip.
+
+    Args:
+        audio_embedding: (embed_dim,), unit norm.
+        text: the prompts of the task.
+        logit_scale: () = 1 / temperature.
+    """
+    similarity = similarities(audio_embedding.unsqueeze(0), text.embedding)
+    probability = probabilities(similarity, logit_scale)[0]
+    return Prediction(
+        prompts=text.prompts,
+        similarities=similarity[0],
+        probabilities=probability,
+        predicted=int(probability.argmax()),
+    )
