@@ -59,7 +59,7 @@ def asset_folders() -> tuple[Path, ...]:
 
 def embedded_releases() -> dict[str, str]:
     """Names of the releases that came with this installation, with their kind ("damaged" if unreadable)."""
-    found = {}
+    found: dict[str, str] = {}
     for root in asset_folders():
         for path in sorted(root.glob(f"releases/*/{CONFIG}")):
             try:

@@ -52,7 +52,9 @@ def add_noise(mel_power: Tensor, min_snr_db: float, generator: torch.Generator) 
     snr_db = uniform((batch, 1, 1), min_snr_db, min_snr_db + 40, generator)
     tilt_db = uniform((batch, 1, 1), -15, 15, generator) * torch.linspace(-1, 1, n_mels)[None, :, None]
     level = mel_power.mean(dim=(1, 2), keepdim=True) * 10 ** ((tilt_db - snr_db) / 10)
-    fluctuation = -torch.rand(mel_power.shape, generator=generator).clamp_min(1e-6).log()  # power of noise: exponential
+    fluctuation = (
+        -torch.rand(mel_power.shape, generator=generator).clamp_min(1e-6).log()
+    )  # power of noise: exponential
     return mel_power + level * fluctuation
 
 
@@ -76,7 +78,10 @@ def random_regions(mel_power: Tensor, generator: torch.Generator, min_area: floa
     A field of smooth noise, favouring loud cells by a random amount, is cut at a random area per clip.
     """
     batch, n_mels, frames = mel_power.shape
-    rows, columns = (int(torch.randint(2, 9, (), generator=generator)), int(torch.randint(3, 26, (), generator=generator)))
+    rows, columns = (
+        int(torch.randint(2, 9, (), generator=generator)),
+        int(torch.randint(3, 26, (), generator=generator)),
+    )
     field = F.interpolate(
         torch.randn((batch, 1, rows, columns), generator=generator), (n_mels, frames), mode="bilinear"
     )[:, 0]

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,16 @@ class TrainingClip:
     label: str
     dataset: str
     fold: str
+
+    @property
+    def recording(self) -> str:
+        """What the clip was cut from: clips of one recording resemble each other more than their label explains."""
+        parts = self.path.stem.split("-")
+        if self.dataset == "esc50" and len(parts) == 4:
+            return f"esc50 {parts[1]}"
+        if self.dataset == "urbansound8k" and len(parts) == 4:
+            return f"urbansound8k {parts[0]}"
+        return f"{self.dataset} {self.path.stem}"
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -85,11 +96,11 @@ def split_clips(
     Returns:
         training clips, and the held-out clips by "dataset:fold".
     """
-    valid = {
-        name: [c for c in clips if (c.dataset, c.fold) == tuple(name.split(":"))] for name in held_out
-    }
+    valid = {name: [c for c in clips if (c.dataset, c.fold) == tuple(name.split(":"))] for name in held_out}
     ids = {
-        name.split(":")[0]: set().union(*(_source_id(c) for c in group)) for name, group in valid.items() if group
+        name.split(":")[0]: set().union(*(_source_id(c) for c in group))
+        for name, group in valid.items()
+        if group
     }
     all_ids = set().union(*ids.values()) if ids else set()
     taken = {c.path for group in valid.values() for c in group}
@@ -99,12 +110,14 @@ def split_clips(
 
 def _source_id(clip: TrainingClip) -> set[str]:
     """The original recording's id: second part of an ESC-50 name, first of an UrbanSound8K name."""
-    parts = clip.path.stem.split("-")
-    return {parts[1] if clip.dataset == "esc50" else parts[0]}
+    return {clip.recording.split()[-1]}
 
 
 class ClipSampler:
-    """Draws clips with probability falling as the square root of how common their concept is."""
+    """Draws clips with probability falling as the square root of how common their concept is.
+
+    Within a concept, a recording that was cut into many clips counts little more than one that gave a single clip.
+    """
 
     def __init__(self, clips: list[TrainingClip], emphasis: tuple[str, ...]) -> None:
         index = {concept: i for i, concept in enumerate(sorted({clip.concept for clip in clips}))}
@@ -112,7 +125,11 @@ class ClipSampler:
         self.concept = torch.tensor([index[clip.concept] for clip in clips])
         count = torch.bincount(self.concept, minlength=len(index)).float()
         factor = torch.tensor([factors.get(clip.dataset, 1.0) for clip in clips])
-        self.weight = factor / count[self.concept].sqrt()
+        cuts = Counter(clip.recording for clip in clips)
+        share = torch.tensor([cuts[clip.recording] ** -0.8 for clip in clips]) * factor
+        mass = torch.zeros(len(index)).index_add_(0, self.concept, factor) / count.sqrt()
+        total = torch.zeros(len(index)).index_add_(0, self.concept, share)
+        self.weight = (mass / total)[self.concept] * share
         self.concept_weight = torch.zeros(len(index)).index_add_(0, self.concept, self.weight)
         self.members = [torch.nonzero(self.concept == i)[:, 0] for i in range(len(index))]
 
@@ -132,7 +149,9 @@ def _fitted(clip: TrainingClip, backend: CLAPBackend) -> Tensor:
     return tile_to_length(audio.waveform, backend.clip_samples)
 
 
-def _cached(clips: list[TrainingClip], cache: Path, dtype: type, shape: tuple[int, ...], make: Callable) -> np.ndarray:
+def _cached(
+    clips: list[TrainingClip], cache: Path, dtype: type, shape: tuple[int, ...], make: Callable
+) -> np.ndarray:
     """Rows that `make` computes from clips, once; memory-mapped."""
     listing = cache.with_suffix(".txt")
     wanted = "\n".join(str(clip.path) for clip in clips)

@@ -1,7 +1,7 @@
 """Turn a run folder into a release folder: weights rounded for shipping, settings, metrics and golden tensors.
 
-    python train/export.py clap --run runs/clap --out assets/releases/compact-clap
-    python train/export.py lmac-zs --run runs/lmac-zs --out assets/releases/lmac-zs-compact-stft
+python train/export.py clap --run runs/clap --out assets/releases/compact-clap
+python train/export.py lmac-zs --run runs/lmac-zs --out assets/releases/lmac-zs-compact-stft
 """
 
 import argparse
@@ -62,13 +62,19 @@ def export_lmac_zs(run: Path, out: Path) -> None:
     text = backend.encode_text(["this is the sound of an alarm clock"])
     with torch.no_grad():
         audio = backend.analyze(waveform)
-    golden = {"waveform": waveform, "text_embedding": text.embedding, "mask": explainer.masks(audio, text)[:, ::4, ::4]}
+    golden = {
+        "waveform": waveform,
+        "text_embedding": text.embedding,
+        "mask": explainer.masks(audio, text)[:, ::4, ::4],
+    }
     save_release(out, "lmac-zs", config, decoder.state_dict(), training=training, golden=golden, half=True)
 
 
 def main() -> None:
     """Read the flags and export."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kind", choices=["clap", "lmac-zs"])
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

@@ -12,8 +12,8 @@ INTRO = {
         "of 5 s, so nothing above 8 kHz, and knows the everyday sounds it was trained on; it is no general model."
     ),
     "lmac-zs": (
-        "An LMAC-ZS decoder (Paissan et al. 2024): given a sound and any prompt it masks the spectrogram, leaving the part "
-        "that makes the CLAP named in config.json answer to the prompt. It explains that CLAP only. Its training judged "
+        "An LMAC-ZS decoder (Paissan et al. 2024): given a sound and any prompt it masks the spectrogram, leaving "
+        "the part that makes the CLAP named in config.json answer to the prompt. It explains that CLAP only. Its training judged "
         "masks by the CLAP alone; the separate parts of mixtures were never a target."
     ),
 }
@@ -25,7 +25,9 @@ def sources_of(csv_path: Path, used: set[Path]) -> list[dict]:
     with csv_path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if csv_path.parent / row["path"] in used:
-                groups.setdefault(row.get("dataset") or "unnamed", Counter())[row.get("licence") or "not stated"] += 1
+                groups.setdefault(row.get("dataset") or "unnamed", Counter())[
+                    row.get("licence") or "not stated"
+                ] += 1
     return [
         {"dataset": name, "clips": licences.total(), "licences": [text for text, _ in licences.most_common()]}
         for name, licences in sorted(groups.items(), key=lambda item: -item[1].total())
@@ -37,7 +39,10 @@ def render(folder: Path) -> str:
     config = json.loads((folder / "config.json").read_text("utf-8"))
     training = json.loads((folder / "training.json").read_text("utf-8"))
     lines = [f"# {folder.name}", "", INTRO[config["kind"]], ""]
-    lines += [f"Size: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB. Steps: {training['steps']}.", ""]
+    lines += [
+        f"Size: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB. Steps: {training['steps']}.",
+        "",
+    ]
     metrics = folder / "metrics.json"
     if metrics.exists():
         lines += ["## What it scored", ""]
@@ -57,5 +62,9 @@ def render(folder: Path) -> str:
     for source in training["sources"]:
         lines.append(f"| {source['dataset']} | {source['clips']} | {'; '.join(source['licences'])} |")
     held_out = ", ".join(f"`{name}`" for name in training["settings"]["hold_out"])
-    lines += ["", f"Never trained on, nor any clip cut from the same recordings: {held_out or 'nothing'}.", ""]
+    lines += [
+        "",
+        f"Never trained on, nor any clip cut from the same recordings: {held_out or 'nothing'}.",
+        "",
+    ]
     return "\n".join(lines)

@@ -100,4 +100,6 @@ def build_text_bank(
         a = a[int(torch.randint(len(a), (), generator=generator))]
         b = b[int(torch.randint(len(b), (), generator=generator))]
         joined.append(f"{a} and {b}")
-    return TextBank(concepts, embedding, tuple(sentences_of), siblings, pairs, embed(encoder, joined, "joined captions"))
+    return TextBank(
+        concepts, embedding, tuple(sentences_of), siblings, pairs, embed(encoder, joined, "joined captions")
+    )

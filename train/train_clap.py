@@ -91,7 +91,7 @@ def make_batch(
         clean = 10 ** (db / 10)
         clean = augment.time_roll(clean, generator)
         clean = augment.stretch(clean, 0.12, generator)
-        return augment.equalise(clean, 6.0, generator)
+        return augment.equalise(clean, 12.0, generator)
 
     mel = power(rows)
     snr_db = augment.uniform((mixed,), -10, 10, generator)
@@ -144,7 +144,9 @@ def contrastive_loss(logits: Tensor, target: Tensor, excluded: Tensor) -> dict[s
 
 
 @torch.no_grad()
-def evaluate(model: CompactCLAP, mel_db: "torch.Tensor", clips: list[TrainingClip], texts: Tensor, labels: list[str]):
+def evaluate(
+    model: CompactCLAP, mel_db: "torch.Tensor", clips: list[TrainingClip], texts: Tensor, labels: list[str]
+):
     """Zero-shot top-1 and top-5 in percent, with the paper's prefix before every label of the set."""
     model.eval()
     text = model.project_text(texts)
@@ -170,7 +172,10 @@ def main(config: TrainConfig) -> None:
     model = CompactCLAP(CompactConfig(), sentence_encoder=torch.nn.Identity())
     train, valid = split_clips(read_clips(config.clips), list(config.hold_out))
     mel_db = cache_mel_power(train, model, run / "cache" / "train.f16")
-    valid_db = {name: cache_mel_power(v, model, run / "cache" / f"{name.replace(':', '-')}.f16") for name, v in valid.items()}
+    valid_db = {
+        name: cache_mel_power(v, model, run / "cache" / f"{name.replace(':', '-')}.f16")
+        for name, v in valid.items()
+    }
     labels = {name: sorted({clip.label for clip in v}) for name, v in valid.items()}
     sampler = ClipSampler(train, config.emphasis)
     bank_file = run / "cache" / "texts.pt"
@@ -182,7 +187,9 @@ def main(config: TrainConfig) -> None:
     encoder = MiniLM()
     valid_texts = {name: encoder(prompts_from_labels(labels[name])).to(accelerator.device) for name in valid}
     del encoder
-    accelerator.print(f"{len(train)} training clips, {len(bank.concepts)} concepts, {len(bank.sentence_embedding)} sentences")
+    accelerator.print(
+        f"{len(train)} training clips, {len(bank.concepts)} concepts, {len(bank.sentence_embedding)} sentences"
+    )
 
     if config.init:
         model.load_state_dict(load_file(config.init))
@@ -195,7 +202,9 @@ def main(config: TrainConfig) -> None:
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
-        lambda s: min(1.0, (s + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, s / config.steps))) + 1e-3,
+        lambda s: (
+            min(1.0, (s + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, s / config.steps))) + 1e-3
+        ),
     )
     model, optimiser = accelerator.prepare(model, optimiser)
     averaged = deepcopy(accelerator.unwrap_model(model))
@@ -209,7 +218,9 @@ def main(config: TrainConfig) -> None:
         schedule.load_state_dict(saved["schedule"])
         torch.set_rng_state(saved["rng"])
         step = saved["step"]
-    bar = tqdm(total=config.steps, initial=step, desc="train", unit="step", disable=not accelerator.is_main_process)
+    bar = tqdm(
+        total=config.steps, initial=step, desc="train", unit="step", disable=not accelerator.is_main_process
+    )
     running: dict[str, float] = {}
     started = time.monotonic()
     last = config.stop_after or config.steps  # stopping early keeps the schedule of the whole run
@@ -233,7 +244,11 @@ def main(config: TrainConfig) -> None:
         bar.update()
         decay = min(config.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            for mean, value in zip(averaged.state_dict().values(), accelerator.unwrap_model(model).state_dict().values(), strict=True):
+            for mean, value in zip(
+                averaged.state_dict().values(),
+                accelerator.unwrap_model(model).state_dict().values(),
+                strict=True,
+            ):
                 if mean.dtype.is_floating_point:
                     mean.lerp_(value, 1 - decay)
                 else:
@@ -260,17 +275,27 @@ def main(config: TrainConfig) -> None:
                 }
                 torch.save(state, state_file.with_suffix(".new"))
                 state_file.with_suffix(".new").replace(state_file)  # atomic: a kill leaves the older one
-                save_file({k: v.contiguous() for k, v in averaged.state_dict().items()}, run / "model.safetensors")
+                save_file(
+                    {k: v.contiguous() for k, v in averaged.state_dict().items()}, run / "model.safetensors"
+                )
     bar.close()
 
 
 def parse_arguments() -> TrainConfig:
     """Flags of the same names as `TrainConfig`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", required=True, help="CSV of path, captions")
-    parser.add_argument("--run", required=True, help="folder for checkpoints, cache and metrics; an existing one resumes")
-    parser.add_argument("--hold-out", action="append", default=[], help="dataset:fold that is only validated on")
-    parser.add_argument("--emphasis", action="append", default=[], help="dataset=factor, drawn that much more often")
+    parser.add_argument(
+        "--run", required=True, help="folder for checkpoints, cache and metrics; an existing one resumes"
+    )
+    parser.add_argument(
+        "--hold-out", action="append", default=[], help="dataset:fold that is only validated on"
+    )
+    parser.add_argument(
+        "--emphasis", action="append", default=[], help="dataset=factor, drawn that much more often"
+    )
     defaults = TrainConfig("", "")
     for name, value in vars(defaults).items():
         if name not in ("clips", "run", "hold_out", "emphasis"):

@@ -76,7 +76,9 @@ class Sounds:
     concepts: Tensor
 
 
-def draw_sounds(store, sampler: ClipSampler, siblings: Tensor, config: TrainConfig, generator: torch.Generator) -> Sounds:
+def draw_sounds(
+    store, sampler: ClipSampler, siblings: Tensor, config: TrainConfig, generator: torch.Generator
+) -> Sounds:
     """Single clips and mixtures of two at -6 to 6 dB, rolled in time."""
     mixed = config.batch_size // 2 if config.objective == "contrast" else 0
     first = sampler.draw(config.batch_size, generator)
@@ -98,8 +100,13 @@ def draw_sounds(store, sampler: ClipSampler, siblings: Tensor, config: TrainConf
 
 
 def make_pairs(
-    sounds: Sounds, embedding: Tensor, bank: TextBank, sampler: ClipSampler, backend: CLAPBackend,
-    config: TrainConfig, generator: torch.Generator,
+    sounds: Sounds,
+    embedding: Tensor,
+    bank: TextBank,
+    sampler: ClipSampler,
+    backend: CLAPBackend,
+    config: TrainConfig,
+    generator: torch.Generator,
 ) -> Pairs:
     """What is in the sounds (or what the CLAP believes is), and one prompt per sound that is not in it."""
     drawn = torch.multinomial(sampler.concept_weight, config.num_rivals, generator=generator)
@@ -154,11 +161,17 @@ def main(config: TrainConfig) -> None:
     decoder = build_decoder(backend, decoder_config(backend, config.domain))
     if config.init:
         decoder.load_state_dict(load_file(config.init))
-    accelerator.print(f"{sum(p.numel() for p in decoder.parameters()) / 1e6:.2f} M parameters, {len(train)} clips")
-    optimiser = torch.optim.AdamW(decoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    accelerator.print(
+        f"{sum(p.numel() for p in decoder.parameters()) / 1e6:.2f} M parameters, {len(train)} clips"
+    )
+    optimiser = torch.optim.AdamW(
+        decoder.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
-        lambda s: min(1.0, (s + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, s / config.steps))) + 1e-3,
+        lambda s: (
+            min(1.0, (s + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, s / config.steps))) + 1e-3
+        ),
     )
     decoder, optimiser = accelerator.prepare(decoder, optimiser)
     averaged = deepcopy(accelerator.unwrap_model(decoder))
@@ -171,7 +184,9 @@ def main(config: TrainConfig) -> None:
         optimiser.load_state_dict(saved["optimiser"])
         schedule.load_state_dict(saved["schedule"])
         step = saved["step"]
-    bar = tqdm(total=config.steps, initial=step, desc="train", unit="step", disable=not accelerator.is_main_process)
+    bar = tqdm(
+        total=config.steps, initial=step, desc="train", unit="step", disable=not accelerator.is_main_process
+    )
     running: dict[str, float] = {}
     started = time.monotonic()
     last = config.stop_after or config.steps  # stopping early keeps the schedule of the whole run
@@ -185,9 +200,13 @@ def main(config: TrainConfig) -> None:
         with accelerator.autocast():
             if config.objective == "paper":
                 text = pairs.text[: config.batch_size]
-                report = paper_loss(backend, decoder, audio, text, config.sparsity_weight, config.diversity_weight)
+                report = paper_loss(
+                    backend, decoder, audio, text, config.sparsity_weight, config.diversity_weight
+                )
             else:
-                area = torch.tensor(AREAS)[torch.randint(1, len(AREAS), (len(sounds.rows),), generator=generator)]
+                area = torch.tensor(AREAS)[
+                    torch.randint(1, len(AREAS), (len(sounds.rows),), generator=generator)
+                ]
                 report = contrast_loss(
                     backend, decoder, audio, pairs, area, config.removed_weight, config.worth_weight
                 )
@@ -201,7 +220,9 @@ def main(config: TrainConfig) -> None:
         bar.update()
         decay = min(config.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            pairs_of_weights = zip(averaged.parameters(), accelerator.unwrap_model(decoder).parameters(), strict=True)
+            pairs_of_weights = zip(
+                averaged.parameters(), accelerator.unwrap_model(decoder).parameters(), strict=True
+            )
             for mean, value in pairs_of_weights:
                 mean.lerp_(value, 1 - decay)
         for key, value in report.items():
@@ -222,17 +243,27 @@ def main(config: TrainConfig) -> None:
                 }
                 torch.save(state, state_file.with_suffix(".new"))
                 state_file.with_suffix(".new").replace(state_file)  # atomic: a kill leaves the older one
-                save_file({k: v.contiguous() for k, v in averaged.state_dict().items()}, run / "model.safetensors")
+                save_file(
+                    {k: v.contiguous() for k, v in averaged.state_dict().items()}, run / "model.safetensors"
+                )
     bar.close()
 
 
 def parse_arguments() -> TrainConfig:
     """Flags of the same names as `TrainConfig`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", required=True, help="CSV of path, captions")
-    parser.add_argument("--run", required=True, help="folder for checkpoints, cache and metrics; an existing one resumes")
-    parser.add_argument("--hold-out", action="append", default=[], help="dataset:fold that is never trained on")
-    parser.add_argument("--emphasis", action="append", default=[], help="dataset=factor, drawn that much more often")
+    parser.add_argument(
+        "--run", required=True, help="folder for checkpoints, cache and metrics; an existing one resumes"
+    )
+    parser.add_argument(
+        "--hold-out", action="append", default=[], help="dataset:fold that is never trained on"
+    )
+    parser.add_argument(
+        "--emphasis", action="append", default=[], help="dataset=factor, drawn that much more often"
+    )
     defaults = TrainConfig("", "")
     for name, value in vars(defaults).items():
         if name not in ("clips", "run", "hold_out", "emphasis"):

@@ -41,7 +41,9 @@ class CompactCLAP(CLAPBackend):
 
     name = "compact"
 
-    def __init__(self, config: CompactConfig | None = None, sentence_encoder: nn.Module | None = None) -> None:
+    def __init__(
+        self, config: CompactConfig | None = None, sentence_encoder: nn.Module | None = None
+    ) -> None:
         """Build with fresh weights.
 
         Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
@@ -29,31 +29,19 @@ def save_compact(
 ) -> Path:
     """Write a trained compact CLAP as a release, with a golden example that it must reproduce."""
     model.eval()
-    save_release(
-        folder,
-        KIND,
-        _config_dict(model.config),
-        model.state_dict(),
-        training=training,
-        metrics=metrics,
-        half=half,
-    )
-    stored = load_compact(folder)  # golden values belong to the weights as stored, after rounding
-    golden = golden_tensors(stored)
-    return save_release(
-        folder,
-        KIND,
-        _config_dict(model.config),
-        model.state_dict(),
-        training=training,
-        metrics=metrics,
-        golden=golden,
-        half=half,
-    )
+    config = {"backend": CompactCLAP.name, **asdict(model.config)}
+    contents = {"training": training, "metrics": metrics, "half": half}
+    save_release(folder, KIND, config, model.state_dict(), **contents)
+    stored = load_compact(folder, *model._sentence_encoder)  # golden values belong to the weights as rounded
+    return save_release(folder, KIND, config, model.state_dict(), golden=golden_tensors(stored), **contents)
 
 
-def load_compact(name: str | Path = NAME) -> CompactCLAP:
+def load_compact(name: str | Path = NAME, sentence_encoder: nn.Module | None = None) -> CompactCLAP:
     """Build the compact CLAP from its release, in evaluation mode.
+
+    Args:
+        name: of the release, or its folder.
+        sentence_encoder: as for `CompactCLAP`; None is MiniLM.
 
     Raises:
         BackendUnavailableError: the release is not at hand.
@@ -61,7 +49,7 @@ def load_compact(name: str | Path = NAME) -> CompactCLAP:
     """
     release = load_release(name, KIND)
     try:
-        model = CompactCLAP(compact_config(release.config))
+        model = CompactCLAP(compact_config(release.config), sentence_encoder)
         model.load_state_dict(release.state, strict=True)
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(
@@ -93,7 +81,3 @@ def golden_tensors(backend: CLAPBackend, waveform: Tensor | None = None) -> dict
     state = backend.analyze(waveform)
     text = backend.encode_text([GOLDEN_PROMPT])
     return {"waveform": waveform, "embedding": state.embedding, "text_embedding": text.embedding}
-
-
-def _config_dict(config: CompactConfig) -> dict[str, Any]:
-    return {"backend": CompactCLAP.name, **asdict(config)}

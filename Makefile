@@ -1,0 +1,77 @@
+# make demo     start the page (sets everything up on the first call)
+# make test     run every test, the browser's included
+# make check    lint, format, types and every test: what has to pass before a change lands
+# make fix      let ruff repair what it can
+# make examples rebuild assets/examples (needs espeak-ng)
+# make wheel    build dist/*.whl
+# make clean    remove what was built; make distclean also removes .venv
+
+SHELL := /bin/bash
+VENV  := .venv
+BIN   := $(VENV)/bin
+
+# The first interpreter found that is new enough; PYTHON=... overrules.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$name; break; fi; done)
+
+# Both stamps are files in .venv: a second call finds them newer than what they depend on and starts at once.
+DEMO_READY    := $(VENV)/.demo-ready
+TEST_READY    := $(VENV)/.test-ready
+BROWSER_READY := $(VENV)/.browser-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fix examples wheel clean distclean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(DEMO_READY)
+	$(BIN)/python app.py
+
+test: $(TEST_READY) $(BROWSER_READY)
+	$(BIN)/python -m pytest
+
+check: $(TEST_READY) $(BROWSER_READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+fix: $(TEST_READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+examples: $(TEST_READY)
+	$(BIN)/python assets/make_examples.py
+	$(BIN)/python -m lmaczs.ui.build_first_paint
+
+wheel: $(TEST_READY)
+	rm -rf build dist
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf build
+	@ls -l dist
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed and was not found: install it, or name it with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing: install it (Debian and Ubuntu: apt-get install python3-venv)."; rm -rf $(VENV); exit 1; }
+
+$(DEMO_READY): requirements.txt pyproject.toml setup.py | $(BIN)/python
+	@echo "Installing the libraries into $(VENV): once, a few minutes"
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(TEST_READY): requirements.txt pyproject.toml setup.py | $(BIN)/python
+	@echo "Installing the libraries into $(VENV): once, a few minutes"
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(DEMO_READY)
+
+$(BROWSER_READY): .ci/install-browser | $(TEST_READY)
+	.ci/install-browser
+	@touch $@
