@@ -1,0 +1,48 @@
+"""Looking inside a model without leaving a trace; the only hooks in the project."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def output_as_leaf(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Cut the autograd graph at a module's output, and hand the output out as a leaf that gradients can be
+    taken at.
+
+    Everything after the module then depends on the leaf, so one backward pass to it costs only the later
+    layers and needs no gradient of any weight. The hook is gone when the block ends, also by an exception.
+
+    Args:
+        module: called inside the block; its output is one floating-point tensor.
+
+    Yields:
+        A list that gets the output of each call, detached, with requires_grad set.
+    """
+    outputs: list[Tensor] = []
+
+    def cut(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        outputs.append(output.detach().requires_grad_(True))
+        return outputs[-1]
+
+    handle = module.register_forward_hook(cut)
+    try:
+        yield outputs
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Switch a model to evaluation mode and give every module its own flag back afterwards.
+
+    `model.train(flag)` would not do: it gives all modules the flag of the outermost one.
+    """
+    flags = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags.items():
+            module.training = training

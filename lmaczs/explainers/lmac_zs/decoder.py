@@ -1,0 +1,244 @@
+"""The LMAC-ZS decoder: from the encoder's four deepest maps, a prompt and the spectrogram itself to a map of cells.
+
+Paissan et al. 2024, section 2.3 and Figure 2 give the outline: transposed convolutions over the encoder's maps, the
+prompt by cross-attention. They leave sizes open; this decoder fits maps of any size, so one class serves every backend.
+Two additions: the last stages see the spectrogram at full resolution (the deep maps alone cannot tell neighbouring
+bins apart), and a small head says how much of the sound speaks for the prompt (see `Areas`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+AREAS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45)
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Shape of a decoder; stored as config.json of its release.
+
+    Attributes:
+        hidden_channels: of the encoder's four maps, shallow to deep.
+        text_dim: width of the joint space.
+        n_mels: mel bands of the encoder's input.
+        mask_bins: rows of the mask; n_fft // 2 + 1 for "stft", n_mels for "mel".
+        domain: "stft" or "mel".
+        channels: of the four upsampling stages and of the full-resolution stage, deep to fine.
+        num_text_tokens: tokens that the prompt's vector is spread over; with one, attention is a constant.
+        num_heads: of the cross-attention.
+    """
+
+    hidden_channels: tuple[int, ...]
+    text_dim: int
+    n_mels: int = 64
+    mask_bins: int = 513
+    domain: str = "stft"
+    channels: tuple[int, ...] = (128, 96, 64, 32, 16)
+    num_text_tokens: int = 8
+    num_heads: int = 4
+
+
+class TextBlock(nn.Module):
+    """Lets every position attend to the prompt's tokens, then scales and shifts the channels by the prompt."""
+
+    def __init__(self, channels: int, text_dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(8, channels)
+        self.query = nn.Linear(channels, channels, bias=False)
+        self.key_value = nn.Linear(text_dim, 2 * channels, bias=False)
+        self.out = nn.Linear(channels, channels)
+        self.film = nn.Linear(text_dim, 2 * channels)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, maps: Tensor, tokens: Tensor) -> Tensor:
+        """Maps (pairs, channels, time, freq) and tokens (pairs, tokens, text_dim) -> maps."""
+        pairs, channels, time, freq = maps.shape
+        states = self.norm(maps).flatten(2).transpose(1, 2)  # (pairs, positions, channels)
+
+        def split(states: Tensor) -> Tensor:
+            return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+        key, value = self.key_value(tokens).chunk(2, dim=-1)
+        heard = F.scaled_dot_product_attention(split(self.query(states)), split(key), split(value))
+        heard = self.out(heard.transpose(1, 2).flatten(2))
+        maps = maps + heard.transpose(1, 2).unflatten(2, (time, freq))
+        scale, shift = self.film(tokens.mean(1))[:, :, None, None].chunk(2, dim=1)
+        return maps * (1 + scale) + shift
+
+
+class Stage(nn.Module):
+    """Doubles both axes with a transposed convolution, meets the next map and mixes."""
+
+    def __init__(self, wide_in: int, skip: int, wide_out: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(wide_in, wide_out, 4, stride=2, padding=1)
+        self.skip = nn.Conv2d(skip, wide_out, 1)
+        self.mix = nn.Conv2d(wide_out, wide_out, 3, padding=1)
+        self.norm = nn.GroupNorm(8, wide_out)
+
+    def forward(self, maps: Tensor, skip: Tensor) -> Tensor:
+        """(pairs, in, time, freq) and (pairs, skip, time', freq') -> (pairs, out, time', freq')."""
+        maps = self.up(maps)
+        if maps.shape[-2:] != skip.shape[-2:]:
+            maps = F.interpolate(maps, skip.shape[-2:], mode="bilinear", align_corners=False)
+        return F.silu(self.norm(self.mix(F.silu(maps + self.skip(skip)))))
+
+
+@dataclass(frozen=True)
+class DecoderOutput:
+    """What a decoder says of pairs of windows and prompts.
+
+    Attributes:
+        logits: (pairs, mask_bins, frames); a higher cell speaks more for the prompt.
+        values: (pairs, len(AREAS)); the expected worth of keeping that share of the cells.
+    """
+
+    logits: Tensor
+    values: Tensor
+
+
+def standardise(log_power: Tensor) -> Tensor:
+    """Zero mean and unit deviation over a window, so that the level of the recording does not matter."""
+    mean = log_power.mean(dim=(1, 2), keepdim=True)
+    deviation = log_power.std(dim=(1, 2), keepdim=True)
+    return (log_power - mean) / (deviation + 1e-4)
+
+
+class LMACZSDecoder(nn.Module):
+    """See the module's docstring."""
+
+    def __init__(self, config: DecoderConfig, mel_to_bins: Tensor | None = None) -> None:
+        """Build with fresh weights.
+
+        Args:
+            config: shape.
+            mel_to_bins: (mask_bins, n_mels) rows that sum to 1, spreading mel bands over STFT bins; None for "mel".
+        """
+        super().__init__()
+        self.config = config
+        deep, third, second, first, fine = config.channels
+        shallow, *_, next_deep, deepest = config.hidden_channels
+        middle = config.hidden_channels[1]
+        self.tokens = nn.Linear(config.text_dim, config.num_text_tokens * config.text_dim)
+        self.enter = nn.Conv2d(deepest, deep, 1)
+        self.enter_next = nn.Conv2d(next_deep, deep, 1)
+        self.text = nn.ModuleList(
+            TextBlock(width, config.text_dim, config.num_heads) for width in (deep, third, second)
+        )
+        self.stage_third = Stage(deep, middle, third)
+        self.stage_second = Stage(third, shallow, second)
+        self.stage_first = Stage(second, 1, first)
+        self.stage_fine = Stage(first, 1, fine)
+        self.film_first = nn.Linear(config.text_dim, 2 * first)
+        self.film_fine = nn.Linear(config.text_dim, 2 * fine)
+        if mel_to_bins is not None:
+            self.register_buffer("mel_to_bins", mel_to_bins)
+        self.refine = nn.Conv2d(fine + 1, 8, 3, padding=1)
+        self.last = nn.Conv2d(8, 1, 1)
+        self.loudness_weight = nn.Parameter(
+            torch.tensor(0.5)
+        )  # loud cells first, until the decoder knows better
+        self.worth = nn.Sequential(
+            nn.Linear(deep + config.text_dim + 1, 128), nn.SiLU(), nn.Linear(128, len(AREAS))
+        )
+
+    def listen(
+        self, hidden: tuple[Tensor, ...], text: Tensor, similarity: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The coarse half: bring prompt and deepest maps together.
+
+        Args:
+            hidden: four maps, shallow to deep, each (pairs, channels, time, freq).
+            text: (pairs, text_dim), unit norm.
+            similarity: (pairs,) cosine of the window with its prompt.
+
+        Returns:
+            maps (pairs, channels, time, freq); tokens (pairs, num_text_tokens, text_dim);
+            values (pairs, len(AREAS)), the expected worth of keeping that share of the cells.
+        """
+        tokens = self.tokens(text).unflatten(1, (self.config.num_text_tokens, -1))
+        maps = self.enter(hidden[3])
+        if hidden[2].shape[-2:] != maps.shape[-2:]:
+            maps = F.interpolate(maps, hidden[2].shape[-2:], mode="bilinear", align_corners=False)
+        maps = F.silu(maps + self.enter_next(hidden[2]))
+        maps = self.text[0](maps, tokens)
+        summary = torch.cat([maps.mean(dim=(2, 3)), text, similarity.unsqueeze(1)], dim=1)
+        return maps, tokens, self.worth(summary).float()
+
+    def forward(
+        self, hidden: tuple[Tensor, ...], text: Tensor, similarity: Tensor, log_mel: Tensor, log_power: Tensor
+    ) -> DecoderOutput:
+        """Judge every cell for one prompt per window.
+
+        Args:
+            hidden: four maps, shallow to deep, each (pairs, channels, time, freq).
+            text: (pairs, text_dim), unit norm.
+            similarity: (pairs,) cosine of the window with its prompt.
+            log_mel: (pairs, n_mels, frames) dB.
+            log_power: (pairs, mask_bins, frames) dB, on the grid of the mask.
+        """
+        maps, tokens, values = self.listen(hidden, text, similarity)
+        mel = standardise(log_mel).transpose(1, 2).unsqueeze(1)  # (pairs, 1, time, mel)
+        maps = self.text[1](self.stage_third(maps, hidden[1]), tokens)
+        maps = self.text[2](self.stage_second(maps, hidden[0]), tokens)
+        maps = _film(self.stage_first(maps, F.avg_pool2d(mel, 2)), self.film_first(text))
+        maps = _film(self.stage_fine(maps, mel), self.film_fine(text))
+        maps = maps.transpose(2, 3)  # (pairs, fine, mel, time)
+        if self.config.domain == "stft":
+            maps = self.mel_to_bins.to(maps.dtype) @ maps
+        loudness = standardise(log_power).unsqueeze(1)
+        cells = self.last(F.silu(self.refine(torch.cat([maps, loudness.to(maps.dtype)], dim=1))))
+        logits = cells.float() + self.loudness_weight * loudness
+        return DecoderOutput(logits[:, 0], values)
+
+
+def _film(maps: Tensor, parameters: Tensor) -> Tensor:
+    scale, shift = parameters[:, :, None, None].chunk(2, dim=1)
+    return maps * (1 + scale) + shift
+
+
+def mel_to_bins(mel_filters: Tensor) -> Tensor:
+    """Rows that spread mel bands over STFT bins by linear interpolation between the bands' centres.
+
+    Args:
+        mel_filters: (n_mels, bins) >= 0.
+
+    Returns:
+        (bins, n_mels), rows sum to 1; bins outside the bands follow the nearest band.
+    """
+    bins = torch.arange(mel_filters.shape[1], device=mel_filters.device, dtype=mel_filters.dtype)
+    centre = (mel_filters @ bins) / mel_filters.sum(1).clamp_min(1e-12)
+    right = torch.searchsorted(centre.contiguous(), bins).clamp(1, len(centre) - 1)
+    left = right - 1
+    share = ((bins - centre[left]) / (centre[right] - centre[left])).clamp(0, 1)
+    weight = torch.zeros(len(bins), len(centre), device=mel_filters.device)
+    rows = torch.arange(len(bins), device=mel_filters.device)
+    weight[rows, left] += 1 - share
+    weight[rows, right] += share
+    return weight
+
+
+def cut_at_area(logits: Tensor, area: Tensor, softness: float = 0.15) -> Tensor:
+    """A mask that keeps about the given share of the cells, with a soft edge.
+
+    Fixing the area takes the way out of a faint constant mask: all that is left to learn is which cells come first.
+
+    Args:
+        logits: (pairs, freq, frames).
+        area: (pairs,) share of cells, in (0, 1).
+        softness: width of the edge in standard deviations of the logits.
+
+    Returns:
+        (pairs, freq, frames) in (0, 1).
+    """
+    ranked = (
+        logits[:, ::4, ::2].flatten(1).sort(dim=1).values
+    )  # a regular eighth of the cells finds the quantile
+    index = ((1 - area) * (ranked.shape[1] - 1)).round().long().unsqueeze(1)
+    cut = ranked.gather(1, index).unsqueeze(2)
+    width = softness * logits.std(dim=(1, 2), keepdim=True) + 1e-6
+    return torch.sigmoid((logits - cut) / width)

@@ -1,0 +1,116 @@
+"""LMAC-ZS (Paissan et al. 2024): a decoder, trained once for a CLAP, masks the spectrogram for any prompt."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.errors import CheckpointError
+from lmaczs.explainers.base import Explainer
+from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area, mel_to_bins
+from lmaczs.explainers.lmac_zs.loss import decode_pairs
+from lmaczs.hub import load_release
+from lmaczs.types import AudioState, MaskDomain, TextState
+
+AREA_PRICE = 0.35  # worth that a larger mask must add per unit of area; larger prefers smaller masks
+
+
+class LMACZS(Explainer):
+    """Ranks the cells of the spectrogram for a prompt, and keeps as many as are worth it.
+
+    A decoder trained with the paper's objective gives its sigmoid output as the mask.
+    """
+
+    name = "lmac-zs"
+    label = "LMAC-ZS"
+
+    def __init__(self, backend: CLAPBackend, decoder: LMACZSDecoder, objective: str = "contrast") -> None:
+        """Wrap a trained decoder.
+
+        Args:
+            backend: the CLAP that it was trained for.
+            decoder: in eval mode, on the backend's device.
+            objective: that it was trained with, "contrast" or "paper".
+        """
+        super().__init__(backend, domain=decoder.config.domain)  # type: ignore[arg-type]
+        self.decoder = decoder
+        self.objective = objective
+
+    @classmethod
+    def from_release(
+        cls, backend: CLAPBackend, domain: MaskDomain = "stft", release: str | Path | None = None
+    ) -> "LMACZS":
+        """Load the decoder that was trained for this backend.
+
+        Args:
+            backend: the CLAP.
+            domain: of the masks.
+            release: folder, embedded name or hub id; None takes the embedded `lmac-zs-<backend>-<domain>`.
+
+        Raises:
+            CheckpointError: there is no such decoder, or it belongs to another backend.
+        """
+        config, state, _ = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
+        if config["backend"] != backend.name:
+            raise CheckpointError(
+                f"This LMAC-ZS decoder was trained for the backend '{config['backend']}', but '{backend.name}' is "
+                f"loaded: choose a decoder for '{backend.name}', or train one with train/train_lmac_zs.py."
+            )
+        decoder = build_decoder(backend, DecoderConfig(**_tuples(config["decoder"])))
+        decoder.load_state_dict(state)
+        return cls(backend, decoder.eval().requires_grad_(False), config["objective"])
+
+    @torch.no_grad()
+    def masks(self, audio: AudioState, text: TextState) -> Tensor:
+        """See `Explainer.masks`."""
+        rows = torch.arange(len(audio.waveform), device=audio.waveform.device)
+        output = decode_pairs(self.decoder, audio, rows, text.embedding.to(rows.device))
+        if self.objective == "paper":
+            mask = torch.sigmoid(output.logits)
+        else:
+            mask = cut_at_area(output.logits, choose_area(output.values))
+        return mask / mask.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+
+
+def choose_area(values: Tensor) -> Tensor:
+    """The share of cells whose expected worth, less its price, is largest; refined between neighbours.
+
+    Args:
+        values: (pairs, len(AREAS)) from the decoder.
+
+    Returns:
+        (pairs,) in [AREAS[0], AREAS[-1]]: a soft choice, so that close calls do not jump.
+    """
+    areas = torch.tensor(AREAS, device=values.device)
+    share = torch.softmax((values - AREA_PRICE * areas) / 0.03, dim=1)
+    return share @ areas
+
+
+def build_decoder(backend: CLAPBackend, config: DecoderConfig) -> LMACZSDecoder:
+    """A decoder with fresh weights on the backend's device."""
+    spread = mel_to_bins(backend.mel_filters) if config.domain == "stft" else None
+    return LMACZSDecoder(config, spread).to(backend.mel_filters.device)
+
+
+def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
+    """The shape that fits a backend."""
+    spectral = backend.spectral
+    return DecoderConfig(
+        hidden_channels=tuple(backend.hidden_channels),
+        text_dim=backend.embed_dim,
+        n_mels=spectral.n_mels,
+        mask_bins=spectral.n_bins if domain == "stft" else spectral.n_mels,
+        domain=domain,
+    )
+
+
+def release_config(backend: CLAPBackend, decoder: LMACZSDecoder, objective: str) -> dict:
+    """What a release folder says of a decoder."""
+    return {"backend": backend.name, "objective": objective, "decoder": asdict(decoder.config)}
+
+
+def _tuples(values: dict) -> dict:
+    """JSON knows lists only."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -1,0 +1,175 @@
+"""Objectives of LMAC-ZS: the paper's (eq. 6 and 7), and one that a faint constant mask cannot satisfy."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderOutput, LMACZSDecoder, cut_at_area
+from lmaczs.signal.masking import masked_mel_power
+from lmaczs.signal.spectral import power_to_db
+from lmaczs.types import AudioState
+
+
+def decode_pairs(decoder: LMACZSDecoder, audio: AudioState, rows: Tensor, text: Tensor) -> DecoderOutput:
+    """Run the decoder on chosen pairs of windows and prompts in one pass.
+
+    Args:
+        decoder: of this backend.
+        audio: (batch) windows, encoded once.
+        rows: (pairs,) int64, window of each pair.
+        text: (pairs, embed_dim), unit norm, prompt of each pair.
+    """
+    similarity = (audio.embedding[rows] * text).sum(1)
+    log_mel = power_to_db(audio.mel_power)
+    if decoder.config.domain == "stft":
+        log_power = power_to_db(audio.stft.real.square() + audio.stft.imag.square())
+    else:
+        log_power = log_mel
+    return decoder(
+        tuple(level[rows] for level in audio.hidden), text, similarity, log_mel[rows], log_power[rows]
+    )
+
+
+def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: Tensor, domain: str) -> Tensor:
+    """Embeddings of masked windows, (pairs, embed_dim); the gradient reaches the mask through the frozen encoder."""
+    power = audio.stft.real.square() + audio.stft.imag.square()
+    mel = masked_mel_power(power[rows], mask, backend.mel_filters, domain)
+    return backend.encode(mel)[0].float()
+
+
+def paper_loss(
+    backend: CLAPBackend,
+    decoder: LMACZSDecoder,
+    audio: AudioState,
+    text: Tensor,
+    sparsity_weight: float,
+    diversity_weight: float,
+) -> dict[str, Tensor]:
+    """Paissan et al. 2024, eq. 6 and 7, over all text x audio pairs of a batch in one pass.
+
+    Args:
+        backend: frozen, in eval mode, not under no_grad.
+        decoder: its sigmoid output is the mask; areas are not fixed.
+        audio: (batch) windows.
+        text: (batch, embed_dim), the prompt of each window, unit norm.
+        sparsity_weight: lambda 1, on the mask's l1 norm as a mean over cells, so independent of length.
+        diversity_weight: lambda 2.
+
+    Returns:
+        scalars loss/faithfulness, loss/sparsity, loss/diversity; mask/mean without gradient.
+    """
+    count = len(text)
+    rows = torch.arange(count, device=text.device).repeat(count)  # pair i * count + j: text i with audio j
+    texts = text.repeat_interleave(count, dim=0)
+    mask = torch.sigmoid(decode_pairs(decoder, audio, rows, texts).logits)
+    embedding = encode_masked(backend, audio, rows, mask, decoder.config.domain)
+    kept = (embedding * texts).sum(1)
+    original = (audio.embedding[rows] * texts).sum(1).detach()
+    grid = embedding.unflatten(0, (count, count))  # (text i, audio j, embed_dim)
+    own = grid.diagonal(dim1=0, dim2=1).T  # (i, embed_dim): audio i masked for its own text
+    crossed = torch.einsum(
+        "id,jid->ij", own, grid
+    )  # audio i masked for text i, against audio i masked for text j
+    off = ~torch.eye(count, dtype=torch.bool, device=text.device)
+    diversity = ((text @ text.T) - crossed).abs()[off].sum() / count if count > 1 else text.new_zeros(())
+    return {
+        "loss/faithfulness": (original - kept).abs().mean(),
+        "loss/sparsity": sparsity_weight * mask.mean(),
+        "loss/diversity": diversity_weight * diversity,
+        "mask/mean": mask.mean().detach(),
+    }
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Prompts to explain in a batch, with the sentences that they compete with.
+
+    Attributes:
+        rows: (pairs,) window of each pair.
+        text: (pairs, embed_dim), unit norm.
+        rivals: (rivals, embed_dim), unit norm: other sentences.
+        ignored: (pairs, rivals) bool, rivals that mean the same as the pair's prompt.
+        right: (pairs,) bool; False where the prompt names something that is not in the window.
+    """
+
+    rows: Tensor
+    text: Tensor
+    rivals: Tensor
+    ignored: Tensor
+    right: Tensor
+
+
+def log_probability(embedding: Tensor, pairs: Pairs, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """log p and log (1 - p) of each pair's prompt among its rivals.
+
+    Args:
+        embedding: (pairs, embed_dim), unit norm.
+        pairs: prompts and rivals.
+        scale: () logit scale.
+
+    Returns:
+        (pairs,), (pairs,).
+    """
+    own = scale * (embedding * pairs.text).sum(1)
+    others = (scale * embedding @ pairs.rivals.T).masked_fill(pairs.ignored, float("-inf")).logsumexp(1)
+    return F.logsigmoid(own - others), F.logsigmoid(others - own)
+
+
+def contrast_loss(
+    backend: CLAPBackend,
+    decoder: LMACZSDecoder,
+    audio: AudioState,
+    pairs: Pairs,
+    area: Tensor,
+    removed_weight: float,
+    worth_weight: float,
+) -> dict[str, Tensor]:
+    """What is kept must be recognised as the prompt, what is removed must not, at a share of cells given from outside.
+
+    The mask-in and mask-out terms are L-MAC's (Paissan et al. 2024b) with the prompt's probability among rival
+    sentences in the place of a class; the fixed area replaces the l1 term, which a faint constant mask satisfies when
+    the encoder sees levels in decibels. Separate sources of mixtures are not used anywhere.
+
+    Args:
+        backend: frozen, in eval mode.
+        decoder: of this backend.
+        audio: (batch) windows.
+        pairs: which prompts to explain.
+        area: (right pairs,) share of cells to keep.
+        removed_weight: of the mask-out term.
+        worth_weight: of the head that learns how large a mask is worth keeping.
+
+    Returns:
+        scalars loss/kept, loss/removed, loss/worth; and, without gradient, the probabilities reached.
+    """
+    chosen = pairs.right
+    right = Pairs(pairs.rows[chosen], pairs.text[chosen], pairs.rivals, pairs.ignored[chosen], chosen[chosen])
+    output = decode_pairs(decoder, audio, right.rows, right.text)
+    mask = cut_at_area(output.logits, area)
+    both = torch.cat([mask, 1 - mask])
+    embedding = encode_masked(backend, audio, right.rows.repeat(2), both, decoder.config.domain)
+    kept, removed = embedding.chunk(2)
+    scale = backend.logit_scale.detach()
+    log_kept, _ = log_probability(kept, right, scale)
+    log_removed, log_gone = log_probability(removed, right, scale)
+
+    areas = torch.tensor(AREAS, device=area.device)
+    column = (area[:, None] - areas[None]).abs().argmin(1)
+    reached = (log_kept.exp() - log_removed.exp()).detach()  # in [-1, 1]: what keeping this much is worth
+    values = output.values.gather(1, column[:, None])[:, 0]
+    worth = F.mse_loss(values, reached)
+    if bool((~chosen).any()):  # nothing in the window speaks for a wrong prompt: no area is worth anything
+        rows, text = pairs.rows[~chosen], pairs.text[~chosen]
+        hidden = tuple(level[rows] for level in audio.hidden)
+        *_, values = decoder.listen(hidden, text, (audio.embedding[rows] * text).sum(1))
+        worth = worth + values.square().mean()
+    return {
+        "loss/kept": -log_kept.mean(),
+        "loss/removed": -removed_weight * log_gone.mean(),
+        "loss/worth": worth_weight * worth,
+        "kept/probability": log_kept.exp().mean().detach(),
+        "removed/probability": log_removed.exp().mean().detach(),
+    }

@@ -1,0 +1,188 @@
+"""The one-way flow: recording -> windows -> prediction -> mask -> listening -> numbers.
+
+The page, the command line and the evaluation all call these functions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lmaczs.clap import similarity
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.explainers.base import Explainer
+from lmaczs.metrics.faithfulness import faithfulness
+from lmaczs.metrics.shape import mask_shape
+from lmaczs.signal.audio import make_clip, resample
+from lmaczs.signal.masking import masked_waveform, mel_mask_to_stft
+from lmaczs.signal.spectral import frequencies_hz, mel_frequencies_hz, power_to_db, stft, times_s
+from lmaczs.signal.windows import WindowPlan, cut_windows, plan_windows, stitch_mask
+from lmaczs.types import AudioClip, AudioState, ExplainResult, Explanation, Listening, Prediction, TextState
+
+Progress = Callable[[float, str], None]  # share done in [0, 1], what is being done
+WINDOWS_KEPT = 4  # encoder passes of recordings up to 20 s are kept for further prompts; longer ones run window by window
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording that a backend has heard once; every prompt and every explainer starts from it.
+
+    Attributes:
+        clip: mono, at the backend's rate.
+        plan: where its windows lie.
+        embedding: (embed_dim,), unit norm; the mean of its windows' embeddings.
+        states: encoder passes of its windows; empty when there are more than WINDOWS_KEPT.
+    """
+
+    clip: AudioClip
+    plan: WindowPlan
+    embedding: Tensor
+    states: tuple[AudioState, ...] = field(repr=False)
+
+
+def _no_progress(share: float, text: str) -> None:
+    """Ignore progress."""
+
+
+def open_recording(clip: AudioClip, backend: CLAPBackend, progress: Progress = _no_progress) -> Recording:
+    """Resample, cut into windows and encode them, one window in memory at a time.
+
+    Args:
+        clip: any rate and length that `load_clip` lets through.
+        backend: the CLAP.
+        progress: called after each window.
+    """
+    clip = resample(clip, backend.spectral.sample_rate)
+    plan = plan_windows(clip.waveform.shape[-1], backend.clip_samples)
+    keep = len(plan.starts) <= WINDOWS_KEPT
+    states, total = [], torch.zeros(backend.embed_dim)
+    for index in range(len(plan.starts)):
+        state = _window_state(clip, plan, index, backend)
+        total = total + state.embedding[0].cpu()
+        if keep:
+            states.append(state)
+        progress((index + 1) / len(plan.starts), "listening")
+    return Recording(clip, plan, F.normalize(total, dim=0), tuple(states))
+
+
+@torch.no_grad()
+def _window_state(clip: AudioClip, plan: WindowPlan, index: int, backend: CLAPBackend) -> AudioState:
+    device = backend.mel_filters.device
+    window = cut_windows(clip.waveform, plan, index, index + 1).to(device)
+    return backend.analyze(window, torch.full((1,), plan.valid_samples, device=device))
+
+
+def classify(recording: Recording, prompts: Sequence[str], backend: CLAPBackend) -> Prediction:
+    """Which of the prompts fits the recording best.
+
+    Raises:
+        PromptError: no prompt, or an empty one.
+    """
+    text = backend.encode_text(prompts)
+    text = TextState(text.prompts, text.embedding.cpu())
+    return similarity.predict(recording.embedding, text, backend.logit_scale.detach().cpu())
+
+
+def explain(
+    recording: Recording,
+    prompts: Sequence[str],
+    backend: CLAPBackend,
+    explainer: Explainer,
+    *,
+    target: str | None = None,
+    score: bool = True,
+    progress: Progress = _no_progress,
+) -> ExplainResult:
+    """Explain one prompt for a recording that is already open.
+
+    Args:
+        recording: from `open_recording` with the same backend.
+        prompts: the sentences that probabilities are relative to.
+        backend: the CLAP.
+        explainer: made for this backend.
+        target: sentence to explain, also one that is not in `prompts`; None explains the predicted prompt.
+        score: also measure the faithfulness of this explanation (encodes kept and removed audio again).
+        progress: called after each window.
+
+    Returns:
+        ExplainResult on the CPU, on the recording's own time axis.
+
+    Raises:
+        PromptError: no prompt, an empty one, or one outside the explainer's closed set.
+    """
+    prediction = classify(recording, prompts, backend)
+    sentence = prediction.prompts[prediction.predicted] if target is None else target.strip()
+    text = backend.encode_text([sentence])
+    clip, plan, grid = recording.clip, recording.plan, backend.spectral
+    masks = []
+    for index in range(len(plan.starts)):
+        state = recording.states[index] if recording.states else _window_state(clip, plan, index, backend)
+        masks.append(explainer.masks(state, text).detach().cpu()[0])
+        progress((index + 1) / len(plan.starts), f"explaining with {explainer.label}")
+    mask = stitch_mask(torch.stack(masks), plan, grid)
+    peak = mask.max()
+    mask = mask / peak if peak > 0 else mask
+    heard = mask if explainer.domain == "stft" else mel_mask_to_stft(mask, backend.mel_filters.cpu())
+    kept = masked_waveform(clip.waveform, heard, grid)
+    listening = Listening(
+        kept=AudioClip(kept, clip.sample_rate, f"{clip.name}-kept"),
+        removed=AudioClip(clip.waveform - kept, clip.sample_rate, f"{clip.name}-removed"),
+    )
+    power = stft(clip.waveform.unsqueeze(0), grid).abs().square()[0]
+    on_bins = explainer.domain == "stft"
+    result = ExplainResult(
+        clip=clip,
+        prediction=prediction,
+        target=sentence,
+        target_similarity=float(recording.embedding @ text.embedding[0].cpu()),
+        explanation=Explanation(explainer.name, sentence, mask, explainer.domain),
+        listening=listening,
+        magnitude_db=power_to_db(power if on_bins else backend.mel_filters.cpu() @ power),
+        frequencies_hz=frequencies_hz(grid) if on_bins else mel_frequencies_hz(grid),
+        times_s=times_s(mask.shape[1], grid),
+        metrics={},
+    )
+    if score:
+        result.metrics.update(score_explanation(result, recording, backend))
+    return result
+
+
+def score_explanation(result: ExplainResult, recording: Recording, backend: CLAPBackend) -> dict[str, float]:
+    """This clip's faithfulness numbers, scored on the audio that is heard, for the target among the prompts."""
+    prompts = tuple(dict.fromkeys((*result.prediction.prompts, result.target)))
+    text = backend.encode_text(prompts).embedding.cpu()
+    heard = torch.stack(
+        [
+            recording.embedding,
+            open_recording(result.listening.kept, backend).embedding,
+            open_recording(result.listening.removed, backend).embedding,
+        ]
+    )
+    logits = backend.logit_scale.detach().cpu() * similarity.similarities(heard, text)
+    target = torch.tensor([prompts.index(result.target)])
+    values = faithfulness(logits[0:1], logits[1:2], logits[2:3], target)
+    values |= mask_shape(result.explanation.mask.unsqueeze(0))
+    return {key: float(value[0]) for key, value in values.items()}
+
+
+def explain_clip(
+    clip: AudioClip,
+    prompts: Sequence[str],
+    backend: CLAPBackend,
+    explainer: Explainer,
+    *,
+    target: str | None = None,
+    score: bool = True,
+    progress: Progress = _no_progress,
+) -> ExplainResult:
+    """Explain one zero-shot decision end to end: `open_recording`, then `explain`.
+
+    Raises:
+        AudioError: the clip would not pass `load_clip` either, e.g. it is silent.
+        PromptError: no prompt, an empty one, or one outside the explainer's closed set.
+    """
+    clip = make_clip(clip.waveform, clip.sample_rate, clip.name)  # also clips that were made by hand
+    recording = open_recording(clip, backend)
+    return explain(recording, prompts, backend, explainer, target=target, score=score, progress=progress)

@@ -1,0 +1,204 @@
+"""The LMAC-ZS decoder, its objectives and what it learns where the right answer is known."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lmaczs.errors import CheckpointError
+from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area, mel_to_bins
+from lmaczs.explainers.lmac_zs.explainer import (
+    LMACZS,
+    build_decoder,
+    choose_area,
+    decoder_config,
+    release_config,
+)
+from lmaczs.explainers.lmac_zs.loss import (
+    Pairs,
+    contrast_loss,
+    decode_pairs,
+    encode_masked,
+    log_probability,
+    paper_loss,
+)
+from lmaczs.hub import save_release
+from lmaczs.types import TextState
+
+
+@pytest.fixture
+def states(debug_backend):
+    """Three windows of noise with different spectra, and two prompts."""
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(3, debug_backend.clip_samples, generator=generator) * 0.1
+    noise[1] = noise[1].cumsum(0) * 0.01
+    noise[2, ::2] = 0
+    with torch.no_grad():
+        return debug_backend.analyze(noise), debug_backend.encode_text(["rain", "a dog barking", "wind"])
+
+
+@pytest.fixture
+def decoder(debug_backend):
+    torch.manual_seed(0)
+    return build_decoder(debug_backend, decoder_config(debug_backend, "stft")).eval()
+
+
+def test_cut_at_area_keeps_the_share_of_cells_that_was_asked_for():
+    logits = torch.randn(2, 128, 200, generator=torch.Generator().manual_seed(0))
+    for area in (0.05, 0.3):
+        mask = cut_at_area(logits, torch.tensor([area, area]))
+        # The quantile is found on an eighth of 25,600 cells: its error is about sqrt(a (1 - a) / 3200) < 0.009.
+        assert ((mask > 0.5).float().mean(dim=(1, 2)) - area).abs().max() < 0.02
+
+
+def test_cut_at_area_does_not_depend_on_the_scale_or_offset_of_the_logits():
+    logits = torch.randn(1, 64, 100, generator=torch.Generator().manual_seed(0))
+    area = torch.tensor([0.2])
+    assert torch.allclose(cut_at_area(logits, area), cut_at_area(7 * logits - 3, area), atol=1e-4)
+
+
+def test_chosen_area_follows_the_values():
+    worth_nothing = torch.zeros(1, len(AREAS))
+    worth_large = torch.linspace(0, 1, len(AREAS))[None]
+    # Nothing gained by size: the price alone decides, so the smallest areas win.
+    assert choose_area(worth_nothing).item() < 0.05
+    assert choose_area(worth_large).item() == pytest.approx(AREAS[-1], abs=0.01)
+
+
+def test_mel_to_bins_rows_sum_to_one_and_follow_the_mel_axis(debug_backend):
+    spread = mel_to_bins(debug_backend.mel_filters)
+    assert torch.allclose(spread.sum(1), torch.ones(len(spread)))
+    peaks = spread.argmax(1)
+    assert (peaks.diff() >= 0).all() and peaks[0] == 0 and peaks[-1] == spread.shape[1] - 1
+
+
+@pytest.mark.parametrize("sizes", [((17, 9), (8, 4), (4, 2), (4, 2)), ((86, 8), (43, 4), (21, 2), (21, 2))])
+def test_decoder_fits_maps_of_any_size(sizes):
+    config = DecoderConfig((4, 6, 8, 10), text_dim=16, n_mels=24, mask_bins=65, channels=(32, 24, 16, 8, 8))
+    model = LMACZSDecoder(config, torch.full((65, 24), 1 / 24))
+    hidden = tuple(torch.randn(2, c, *size) for c, size in zip(config.hidden_channels, sizes, strict=True))
+    output = model(hidden, torch.randn(2, 16), torch.zeros(2), torch.randn(2, 24, 71), torch.randn(2, 65, 71))
+    assert output.logits.shape == (2, 65, 71)
+    assert output.values.shape == (2, len(AREAS))
+
+
+def test_another_prompt_changes_the_cells_order(decoder, states):
+    audio, text = states
+    with torch.no_grad():
+        first = decode_pairs(decoder, audio, torch.tensor([0]), text.embedding[:1]).logits
+        second = decode_pairs(decoder, audio, torch.tensor([0]), text.embedding[1:2]).logits
+    assert (first - second).abs().max() > 1e-4
+
+
+def test_batch_of_windows_equals_single_windows(debug_backend, decoder, states):
+    audio, text = states
+    explainer = LMACZS(debug_backend, decoder)
+    batch = explainer.masks(audio, text)
+    for index in range(3):
+        row = slice(index, index + 1)
+        single = explainer.masks(audio[row], TextState(text.prompts[row], text.embedding[row]))
+        assert torch.allclose(batch[index], single[0], atol=1e-5)
+
+
+def test_masks_are_equal_bit_for_bit_on_a_second_call_and_reach_one(debug_backend, decoder, states):
+    explainer = LMACZS(debug_backend, decoder)
+    masks = explainer.masks(*states)
+    assert torch.equal(masks, explainer.masks(*states))
+    assert masks.min() >= 0 and torch.equal(masks.amax(dim=(1, 2)), torch.ones(3))
+
+
+def test_paper_loss_equals_a_plain_loop_over_pairs(debug_backend, decoder, states):
+    audio, text = states
+    losses = paper_loss(debug_backend, decoder, audio, text.embedding, 0.5, 0.25)
+    faithfulness, area, masked = 0.0, 0.0, {}
+    for i in range(3):
+        for j in range(3):
+            row = torch.tensor([j])
+            mask = decode_pairs(decoder, audio, row, text.embedding[i : i + 1]).logits.sigmoid()
+            masked[i, j] = encode_masked(debug_backend, audio, row, mask, "stft")[0]
+            original = text.embedding[i] @ audio.embedding[j]
+            faithfulness += (original - text.embedding[i] @ masked[i, j]).abs().item() / 9
+            area += mask.mean().item() / 9
+    diversity = sum(  # eq. 7: X_i masked for text i against X_i masked for text j
+        (text.embedding[i] @ text.embedding[j] - masked[i, i] @ masked[j, i]).abs().item() / 3
+        for i in range(3)
+        for j in range(3)
+        if i != j
+    )
+    assert losses["loss/faithfulness"].item() == pytest.approx(faithfulness, abs=1e-5)
+    assert losses["loss/sparsity"].item() == pytest.approx(0.5 * area, abs=1e-5)
+    assert losses["loss/diversity"].item() == pytest.approx(0.25 * diversity, abs=1e-5)
+
+
+def test_log_probability_is_that_of_a_softmax_over_the_prompt_and_its_rivals():
+    embedding = F.normalize(torch.tensor([[1.0, 2.0, 0.5]]), dim=1)
+    text = F.normalize(torch.tensor([[1.0, 1.0, 0.0]]), dim=1)
+    rivals = F.normalize(torch.tensor([[0.0, 1.0, 1.0], [1.0, 1.0, 0.1], [1.0, 0.0, 0.0]]), dim=1)
+    ignored = torch.tensor([[False, True, False]])  # the second rival means the same as the prompt
+    pairs = Pairs(torch.tensor([0]), text, rivals, ignored, torch.tensor([True]))
+    log_yes, log_no = log_probability(embedding, pairs, torch.tensor(8.0))
+    logits = 8 * torch.stack([text[0], rivals[0], rivals[2]]) @ embedding[0]
+    expected = logits.softmax(0)[0]
+    assert log_yes.exp().item() == pytest.approx(expected.item(), abs=1e-6)
+    assert log_no.exp().item() == pytest.approx(1 - expected.item(), abs=1e-6)
+
+
+def test_gradient_reaches_the_decoder_and_not_the_backend(debug_backend, decoder, states):
+    audio, text = states
+    paper_loss(debug_backend, decoder, audio, text.embedding, 0.1, 0.1)["loss/faithfulness"].backward()
+    assert all(parameter.grad is None for parameter in debug_backend.parameters())
+    reached = [
+        parameter.grad for name, parameter in decoder.named_parameters() if not name.startswith("worth")
+    ]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in reached)
+    assert sum(gradient.abs().sum() for gradient in reached) > 0
+
+
+def test_decoder_learns_where_the_planted_backend_looks(planted_backend, make_beep):
+    """From the CLAP's answers alone the decoder must find the box that decides, although a tone outside is louder."""
+    torch.manual_seed(0)
+    config = DecoderConfig(
+        **vars(decoder_config(planted_backend, "stft")) | {"channels": (32, 24, 16, 16, 8)}
+    )
+    decoder = LMACZSDecoder(config, mel_to_bins(planted_backend.mel_filters))
+    seconds = torch.arange(planted_backend.clip_samples) / 16000
+    distractor = torch.sin(2 * torch.pi * 5000 * seconds)
+    waveform = torch.stack([make_beep(seed=seed).waveform + distractor for seed in range(4)])
+    with torch.no_grad():
+        audio = planted_backend.analyze(waveform)
+    text = planted_backend.encode_text(["a beep"] * 4)
+    rivals = planted_backend.encode_text(["noise"]).embedding
+    everything = torch.ones(4, dtype=torch.bool)
+    pairs = Pairs(torch.arange(4), text.embedding, rivals, torch.zeros(4, 1, dtype=torch.bool), everything)
+
+    def in_box_over_outside() -> float:
+        with torch.no_grad():
+            mask = cut_at_area(
+                decode_pairs(decoder, audio, pairs.rows, pairs.text).logits, torch.full((4,), 0.05)
+            )
+        box = mask[:, planted_backend.box_bins, planted_backend.box_frames]
+        return (box.mean() / ((mask.sum() - box.sum()) / (mask.numel() - box.numel()))).item()
+
+    before = in_box_over_outside()
+    optimiser = torch.optim.Adam(decoder.parameters(), lr=3e-3)
+    for step in range(80):
+        generator = torch.Generator().manual_seed(step)
+        area = torch.tensor([0.02, 0.05, 0.1])[torch.randint(3, (4,), generator=generator)]
+        losses = contrast_loss(planted_backend, decoder, audio, pairs, area, 1.0, 1.0)
+        sum(value for key, value in losses.items() if key.startswith("loss/")).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    assert in_box_over_outside() > 3 > before
+
+
+def test_a_decoder_made_for_another_backend_is_refused(tmp_path, debug_backend, decoder):
+    config = release_config(debug_backend, decoder, "contrast") | {"backend": "msclap-2022"}
+    folder = save_release(tmp_path / "foreign", "lmac-zs", config, decoder.state_dict())
+    with pytest.raises(CheckpointError, match="trained for the backend 'msclap-2022'.*'debug'"):
+        LMACZS.from_release(debug_backend, release=folder)
+
+
+def test_a_release_gives_the_masks_that_were_stored(tmp_path, debug_backend, decoder, states):
+    config = release_config(debug_backend, decoder, "contrast")
+    folder = save_release(tmp_path / "decoder", "lmac-zs", config, decoder.state_dict())
+    loaded = LMACZS.from_release(debug_backend, release=folder)
+    assert torch.equal(loaded.masks(*states), LMACZS(debug_backend, decoder).masks(*states))
