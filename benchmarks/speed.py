@@ -1,0 +1,239 @@
+"""Measure how long an explanation takes, in units of one encoder pass, and how much memory a long file needs.
+
+    python benchmarks/speed.py                  # writes benchmarks/speed.md; a few minutes on two cores
+    python benchmarks/speed.py --rounds 3 --long-minutes 1 --out out/speed.md     # a quick look
+
+Every round times each task once, in turn, so that a slow moment of the machine meets all of them; medians
+over rounds. Run it on a machine that does nothing else.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+import torch
+from tqdm import tqdm
+
+from lmaczs import __version__, explain_clip, load_backend, load_clip, load_explainer
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.errors import LMACError
+from lmaczs.explainers import EXPLAINERS
+from lmaczs.explainers.base import Explainer
+from lmaczs.pipeline import classify, explain, open_recording
+from lmaczs.types import AudioClip
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "assets" / "examples" / "siren-and-engine.wav"
+PROMPTS = ["a siren wailing", "an engine idling", "a dog barking", "church bells ringing", "rain falling"]
+LIMITS = {"explain": 5.0, "one more": 2.0}  # encoder passes
+MEMORY_LIMIT_MB = 1000
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to time: its name, what it does, how many encoder passes it may take (None: any)."""
+
+    name: str
+    work: Callable[[], object]
+    limit: float | None = None
+
+
+def load_explainers(backend: CLAPBackend) -> dict[str, Explainer]:
+    """Every method whose weights are at hand for this backend."""
+    found = {}
+    for name in EXPLAINERS:
+        try:
+            found[name] = load_explainer(name, backend)
+        except LMACError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return found
+
+
+def tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
+    """What is timed; the first one is the unit."""
+    recording = open_recording(clip, backend)
+    mel_power = recording.states[0].mel_power[:1]
+    fresh = (f"{PROMPTS[0]} number {number}" for number in count())  # never in the cache of sentences
+
+    @torch.no_grad()
+    def encode() -> object:
+        return backend.encode(mel_power)
+
+    yield Task("encoder, one pass", encode)
+    yield Task(
+        "open the recording and classify", lambda: classify(open_recording(clip, backend), PROMPTS, backend)
+    )
+    yield Task("text encoder, one new sentence", lambda: backend.encode_text([next(fresh)]))
+    for name, explainer in load_explainers(backend).items():
+        yield Task(
+            f"explain_clip, {name}",
+            lambda explainer=explainer: explain_clip(clip, PROMPTS, backend, explainer, score=False),
+            LIMITS["explain"],
+        )
+        yield Task(
+            f"one more prompt, {name}",
+            lambda explainer=explainer: explain(
+                recording, PROMPTS, backend, explainer, target=PROMPTS[1], score=False
+            ),
+            LIMITS["one more"],
+        )
+        yield Task(
+            f"one more prompt, a sentence never seen, {name}",
+            lambda explainer=explainer: explain(
+                recording, PROMPTS, backend, explainer, target=next(fresh), score=False
+            ),
+            LIMITS["one more"],
+        )
+        yield Task(
+            f"explain_clip with its faithfulness numbers, {name}",
+            lambda explainer=explainer: explain_clip(clip, PROMPTS, backend, explainer),
+        )
+
+
+def measure(jobs: list[Task], rounds: int) -> list[float]:
+    """Median time of each task, s, after one warm-up round."""
+    times: list[list[float]] = [[] for _ in jobs]
+    for number in tqdm(range(rounds + 1), desc="rounds", unit="round"):
+        for job, values in zip(jobs, times, strict=True):
+            started = time.perf_counter()
+            job.work()
+            if number > 0:
+                values.append(time.perf_counter() - started)
+    return [median(values) for values in times]
+
+
+def resident_mb(peak: bool) -> float:
+    """Memory of this process, MB: its highest so far, or what it holds now.
+
+    /proc is asked first: `ru_maxrss` of a child begins at what its parent held.
+    """
+    key = "VmHWM:" if peak else "VmRSS:"
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def memory_of_long_file(minutes: float, method: str) -> dict[str, float]:
+    """Explain a long recording here: what it takes above the loaded model, MB, and how long, s."""
+    backend = load_backend("compact", "cpu")
+    backend.encode_text(PROMPTS)
+    explainer = load_explainer(method, backend)
+    short = load_clip(EXAMPLE)
+    samples = round(minutes * 60 * short.sample_rate)
+    loaded = resident_mb(peak=False)
+    repeats = -(-samples // len(short.waveform))
+    clip = AudioClip(short.waveform.repeat(repeats)[:samples], short.sample_rate, "long")
+    started = time.perf_counter()
+    explain_clip(clip, PROMPTS, backend, explainer, score=False)
+    return {"above_mb": resident_mb(peak=True) - loaded, "seconds": time.perf_counter() - started}
+
+
+@contextmanager
+def two_threads() -> Iterator[None]:
+    """Two threads, whatever the machine has, so that numbers of different machines can be compared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def in_own_process(minutes: float, method: str) -> dict[str, float]:
+    """`memory_of_long_file` in a fresh process, so that nothing measured before counts."""
+    command = [sys.executable, __file__, "--memory-of", method, "--long-minutes", str(minutes)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def processor() -> str:
+    """Name of the CPU."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def verdict(value: float, limit: float | None) -> str:
+    """The limit, and whether it is kept."""
+    return "" if limit is None else f"≤ {limit:g} {'✓' if value <= limit else '✗'}"
+
+
+def report(
+    jobs: list[Task],
+    seconds: list[float],
+    memory: dict[str, dict[str, float]],
+    arguments: argparse.Namespace,
+) -> str:
+    """The Markdown page."""
+    unit = seconds[0]
+    lines = [
+        "# Speed",
+        "",
+        f"Medians of {arguments.rounds} rounds in one run, CPU, 2 threads, a 5 s clip, compact CLAP, on "
+        f"{date.today()}: {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, lmaczs {__version__}.",
+        "",
+        "```sh",
+        f"python benchmarks/speed.py --rounds {arguments.rounds} --long-minutes {arguments.long_minutes:g}",
+        "```",
+        "",
+        "| task | ms | encoder passes | limit |",
+        "|---|---:|---:|---:|",
+    ]
+    for job, value in zip(jobs, seconds, strict=True):
+        ratio = value / unit
+        lines.append(f"| {job.name} | {1000 * value:.1f} | {ratio:.2f} | {verdict(ratio, job.limit)} |")
+    lines += ["", f"A recording of {arguments.long_minutes:g} minutes, in a process of its own:", ""]
+    lines += ["| method | peak memory above the loaded model, MB | limit | time, s |", "|---|---:|---:|---:|"]
+    for method, row in memory.items():
+        above = row["above_mb"]
+        lines.append(f"| {method} | {above:.0f} | {verdict(above, MEMORY_LIMIT_MB)} | {row['seconds']:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--long-minutes", type=float, default=10.0)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "speed.md")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    with two_threads():
+        if arguments.memory_of:
+            print(json.dumps(memory_of_long_file(arguments.long_minutes, arguments.memory_of)))
+            return
+        backend = load_backend("compact", "cpu")
+        jobs = list(tasks(backend, load_clip(EXAMPLE)))
+        seconds = measure(jobs, arguments.rounds)
+        methods = list(load_explainers(backend))
+        minutes = arguments.long_minutes
+        memory = {name: in_own_process(minutes, name) for name in tqdm(methods, desc="long file")}
+    page = report(jobs, seconds, memory, arguments)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(page, encoding="utf-8")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()

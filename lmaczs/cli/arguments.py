@@ -1,0 +1,83 @@
+"""Arguments that several commands take: prompts from a file, and the model."""
+
+import argparse
+from pathlib import Path
+
+from lmaczs.errors import PromptError
+
+MAX_PROMPTS = 1000
+MAX_CHARACTERS = 2000
+MAX_PROMPT_FILE_BYTES = 1 << 20
+
+
+def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --prompts-file and --labels-file, one of which is needed."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--prompts-file", metavar="FILE", help="text file, one full sentence per line")
+    group.add_argument(
+        "--labels-file",
+        metavar="FILE",
+        help="text file, one bare label per line; becomes 'this is the sound of LABEL'",
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --backend and --device."""
+    parser.add_argument(
+        "--backend", default="compact", metavar="NAME", help="the CLAP; 'lmaczs list' shows them (compact)"
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="cpu or cuda; without it a GPU is used where there is one"
+    )
+
+
+def read_lines(path: str) -> list[str]:
+    """Prompts or labels of a text file: one per line, empty lines passed over.
+
+    Raises:
+        PromptError: not a readable UTF-8 text, no line, too many, one too long, or one twice.
+    """
+    shown = Path(path).name
+    try:
+        if Path(path).stat().st_size > MAX_PROMPT_FILE_BYTES:
+            raise PromptError(f"'{shown}' is larger than 1 MB: give a text file with one prompt per line.")
+        text = Path(path).read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise PromptError(f"'{shown}' is no UTF-8 text: give a text file with one prompt per line.") from None
+    except (OSError, ValueError):
+        raise PromptError(
+            f"The prompts file '{shown}' cannot be read: check its name and folder, and that you may read it."
+        ) from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    if not lines:
+        raise PromptError(f"'{shown}' holds no prompt: write one per line.")
+    if len(lines) > MAX_PROMPTS:
+        raise PromptError(f"'{shown}' holds {len(lines)} prompts: up to {MAX_PROMPTS} are accepted.")
+    first_seen: dict[str, int] = {}
+    for number, line in lines:
+        if len(line) > MAX_CHARACTERS:
+            raise PromptError(
+                f"Line {number} of '{shown}' has {len(line)} characters: shorten it to at most "
+                f"{MAX_CHARACTERS}."
+            )
+        if line in first_seen:
+            raise PromptError(
+                f"Lines {first_seen[line]} and {number} of '{shown}' are the same prompt: remove one."
+            )
+        first_seen[line] = number
+    return list(first_seen)
+
+
+def read_prompts(arguments: argparse.Namespace) -> list[str]:
+    """Full sentences from --prompts-file, or from --labels-file with the paper's prefix."""
+    if arguments.prompts_file:
+        return read_lines(arguments.prompts_file)
+    labels = read_lines(arguments.labels_file)
+    from lmaczs.clap.similarity import prompts_from_labels
+
+    return prompts_from_labels(labels)
+
+
+def as_text(argument: str) -> str:
+    """An argument that can be shown and stored: bytes that are no UTF-8 become question marks."""
+    return argument.encode("utf-8", "replace").decode("utf-8")

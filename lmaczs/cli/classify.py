@@ -1,0 +1,85 @@
+"""`classify`: rank prompts for recordings."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lmaczs.cli.arguments import add_model_arguments, add_prompt_arguments, as_text, read_prompts
+from lmaczs.cli.console import progress_bar, quiet_decoders
+from lmaczs.cli.files import write_text_whole
+from lmaczs.types import Prediction
+
+Progress = Callable[[float, str], None]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser("classify", help="rank prompts for recordings", description=__doc__)
+    parser.add_argument(
+        "clips",
+        nargs="+",
+        metavar="CLIP",
+        help="recordings: wav, flac, ogg, opus, mp3 (m4a, webm with ffmpeg)",
+    )
+    add_prompt_arguments(parser)
+    parser.add_argument("--json", metavar="OUT", help="also write the numbers to this file")
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Classify all recordings, then print; after bad input nothing is printed or written.
+
+    Raises:
+        LMACError: a recording or the prompts cannot be used.
+    """
+    prompts = read_prompts(arguments)
+    from lmaczs.clap import (
+        load_backend,
+    )  # the model libraries take seconds to import; bad prompts need none of them
+    from lmaczs.pipeline import classify, open_recording
+    from lmaczs.signal.audio import load_clip
+
+    backend = load_backend(arguments.backend, arguments.device)
+    predictions = []
+    with progress_bar("classify") as progress:
+        for number, path in enumerate(arguments.clips):
+            with quiet_decoders():
+                clip = load_clip(path)
+            step = partial(_show_step, progress, number, len(arguments.clips), clip.name)
+            predictions.append(classify(open_recording(clip, backend, step), prompts, backend))
+    pairs = list(zip(map(as_text, arguments.clips), predictions, strict=True))
+    if arguments.json:
+        rows = [{"path": path, **prediction_row(prediction)} for path, prediction in pairs]
+        write_text_whole(Path(arguments.json), json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    print("\n\n".join(ranked_table(path, prediction) for path, prediction in pairs))
+
+
+def _show_step(progress: Progress, number: int, count: int, name: str, share: float, _: str) -> None:
+    """Show how far all recordings are, given how far recording `number` is."""
+    progress((number + share) / count, name)
+
+
+def prediction_row(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as JSON values; prompts in the order given, `predicted` is an index into them."""
+    return {
+        "prompts": list(prediction.prompts),
+        "similarities": [float(value) for value in prediction.similarities],
+        "probabilities": [float(value) for value in prediction.probabilities],
+        "predicted": prediction.predicted,
+    }
+
+
+def ranked_table(path: str, prediction: Prediction) -> str:
+    """Prompts from the most to the least probable; probabilities are relative to these prompts."""
+    order: Sequence[int] = prediction.probabilities.argsort(descending=True, stable=True).tolist()
+    lines = [path, "  probability  similarity  prompt"]
+    lines += [
+        f"  {100 * float(prediction.probabilities[i]):9.1f} %  {float(prediction.similarities[i]):10.3f}  "
+        f"{prediction.prompts[i]}"
+        for i in order
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""Results that appear complete or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lmaczs.errors import LMACError
+
+
+@contextmanager
+def folder_written_whole(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target`; at the end its files move to `target`, after an error none
+    do.
+
+    A folder that is there already keeps its other files.
+
+    Raises:
+        LMACError: the place cannot be written to.
+    """
+    if target.exists() and not target.is_dir():
+        raise LMACError(f"'{target.name}' is a file, not a folder: choose another name for the results.")
+    with _plain_write_errors(target):
+        target = target.absolute()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield temporary
+        with _plain_write_errors(target):
+            temporary.chmod(0o755)  # mkdtemp makes private folders
+            if target.exists():
+                for path in sorted(temporary.iterdir()):
+                    os.replace(path, target / path.name)
+            else:
+                os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a text file that appears complete or not at all.
+
+    Raises:
+        LMACError: the place cannot be written to.
+    """
+    with _plain_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(temporary, 0o644)  # mkstemp makes private files
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _plain_write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or "it cannot be written").lower()
+        raise LMACError(
+            f"Writing '{path.name}' failed ({reason}): choose another place for the results."
+        ) from error

@@ -1,0 +1,24 @@
+"""`list`: show backends, explainers and embedded releases."""
+
+import argparse
+from typing import Any
+
+from lmaczs.clap import BACKENDS
+from lmaczs.explainers import EXPLAINERS
+from lmaczs.hub import embedded_releases
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "list", help="show backends, explainers and embedded releases", description=__doc__
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the keys that other commands accept."""
+    print("backends:  ", ", ".join(BACKENDS))
+    print("explainers:", ", ".join(EXPLAINERS))
+    releases = [f"{name} ({kind})" for name, kind in embedded_releases().items()]
+    print("releases:  ", ", ".join(releases) or "none")

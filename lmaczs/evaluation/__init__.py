@@ -1,0 +1,1 @@
+"""Judging the classifier and the explainers over many recordings; numbers are measured on what is heard."""

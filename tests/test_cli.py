@@ -1,0 +1,239 @@
+"""The command line as a person uses it: files in, files out, and one sentence where something is wrong."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from lmaczs import cli, plots
+from lmaczs.cli import main
+from lmaczs.errors import LMACError
+from lmaczs.explainers import load_explainer
+from lmaczs.pipeline import classify, explain_clip, open_recording
+from lmaczs.signal.audio import load_clip, save_wav
+
+PROMPTS = ["a beep", "rain on a roof", "مطر $x^2$ {label}"]
+RESULTS = ["explanation.png", "kept.wav", "mask.npz", "removed.wav", "result.json"]
+
+
+@pytest.fixture
+def desk(tmp_path, beep_in_noise, monkeypatch):
+    """A folder with a recording, a silent one and prompts, as the current folder."""
+    save_wav(beep_in_noise, tmp_path / "beep.wav")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    (tmp_path / "prompts.txt").write_text("\ufeff" + "\n\n".join(PROMPTS) + "\n", "utf-8")
+    (tmp_path / "labels.txt").write_text("beep\ncar_horn\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_picture(monkeypatch):
+    """Leave the drawing out where a test is about something else: it takes longer than all the rest."""
+    monkeypatch.setattr(
+        plots, "save_explanation_figure", lambda result, path, label: path.write_bytes(b"PNG")
+    )
+
+
+def classify_arguments(*clips, prompts=("--prompts-file", "prompts.txt")):
+    return ["classify", *clips, *prompts, "--backend", "debug", "--device", "cpu"]
+
+
+def explain_arguments(*more, clip="beep.wav", prompts=("--prompts-file", "prompts.txt"), out="out"):
+    model = ("--backend", "debug", "--device", "cpu", "--method", "grad-cam++")
+    return ["explain", clip, *prompts, *model, "--out", out, *more]
+
+
+def test_classify_writes_the_numbers_of_the_pipeline(desk, debug_backend, capsys):
+    assert main([*classify_arguments("beep.wav", "./beep.wav"), "--json", "out.json"]) == 0
+    rows = json.loads((desk / "out.json").read_text("utf-8"))
+    assert [row["path"] for row in rows] == ["beep.wav", "./beep.wav"]
+    expected = classify(open_recording(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
+    for row in rows:
+        assert sorted(row) == ["path", "predicted", "probabilities", "prompts", "similarities"]
+        assert row["prompts"] == PROMPTS and row["predicted"] == expected.predicted
+        torch.testing.assert_close(torch.tensor(row["probabilities"]), expected.probabilities)
+        torch.testing.assert_close(torch.tensor(row["similarities"]), expected.similarities)
+
+
+def test_classify_prints_prompts_from_the_most_probable(desk, debug_backend, capsys):
+    main(classify_arguments("beep.wav"))
+    lines = capsys.readouterr().out.splitlines()
+    expected = classify(open_recording(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
+    order = expected.probabilities.argsort(descending=True).tolist()
+    assert lines[0] == "beep.wav"
+    assert [line.split(maxsplit=3)[3] for line in lines[2:]] == [PROMPTS[i] for i in order]
+    assert lines[2].split()[0] == f"{100 * float(expected.probabilities.max()):.1f}"
+
+
+def test_labels_get_the_papers_prefix(desk):
+    main([*classify_arguments("beep.wav", prompts=("--labels-file", "labels.txt")), "--json", "out.json"])
+    prompts = json.loads((desk / "out.json").read_text("utf-8"))[0]["prompts"]
+    assert prompts == ["this is the sound of beep", "this is the sound of car horn"]
+
+
+def test_explain_writes_parts_that_add_up_and_a_mask_with_its_axes(desk, debug_backend, beep_in_noise):
+    assert main(explain_arguments()) == 0
+    expected = explain_clip(
+        beep_in_noise, PROMPTS, debug_backend, load_explainer("grad-cam++", debug_backend)
+    )
+    assert sorted(path.name for path in (desk / "out").iterdir()) == RESULTS
+    kept, rate = soundfile.read(desk / "out/kept.wav", dtype="float32")
+    removed, _ = soundfile.read(desk / "out/removed.wav", dtype="float32")
+    assert rate == 16000
+    assert np.array_equal(kept, expected.listening.kept.waveform.numpy())
+    assert np.abs(kept + removed - beep_in_noise.waveform.numpy()).max() < 1e-6
+    with np.load(desk / "out/mask.npz") as stored:
+        mask, times, frequencies = (stored[key] for key in ("mask", "times_s", "frequencies_hz"))
+    assert mask.shape == (len(frequencies), len(times)) == (257, 101)
+    assert (times[0], times[-1], frequencies[0], frequencies[-1]) == (0, 2, 0, 8000)
+    assert np.array_equal(mask, expected.explanation.mask.numpy()) and mask.max() == 1.0
+    result = json.loads((desk / "out/result.json").read_text("utf-8"))
+    assert result["target"] == expected.target and result["method"] == "grad-cam++"
+    assert result["prediction"]["prompts"] == PROMPTS
+    assert result["metrics"] == pytest.approx(expected.metrics)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "target", "explained"),
+    [
+        (("--prompts-file", "prompts.txt"), "a door <b>slams</b> 🚪", "a door <b>slams</b> 🚪"),
+        (("--labels-file", "labels.txt"), "car_horn", "this is the sound of car horn"),
+        (("--labels-file", "labels.txt"), "a cat", "a cat"),
+    ],
+    ids=["outside-the-file", "label", "not-a-label"],
+)
+def test_the_target_may_be_any_text(desk, no_picture, prompts, target, explained):
+    assert main(explain_arguments("--target", target, prompts=prompts)) == 0
+    assert json.loads((desk / "out/result.json").read_text("utf-8"))["target"] == explained
+
+
+def test_explaining_twice_gives_equal_bytes(desk):
+    for out in ("first", "second"):
+        main(explain_arguments(out=out))
+    for name in RESULTS:
+        assert (desk / "first" / name).read_bytes() == (desk / "second" / name).read_bytes(), name
+
+
+def test_a_mel_mask_has_mel_rows(desk, no_picture):
+    assert main(explain_arguments("--domain", "mel")) == 0
+    with np.load(desk / "out/mask.npz") as stored:
+        assert stored["mask"].shape == (32, 101) and len(stored["frequencies_hz"]) == 32
+        assert 50 < stored["frequencies_hz"][0] < stored["frequencies_hz"][-1] < 8000
+
+
+BAD = {
+    "no-clip": (classify_arguments("missing.wav"), "no file 'missing.wav'"),
+    "silent": (classify_arguments("beep.wav", "silent.wav"), "'silent.wav' is silent"),
+    "no-prompts-file": (
+        classify_arguments("beep.wav", prompts=("--prompts-file", "none.txt")),
+        "cannot be read",
+    ),
+    "empty-prompts": (
+        classify_arguments("beep.wav", prompts=("--prompts-file", "empty.txt")),
+        "holds no prompt",
+    ),
+    "twice": (
+        classify_arguments("beep.wav", prompts=("--prompts-file", "twice.txt")),
+        "Lines 1 and 3 of 'twice.txt'",
+    ),
+    "binary": (classify_arguments("beep.wav", prompts=("--prompts-file", "silent.wav")), "no UTF-8 text"),
+    "endless": (
+        classify_arguments("beep.wav", prompts=("--prompts-file", "endless.txt")),
+        "10000 characters",
+    ),
+    "prompts-missing": (["classify", "beep.wav"], "is required"),
+    "no-command": ([], "required"),
+    "wrong-command": (["explode"], "explode"),
+    "wrong-option": ([*classify_arguments("beep.wav"), "--loud"], "--loud"),
+    "backend": (["classify", "beep.wav", "--prompts-file", "prompts.txt", "--backend", "x"], "backend 'x'"),
+    "explain-silent": (explain_arguments(clip="silent.wav"), "'silent.wav' is silent"),
+    "method": (explain_arguments("--method", "magic"), "explainer 'magic'"),
+    "no-decoder": (explain_arguments("--method", "lmac-zs"), "lmac-zs-debug-stft"),
+    "empty-target": (explain_arguments("--target", "  "), "target is empty"),
+    "out-is-a-file": (explain_arguments(out="beep.wav"), "'beep.wav' is a file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_sentence_and_leaves_nothing(desk, capsys, arguments, words):
+    (desk / "empty.txt").write_text(" \n\n")
+    (desk / "twice.txt").write_text("rain\nsnow\n rain \n")
+    (desk / "endless.txt").write_text("x" * 10000)
+    before = {path: path.read_bytes() for path in desk.iterdir()}
+    json_out = ["--json", "out.json"] if arguments[:1] == ["classify"] else []
+    assert main([*arguments, *json_out]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.count("\n") == 1 and words in error
+    assert "Traceback" not in error and str(desk) not in error
+    assert {path: path.read_bytes() for path in desk.iterdir()} == before
+
+
+def test_a_failure_at_the_last_file_leaves_the_old_results(desk, no_picture, monkeypatch):
+    main(explain_arguments())
+    (desk / "out/notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in (desk / "out").iterdir()}
+
+    def fail(*arguments):
+        raise LMACError("The picture cannot be drawn.")
+
+    monkeypatch.setattr(plots, "save_explanation_figure", fail)
+    assert main(explain_arguments("--target", "a beep")) == 2
+    assert {path.name: path.read_bytes() for path in (desk / "out").iterdir()} == before
+    assert not [path.name for path in desk.iterdir() if path.name.startswith(".")]
+
+
+def test_new_results_replace_old_ones_and_other_files_stay(desk, no_picture):
+    main(explain_arguments("--target", "a beep"))
+    (desk / "out/notes.txt").write_text("mine")
+    main(explain_arguments("--target", "rain on a roof"))
+    assert json.loads((desk / "out/result.json").read_text("utf-8"))["target"] == "rain on a roof"
+    assert sorted(path.name for path in (desk / "out").iterdir()) == sorted([*RESULTS, "notes.txt"])
+
+
+def test_an_interruption_is_told_and_leaves_nothing(desk, monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plots, "save_explanation_figure", interrupt)
+    assert main(explain_arguments()) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert sorted(path.name for path in desk.iterdir()) == [
+        "beep.wav",
+        "labels.txt",
+        "prompts.txt",
+        "silent.wav",
+    ]
+
+
+def test_list_names_what_the_other_commands_accept(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert "compact" in out and "lmac-zs, grad-cam++" in out and "compact-clap (clap)" in out
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--help"])
+    assert left.value.code == 0
+    out = capsys.readouterr().out
+    assert "usage: lmaczs" in out
+    assert command or all(name in out for name in cli.COMMANDS)
+
+
+def test_the_program_itself_leaves_with_2_and_one_line(desk):
+    """A broken mp3 makes libmpg123 write to stderr behind Python's back; that must not reach the person."""
+    tone = 0.3 * np.sin(np.arange(48000 * 4) * 0.05)
+    soundfile.write(desk / "clip.mp3", tone, 48000, format="MP3", subtype="MPEG_LAYER_III")
+    data = bytearray((desk / "clip.mp3").read_bytes())
+    data[4000:12000] = np.random.default_rng(0).bytes(8000)
+    (desk / "broken.mp3").write_bytes(data)
+    command = [sys.executable, "-m", "lmaczs", *classify_arguments("broken.mp3")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stdout == "" and done.stderr.count("\n") == 1 and "'broken.mp3' cannot be read" in done.stderr

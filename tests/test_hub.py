@@ -1,0 +1,216 @@
+"""Release folders: what is written comes back, damage is refused, what is missing says the way on."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from lmaczs import hub
+from lmaczs.clap.compact_release import GOLDEN_PROMPT, KIND, golden_tensors, load_compact, save_compact
+from lmaczs.clap.debug import HashedSentences, build_debug
+from lmaczs.errors import BackendUnavailableError, CheckpointError
+from lmaczs.hub import embedded_releases, find_release, load_golden, load_release, save_release
+
+CONFIG = {"backend": "debug", "widths": [4, 8], "nested": {"f_min": 50.0, "name": "hören"}}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def weights():
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "kernel": torch.randn(4, 3, 2, generator=generator),
+        "bias": torch.randn(4, generator=generator),
+        "count": torch.tensor(70_000),
+    }
+
+
+@pytest.fixture
+def release(tmp_path):
+    extras = {"training": {"steps": 3}, "metrics": [{"n": 1}]}
+    return save_release(tmp_path / "model", "thing", CONFIG, weights(), **extras)
+
+
+def test_a_release_comes_back_as_it_was(release):
+    config, state, folder = load_release(release, "thing")
+    assert config == CONFIG and folder == release
+    assert all(torch.equal(state[name], value) for name, value in weights().items())
+    assert json.loads((release / "training.json").read_text()) == {"steps": 3}
+    assert load_golden(release) is None
+
+
+def test_halves_are_stored_for_matrices_only_and_read_as_float32(tmp_path):
+    folder = save_release(tmp_path / "half", "thing", CONFIG, weights(), half=True)
+    whole = save_release(tmp_path / "whole", "thing", CONFIG, weights())
+    state = load_release(folder, "thing").state
+    assert {state["kernel"].dtype, state["bias"].dtype} == {torch.float32}
+    assert torch.equal(state["kernel"], weights()["kernel"].half().float())
+    assert torch.equal(state["bias"], weights()["bias"]) and int(state["count"]) == 70_000
+    assert (folder / hub.WEIGHTS).stat().st_size < (whole / hub.WEIGHTS).stat().st_size
+
+
+def test_values_beyond_float16_stay_exact(tmp_path):
+    large = {"kernel": torch.tensor([[1e6, 1.0]])}
+    folder = save_release(tmp_path / "half", "thing", {}, large, half=True)
+    assert torch.equal(load_release(folder, "thing").state["kernel"], large["kernel"])
+
+
+def test_equal_releases_have_equal_bytes_and_leave_nothing_beside(tmp_path):
+    for name in ("first", "second"):
+        save_release(tmp_path / name, "thing", CONFIG, weights(), golden={"waveform": torch.ones(1, 5)})
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+
+
+def test_saving_again_replaces_the_release(release):
+    save_release(release, "thing", {"new": 1}, {"kernel": torch.zeros(2)})
+    config, state, _ = load_release(release, "thing")
+    assert config == {"new": 1} and list(state) == ["kernel"]
+    assert not (release / "training.json").exists()
+    assert [path.name for path in release.parent.iterdir()] == ["model"]
+
+
+def test_a_failed_save_leaves_the_old_release(release, monkeypatch):
+    def full_disk(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(hub, "_write_json", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_release(release, "thing", {"new": 1}, weights())
+    assert load_release(release, "thing").config == CONFIG
+    assert [path.name for path in release.parent.iterdir()] == ["model"]
+
+
+def test_a_folder_of_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not a release"):
+        save_release(tmp_path, "thing", CONFIG, weights())
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("config", [{"format": 1}, {"kind": "x"}])
+def test_reserved_keys_are_refused(tmp_path, config):
+    with pytest.raises(ValueError, match="must not hold"):
+        save_release(tmp_path / "model", "thing", config, weights())
+
+
+def test_weights_that_are_not_finite_are_not_released(tmp_path):
+    with pytest.raises(ValueError, match="'kernel' is not finite"):
+        save_release(tmp_path / "model", "thing", {}, {"kernel": torch.tensor([1.0, torch.nan])})
+    assert not (tmp_path / "model").exists()
+
+
+def edit_config(folder, **changes):
+    path = folder / hub.CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def flip_a_byte(folder):
+    data = bytearray((folder / hub.WEIGHTS).read_bytes())
+    data[-3] ^= 1
+    (folder / hub.WEIGHTS).write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (flip_a_byte, "is damaged"),
+        (lambda folder: (folder / hub.WEIGHTS).write_bytes(hub.LFS_POINTER), "git lfs pull"),
+        (lambda folder: (folder / hub.WEIGHTS).unlink(), "no readable model.safetensors"),
+        (lambda folder: (folder / hub.CONFIG).unlink(), "is no release"),
+        (lambda folder: (folder / hub.CONFIG).write_text("{"), "cannot be read"),
+        (lambda folder: (folder / hub.CONFIG).write_text("[]"), "does not describe a release"),
+        (lambda folder: edit_config(folder, format=2), "has format 2"),
+        (lambda folder: edit_config(folder, kind="other"), "holds 'other' weights, but 'thing'"),
+        (lambda folder: edit_config(folder, weights_sha256=None), "lacks 'weights_sha256'"),
+    ],
+    ids=["flipped", "pointer", "no-weights", "no-config", "no-json", "list", "format", "kind", "no-hash"],
+)
+def test_a_damaged_release_is_refused_in_one_sentence(release, damage, words):
+    damage(release)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_release(release, "thing")
+    assert "'model'" in str(caught.value) and str(release.parent) not in str(caught.value)
+
+
+def test_a_file_that_is_no_safetensors_is_refused_even_with_the_right_hash(release):
+    import hashlib
+
+    (release / hub.WEIGHTS).write_bytes(b"garbage")
+    edit_config(release, weights_sha256=hashlib.sha256(b"garbage").hexdigest())
+    with pytest.raises(CheckpointError, match="no safetensors file"):
+        load_release(release, "thing")
+
+
+def test_embedded_releases_are_found_by_name_in_either_place(release, tmp_path, monkeypatch):
+    assets = tmp_path / "assets"
+    (assets / "releases").mkdir(parents=True)
+    shutil.copytree(release, assets / "releases" / "thing-1")
+    shutil.copytree(release, assets / "releases" / "broken")
+    (assets / "releases" / "broken" / hub.CONFIG).write_text("{")
+    monkeypatch.setattr(hub, "asset_folders", lambda: (tmp_path / "nowhere", assets))
+    assert embedded_releases() == {"broken": "damaged", "thing-1": "thing"}
+    assert load_release("thing-1", "thing").config == CONFIG
+
+
+@pytest.mark.parametrize("name", ["no-such-release", "../model", "a/b/c", "owner/name"])
+def test_an_unknown_release_names_the_known_ones(name):
+    with pytest.raises(BackendUnavailableError, match="compact-clap"):
+        find_release(name)
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "0123456"])
+def test_a_hub_release_needs_a_pinned_commit(revision):
+    with pytest.raises(BackendUnavailableError, match="full commit hash"):
+        find_release("owner/name", revision=revision)
+
+
+def test_a_hub_release_that_is_not_here_says_so_offline():
+    with pytest.raises(BackendUnavailableError, match="not on this machine") as caught:
+        find_release("owner/name", revision=COMMIT)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_release_is_fetched_at_its_commit(release, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot(repository, **options):
+        asked.append((repository, options["revision"]))
+        return str(release)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert load_release("owner/name", "thing", revision=COMMIT).config == CONFIG
+    assert asked == [("owner/name", COMMIT)]
+
+
+@pytest.fixture
+def clap_release(tmp_path):
+    return save_compact(tmp_path / "clap", build_debug(), half=False)
+
+
+def test_a_clap_release_rebuilds_the_model_exactly(clap_release, debug_backend):
+    loaded = load_compact(clap_release, HashedSentences())
+    golden = load_golden(clap_release)
+    assert loaded.config == debug_backend.config and not loaded.training
+    assert torch.equal(loaded.analyze(golden["waveform"]).embedding, golden["embedding"])
+    assert torch.equal(debug_backend.analyze(golden["waveform"]).embedding, golden["embedding"])
+    assert torch.equal(loaded.encode_text([GOLDEN_PROMPT]).embedding, golden["text_embedding"])
+
+
+@pytest.mark.parametrize("change", [{"embed_dim": 17}, {"widths": None}, {"colour": "red"}])
+def test_weights_that_do_not_fit_their_config_are_refused(clap_release, change):
+    edit_config(clap_release, **change)
+    with pytest.raises(CheckpointError, match="do not fit its config.json"):
+        load_compact(clap_release)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in embedded_releases().items() if kind == KIND])
+def test_an_embedded_clap_reproduces_its_golden_example(name):
+    folder = find_release(name)
+    golden = load_golden(folder)
+    fresh = golden_tensors(load_compact(name), golden["waveform"])
+    for key in ("embedding", "text_embedding"):
+        torch.testing.assert_close(fresh[key], golden[key], atol=1e-4, rtol=0)  # other CPUs round differently

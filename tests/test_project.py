@@ -1,0 +1,169 @@
+"""The frame: sizes, licence, citation, no traces of a machine, a wheel that works outside the repository."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+import lmaczs
+
+ROOT = Path(__file__).parents[1]
+ASSETS = ROOT / "assets"
+SKIPPED = {
+    ".git",
+    ".venv",
+    "runs",
+    "out",
+    "build",
+    "dist",
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+}
+# Written in pieces, so that this file does not find itself.
+TRACES = [
+    "/" + "work/", "/" + "root/", "/" + "farm/", "/" + "opt/wheels", "/" + "opt/pypi",
+    "pypi" + ".org", "python" + "hosted", "download." + "pytorch", "npm" + "js.org", "deb." + "debian",
+]  # fmt: skip
+
+
+def files() -> Iterator[Path]:
+    """Every file of the project that is not made by a tool."""
+    for folder, names, found in os.walk(ROOT):
+        names[:] = [name for name in names if name not in SKIPPED and not name.endswith(".egg-info")]
+        yield from (Path(folder) / name for name in found)
+
+
+def test_no_file_names_a_machine_or_a_registry():
+    hits = [
+        (str(path.relative_to(ROOT)), trace)
+        for path in files()
+        for trace in TRACES
+        if trace.encode() in path.read_bytes()
+    ]
+    assert not hits
+
+
+def test_checkpoints_and_assets_stay_small():
+    heavy = [path.name for path in ASSETS.rglob("*.safetensors") if path.stat().st_size > 10_000_000]
+    assert not heavy
+    assert sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file()) <= 40_000_000
+
+
+def test_citation_names_this_version_and_both_papers():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == lmaczs.__version__
+    assert citation["license"] == "Apache-2.0"
+    papers = {reference["identifiers"][0]["value"]: reference for reference in citation["references"]}
+    assert set(papers) == {"arXiv:2405.17615", "arXiv:2202.11479"}
+    assert [author["family-names"] for author in papers["arXiv:2405.17615"]["authors"]] == [
+        "Paissan", "Della Libera", "Ravanelli", "Subakan",
+    ]  # fmt: skip
+
+
+def test_changelog_has_this_version():
+    assert f"## [{lmaczs.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_licence_is_the_whole_apache_licence():
+    text = (ROOT / "LICENSE").read_text("utf-8")
+    assert text.split()[:5] == ["Apache", "License", "Version", "2.0,", "January"]
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_ci_runs_make_test():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[-1] == "exec make test"
+
+
+def test_requirements_are_the_dependencies_and_bound_torch():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert project["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    assert "torch>=2.11,<=2.13.0" in lines  # an open range fetches gigabytes of CUDA packages
+    assert "torchaudio==2.11.0" in lines
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built from a copy so that nothing left in the tree can slip in."""
+    source = tmp_path_factory.mktemp("source") / "lmaczs"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*SKIPPED, "*.egg-info", "tests"))
+    target = tmp_path_factory.mktemp("wheel")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+    ]
+    done = subprocess.run([*command, "-w", str(target), str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return next(target.glob("lmaczs-*.whl"))
+
+
+@pytest.mark.slow
+def test_wheel_carries_package_page_releases_and_examples(wheel):
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    package = ROOT / "lmaczs"
+    wanted = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
+    wanted |= {
+        path.relative_to(ROOT).as_posix()
+        for path in (package / "ui").rglob("*")
+        if path.suffix in (".js", ".css")
+    }
+    for part in ("releases", "examples"):
+        wanted |= {
+            f"lmaczs/{path.relative_to(ROOT).as_posix()}"
+            for path in (ASSETS / part).rglob("*")
+            if path.is_file()
+        }
+    wanted = {name for name in wanted if "__pycache__" not in name}
+    assert any(name.endswith(".css") for name in wanted)
+    assert any(
+        re.fullmatch(r"lmaczs/assets/releases/compact-clap/model\.safetensors", name) for name in wanted
+    )
+    assert not wanted - packed
+    strangers = {name.split("/")[0] for name in packed} - {"lmaczs", f"lmaczs-{lmaczs.__version__}.dist-info"}
+    assert not strangers
+    metadata = zipfile.ZipFile(wheel)
+    points = metadata.read(f"lmaczs-{lmaczs.__version__}.dist-info/entry_points.txt").decode()
+    assert "lmaczs = lmaczs.cli:main" in points
+
+
+@pytest.mark.slow
+def test_wheel_works_outside_the_repository(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    (tmp_path / "prompts.txt").write_text("crickets chirping\na dog barking\n")
+    example = tmp_path / "site" / "lmaczs" / "assets" / "examples" / "crickets.wav"
+    done = subprocess.run(
+        [sys.executable, "-m", "lmaczs", "classify", str(example), "--prompts-file", "prompts.txt"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("crickets chirping") < done.stdout.index("a dog barking")
+    where = subprocess.run(
+        [sys.executable, "-c", "import lmaczs.hub; print(*lmaczs.hub.asset_folders())"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert where.stdout.split() == [str(tmp_path / "site" / "lmaczs" / "assets")]

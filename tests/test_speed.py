@@ -1,0 +1,43 @@
+"""The speed benchmark: what it times, and how it reports."""
+
+import argparse
+import time
+
+import pytest
+
+from benchmarks import speed
+from lmaczs import load_clip
+
+
+def test_every_task_runs_on_a_tiny_model(debug_backend):
+    jobs = list(speed.tasks(debug_backend, load_clip(speed.EXAMPLE)))
+    names = [job.name for job in jobs]
+    assert names[0] == "encoder, one pass"
+    assert "explain_clip, grad-cam++" in names
+    for job in jobs:
+        assert job.work() is not None
+
+
+def test_median_leaves_the_warm_up_out():
+    delays = iter([0.2, 0.01, 0.01, 0.01])
+    job = speed.Task("sleep", lambda: time.sleep(next(delays)))
+    assert speed.measure([job], rounds=3)[0] == pytest.approx(0.01, abs=0.02)
+
+
+def test_report_divides_by_the_first_task_and_judges_limits():
+    jobs = [speed.Task("unit", lambda: None), speed.Task("slow", lambda: None, limit=2.0)]
+    arguments = argparse.Namespace(rounds=3, long_minutes=10.0)
+    page = speed.report(jobs, [0.010, 0.025], {"lmac-zs": {"above_mb": 640.0, "seconds": 30.0}}, arguments)
+    assert "| slow | 25.0 | 2.50 | ≤ 2 ✗ |" in page
+    assert "| lmac-zs | 640 | ≤ 1000 ✓ | 30.0 |" in page
+    assert "python benchmarks/speed.py --rounds 3 --long-minutes 10" in page
+
+
+def test_peak_memory_holds_what_is_taken_and_current_memory_lets_go():
+    before = speed.resident_mb(peak=False)
+    block = bytearray(200 * 2**20)
+    block[::4096] = b"x" * len(block[::4096])  # touch every page
+    assert speed.resident_mb(peak=False) - before > 150
+    del block
+    assert speed.resident_mb(peak=True) - before > 150
+    assert speed.resident_mb(peak=False) - before < 100

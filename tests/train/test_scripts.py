@@ -1,0 +1,106 @@
+"""Every training script runs on a few synthetic clips, resumes to the same weights, and its release loads."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from lmaczs.clap.compact_release import load_compact
+from lmaczs.explainers.lmac_zs.explainer import LMACZS
+from train_clap import contrastive_loss
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """Twelve tones of 0.5 s in four classes, three folds."""
+    folder = tmp_path_factory.mktemp("clips")
+    rows = []
+    for index in range(12):
+        name = ("low hum", "whistle", "hiss", "click")[index % 4]
+        time = torch.arange(8000) / 16000
+        wave = torch.sin(2 * torch.pi * 200 * (1 + index % 4) * time) * 0.3
+        soundfile.write(folder / f"{index // 4}-{1000 + index}-A-0.wav", wave.numpy(), 16000)
+        rows.append(
+            (f"{index // 4}-{1000 + index}-A-0.wav", "esc50", index // 4, name, name, f"a {name}|some {name}")
+        )
+    with (folder / "clips.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "dataset", "fold", "label", "concept", "captions"])
+        writer.writerows(rows)
+    return folder / "clips.csv"
+
+
+def run_script(name: str, *arguments: str) -> str:
+    """Run a training script as a user would."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(ROOT / "train" / name), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def equal_weights(first: Path, second: Path) -> bool:
+    """Whether two runs have the same averaged weights, bit for bit."""
+    one, two = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
+    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_contrastive_loss_of_two_clips_by_hand():
+    logits = torch.tensor([[2.0, 0.0, 9.0], [0.0, 1.0, 0.0]])
+    target = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    excluded = torch.tensor([[False, False, True], [False, False, False]])
+    losses = contrastive_loss(logits, target, excluded)
+    # Clip 1 against texts 1 and 2 only: -ln(e^2 / (e^2 + 1)) = 0.1269; clip 2: -ln(e / (e + 2)) = 0.5514.
+    assert losses["loss/audio_to_text"].item() == pytest.approx((0.1269 + 0.5514) / 2, abs=1e-3)
+    # Text 1 over clips: 0.1269; text 2: -ln(e / (e + 1)) = 0.3133; weight 0.3.
+    assert losses["loss/text_to_audio"].item() == pytest.approx(0.3 * (0.1269 + 0.3133) / 2, abs=1e-3)
+
+
+def test_train_clap_resumes_to_the_weights_of_an_uninterrupted_run(collection, tmp_path):
+    common = ("--clips", str(collection), "--hold-out", "esc50:2", "--batch-size", "4", "--eval-every", "1")
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    run_script("train_clap.py", *common, "--run", str(whole), "--steps", "2")
+    run_script("train_clap.py", *common, "--run", str(halves), "--steps", "2", "--stop-after", "1")
+    assert not equal_weights(whole, halves)
+    run_script("train_clap.py", *common, "--run", str(halves), "--steps", "2")
+    assert equal_weights(whole, halves)
+
+    run_script("export.py", "clap", "--run", str(whole), "--out", str(tmp_path / "release"))
+    model = load_compact(tmp_path / "release")
+    assert model.embed_sentences(["a whistle"]).norm().item() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["contrast", "paper"])
+def test_train_lmac_zs_resumes_and_its_release_explains(collection, tmp_path, objective):
+    common = ("--clips", str(collection), "--hold-out", "esc50:2", "--batch-size", "2", "--save-every", "1")
+    common += ("--objective", objective, "--num-rivals", "2")
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    run_script("train_lmac_zs.py", *common, "--run", str(whole), "--steps", "2")
+    if objective == "contrast":
+        run_script("train_lmac_zs.py", *common, "--run", str(halves), "--steps", "2", "--stop-after", "1")
+        run_script("train_lmac_zs.py", *common, "--run", str(halves), "--steps", "2")
+        assert equal_weights(whole, halves)
+    run_script("export.py", "lmac-zs", "--run", str(whole), "--out", str(tmp_path / "release"))
+
+    from lmaczs import load_backend
+
+    backend = load_backend("compact")
+    explainer = LMACZS.from_release(backend, release=tmp_path / "release")
+    waveform = torch.randn(1, backend.clip_samples, generator=torch.Generator().manual_seed(0)) * 0.1
+    with torch.no_grad():
+        audio = backend.analyze(waveform)
+    mask = explainer.masks(audio, backend.encode_text(["rain"]))
+    assert mask.shape == audio.stft.shape and mask.max().item() == 1.0
