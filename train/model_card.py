@@ -13,8 +13,8 @@ INTRO = {
     ),
     "lmac-zs": (
         "An LMAC-ZS decoder (Paissan et al. 2024): given a sound and any prompt it masks the spectrogram, leaving "
-        "the part that makes the CLAP named in config.json answer to the prompt. It explains that CLAP only. Its training judged "
-        "masks by the CLAP alone; the separate parts of mixtures were never a target."
+        "the part that makes the CLAP named in config.json answer to the prompt. It explains that CLAP only. Its "
+        "training judged masks by the CLAP alone; the separate parts of mixtures were never a target."
     ),
 }
 

@@ -58,6 +58,18 @@ class CNN14(nn.Module):
         """Convolution block `index`, counted from 1 as in the paper."""
         return getattr(self, f"conv_block{index}")
 
+    def _normalise(self, log_mel: Tensor) -> Tensor:
+        """`bn0` over mel bands: (batch, n_mels, frames) -> the same shape.
+
+        In evaluation mode it is written out: torch's CPU backward of batch normalisation returns a permuted gradient
+        when the incoming one is a transposed view, as it is here. A test holds this against finite differences.
+        """
+        if self.training:
+            return self.bn0(log_mel.unsqueeze(-1)).squeeze(-1)
+        scale = self.bn0.weight * (self.bn0.running_var + self.bn0.eps).rsqrt()
+        shift = self.bn0.bias - self.bn0.running_mean * scale
+        return log_mel * scale[:, None] + shift[:, None]
+
     def forward(self, log_mel: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Encode a log-mel map.
 
@@ -68,8 +80,8 @@ class CNN14(nn.Module):
             features: (batch, embed_width) >= 0.
             hidden: outputs of the four deepest blocks, shallow to deep, each (batch, channels, time, freq).
         """
-        maps = log_mel.transpose(1, 2).unsqueeze(1)  # (batch, 1, time, mel)
-        maps = self.bn0(maps.transpose(1, 3)).transpose(1, 3)
+        maps = self._normalise(log_mel)
+        maps = maps.transpose(1, 2).unsqueeze(1)  # (batch, 1, time, mel)
         maps = maps.contiguous(memory_format=torch.channels_last)
         hidden = []
         for index in range(1, self.num_blocks + 1):

@@ -98,7 +98,7 @@ class CompactCLAP(CLAPBackend):
         if not self._sentence_encoder:  # kept out of the module tree: its weights are not part of our release
             self._sentence_encoder.append(MiniLM().to(self.mel_filters.device))
         with torch.no_grad():
-            return self.project_text(self._sentence_encoder[0](prompts))
+            return self.project_text(self._sentence_encoder[0](prompts).to(self.mel_filters.device))
 
     def project_text(self, sentence_embedding: Tensor) -> Tensor:
         """Map sentence embeddings (prompts, 384) to the joint space: (prompts, embed_dim), unit norm."""

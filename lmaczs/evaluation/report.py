@@ -100,7 +100,8 @@ def report_markdown(explanations: Mapping[str, Any], mixtures: Mapping[str, Any]
         f"# Explanations: {title}",
         "",
         f"{explanations['n_clips']} clips, {explanations['n_failed']} not readable. "
-        f"Explained is the predicted prompt among all labels of the set (top-1 {_number(explanations['top1_percent'], 1)} %, "
+        "Explained is the predicted prompt among all labels of the set "
+        f"(top-1 {_number(explanations['top1_percent'], 1)} %, "
         f"top-5 {_number(explanations['top5_percent'], 1)} %, "
         f"mean probability {_number(explanations['mean_probability'], 2)}). "
         "Scored on what is heard: the masked audio goes through the classifier again.",

@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from lmaczs.errors import CheckpointError
-from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area, mel_to_bins
+from lmaczs.explainers.lmac_zs.decoder import (
+    AREAS,
+    DETAILS,
+    DecoderConfig,
+    LMACZSDecoder,
+    cut_at_area,
+    details,
+)
 from lmaczs.explainers.lmac_zs.explainer import (
     LMACZS,
     build_decoder,
@@ -20,9 +27,16 @@ from lmaczs.explainers.lmac_zs.loss import (
     encode_masked,
     log_probability,
     paper_loss,
+    view_spectrogram,
 )
 from lmaczs.hub import save_release
+from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import TextState
+
+
+def decode(decoder, audio, rows, text):
+    """Logits and values for pairs of windows and prompts."""
+    return decode_pairs(decoder, audio, view_spectrogram(audio, "stft"), rows, text)
 
 
 @pytest.fixture
@@ -39,7 +53,9 @@ def states(debug_backend):
 @pytest.fixture
 def decoder(debug_backend):
     torch.manual_seed(0)
-    return build_decoder(debug_backend, decoder_config(debug_backend, "stft")).eval()
+    decoder = build_decoder(debug_backend, decoder_config(debug_backend, "stft")).eval()
+    torch.nn.init.normal_(decoder.last.weight, std=0.3)  # a fresh decoder follows loudness alone
+    return decoder
 
 
 def test_cut_at_area_keeps_the_share_of_cells_that_was_asked_for():
@@ -64,11 +80,12 @@ def test_chosen_area_follows_the_values():
     assert choose_area(worth_large).item() == pytest.approx(AREAS[-1], abs=0.01)
 
 
-def test_mel_to_bins_rows_sum_to_one_and_follow_the_mel_axis(debug_backend):
-    spread = mel_to_bins(debug_backend.mel_filters)
-    assert torch.allclose(spread.sum(1), torch.ones(len(spread)))
-    peaks = spread.argmax(1)
-    assert (peaks.diff() >= 0).all() and peaks[0] == 0 and peaks[-1] == spread.shape[1] - 1
+def test_details_stand_out_against_the_mean_of_their_neighbours():
+    log_power = torch.randn(1, 40, 60, generator=torch.Generator().manual_seed(0))
+    loudness, over_time, over_frequency = details(log_power)[0]
+    assert torch.allclose(over_time[7, 30], loudness[7, 30] - loudness[7, 18:43].mean(), atol=1e-5)
+    assert torch.allclose(over_time[7, 2], loudness[7, 2] - loudness[7, :15].mean(), atol=1e-5)
+    assert torch.allclose(over_frequency[20, 9], loudness[20, 9] - loudness[8:33, 9].mean(), atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [((17, 9), (8, 4), (4, 2), (4, 2)), ((86, 8), (43, 4), (21, 2), (21, 2))])
@@ -76,7 +93,8 @@ def test_decoder_fits_maps_of_any_size(sizes):
     config = DecoderConfig((4, 6, 8, 10), text_dim=16, n_mels=24, mask_bins=65, channels=(32, 24, 16, 8, 8))
     model = LMACZSDecoder(config, torch.full((65, 24), 1 / 24))
     hidden = tuple(torch.randn(2, c, *size) for c, size in zip(config.hidden_channels, sizes, strict=True))
-    output = model(hidden, torch.randn(2, 16), torch.zeros(2), torch.randn(2, 24, 71), torch.randn(2, 65, 71))
+    cells = torch.randn(2, DETAILS, 65, 71)
+    output = model(hidden, torch.randn(2, 16), torch.zeros(2), torch.randn(2, 24, 71), cells)
     assert output.logits.shape == (2, 65, 71)
     assert output.values.shape == (2, len(AREAS))
 
@@ -84,8 +102,12 @@ def test_decoder_fits_maps_of_any_size(sizes):
 def test_another_prompt_changes_the_cells_order(decoder, states):
     audio, text = states
     with torch.no_grad():
-        first = decode_pairs(decoder, audio, torch.tensor([0]), text.embedding[:1]).logits
-        second = decode_pairs(decoder, audio, torch.tensor([0]), text.embedding[1:2]).logits
+        first = decode_pairs(
+            decoder, audio, view_spectrogram(audio, "stft"), torch.tensor([0]), text.embedding[:1]
+        ).logits
+        second = decode_pairs(
+            decoder, audio, view_spectrogram(audio, "stft"), torch.tensor([0]), text.embedding[1:2]
+        ).logits
     assert (first - second).abs().max() > 1e-4
 
 
@@ -113,7 +135,9 @@ def test_paper_loss_equals_a_plain_loop_over_pairs(debug_backend, decoder, state
     for i in range(3):
         for j in range(3):
             row = torch.tensor([j])
-            mask = decode_pairs(decoder, audio, row, text.embedding[i : i + 1]).logits.sigmoid()
+            mask = decode_pairs(
+                decoder, audio, view_spectrogram(audio, "stft"), row, text.embedding[i : i + 1]
+            ).logits.sigmoid()
             masked[i, j] = encode_masked(debug_backend, audio, row, mask, "stft")[0]
             original = text.embedding[i] @ audio.embedding[j]
             faithfulness += (original - text.embedding[i] @ masked[i, j]).abs().item() / 9
@@ -173,7 +197,8 @@ def test_decoder_learns_where_the_planted_backend_looks(planted_backend, make_be
     def in_box_over_outside() -> float:
         with torch.no_grad():
             mask = cut_at_area(
-                decode_pairs(decoder, audio, pairs.rows, pairs.text).logits, torch.full((4,), 0.05)
+                decode(decoder, audio, pairs.rows, pairs.text).logits,
+                torch.full((4,), 0.05),
             )
         box = mask[:, planted_backend.box_bins, planted_backend.box_frames]
         return (box.mean() / ((mask.sum() - box.sum()) / (mask.numel() - box.numel()))).item()

@@ -3,7 +3,7 @@
 Paissan et al. 2024, section 2.3 and Figure 2 give the outline: transposed convolutions over the encoder's maps, the
 prompt by cross-attention. They leave sizes open; this decoder fits maps of any size, so one class serves every backend.
 Two additions: the last stages see the spectrogram at full resolution (the deep maps alone cannot tell neighbouring
-bins apart), and a small head says how much of the sound speaks for the prompt (see `Areas`).
+bins apart), and a small head says how much of the sound speaks for the prompt (`DecoderOutput.values`).
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+DETAILS = 3  # channels of `details`
 AREAS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45)
 
 
@@ -35,7 +36,7 @@ class DecoderConfig:
     n_mels: int = 64
     mask_bins: int = 513
     domain: str = "stft"
-    channels: tuple[int, ...] = (128, 96, 64, 32, 16)
+    channels: tuple[int, ...] = (128, 64, 48, 32, 16)
     num_text_tokens: int = 8
     num_heads: int = 4
 
@@ -127,21 +128,19 @@ class LMACZSDecoder(nn.Module):
         self.enter = nn.Conv2d(deepest, deep, 1)
         self.enter_next = nn.Conv2d(next_deep, deep, 1)
         self.text = nn.ModuleList(
-            TextBlock(width, config.text_dim, config.num_heads) for width in (deep, third, second)
+            TextBlock(width, config.text_dim, config.num_heads) for width in (deep, third)
         )
         self.stage_third = Stage(deep, middle, third)
         self.stage_second = Stage(third, shallow, second)
         self.stage_first = Stage(second, 1, first)
         self.stage_fine = Stage(first, 1, fine)
-        self.film_first = nn.Linear(config.text_dim, 2 * first)
-        self.film_fine = nn.Linear(config.text_dim, 2 * fine)
+        self.film = nn.ModuleList(nn.Linear(config.text_dim, 2 * width) for width in (second, first, fine))
         if mel_to_bins is not None:
             self.register_buffer("mel_to_bins", mel_to_bins)
-        self.refine = nn.Conv2d(fine + 1, 8, 3, padding=1)
-        self.last = nn.Conv2d(8, 1, 1)
-        self.loudness_weight = nn.Parameter(
-            torch.tensor(0.5)
-        )  # loud cells first, until the decoder knows better
+        self.last = nn.Conv2d(fine, 1 + DETAILS, 1)
+        nn.init.zeros_(self.last.weight)
+        with torch.no_grad():  # loud cells first, until the decoder knows better
+            self.last.bias.copy_(torch.tensor([0.0, 0.5, *[0.0] * (DETAILS - 1)]))
         self.worth = nn.Sequential(
             nn.Linear(deep + config.text_dim + 1, 128), nn.SiLU(), nn.Linear(128, len(AREAS))
         )
@@ -170,7 +169,7 @@ class LMACZSDecoder(nn.Module):
         return maps, tokens, self.worth(summary).float()
 
     def forward(
-        self, hidden: tuple[Tensor, ...], text: Tensor, similarity: Tensor, log_mel: Tensor, log_power: Tensor
+        self, hidden: tuple[Tensor, ...], text: Tensor, similarity: Tensor, log_mel: Tensor, cells: Tensor
     ) -> DecoderOutput:
         """Judge every cell for one prompt per window.
 
@@ -178,22 +177,46 @@ class LMACZSDecoder(nn.Module):
             hidden: four maps, shallow to deep, each (pairs, channels, time, freq).
             text: (pairs, text_dim), unit norm.
             similarity: (pairs,) cosine of the window with its prompt.
-            log_mel: (pairs, n_mels, frames) dB.
-            log_power: (pairs, mask_bins, frames) dB, on the grid of the mask.
+            log_mel: (pairs, n_mels, frames), standardised.
+            cells: (pairs, DETAILS, mask_bins, frames) from `details`, on the grid of the mask.
         """
         maps, tokens, values = self.listen(hidden, text, similarity)
-        mel = standardise(log_mel).transpose(1, 2).unsqueeze(1)  # (pairs, 1, time, mel)
+        mel = log_mel.transpose(1, 2).unsqueeze(1)  # (pairs, 1, time, mel)
         maps = self.text[1](self.stage_third(maps, hidden[1]), tokens)
-        maps = self.text[2](self.stage_second(maps, hidden[0]), tokens)
-        maps = _film(self.stage_first(maps, F.avg_pool2d(mel, 2)), self.film_first(text))
-        maps = _film(self.stage_fine(maps, mel), self.film_fine(text))
-        maps = maps.transpose(2, 3)  # (pairs, fine, mel, time)
+        maps = _film(self.stage_second(maps, hidden[0]), self.film[0](text))
+        maps = _film(self.stage_first(maps, F.avg_pool2d(mel, 2)), self.film[1](text))
+        maps = _film(self.stage_fine(maps, mel), self.film[2](text))
+        parts = self.last(maps).float().transpose(2, 3)  # (pairs, 1 + DETAILS, mel, time)
         if self.config.domain == "stft":
-            maps = self.mel_to_bins.to(maps.dtype) @ maps
-        loudness = standardise(log_power).unsqueeze(1)
-        cells = self.last(F.silu(self.refine(torch.cat([maps, loudness.to(maps.dtype)], dim=1))))
-        logits = cells.float() + self.loudness_weight * loudness
-        return DecoderOutput(logits[:, 0], values)
+            parts = self.mel_to_bins @ parts
+        # Smooth maps say how much loudness and its local contrast count where; the cells bring the fine structure.
+        logits = parts[:, 0] + (parts[:, 1:] * cells).sum(1)
+        return DecoderOutput(logits, values)
+
+
+def details(log_power: Tensor) -> Tensor:
+    """What a single cell shows: its loudness, and how far it stands out from its neighbours in time and in frequency.
+
+    Args:
+        log_power: (pairs, freq, frames) dB.
+
+    Returns:
+        (pairs, DETAILS, freq, frames), standardised.
+    """
+    loudness = standardise(log_power)
+    return torch.stack(
+        [loudness, loudness - _box_mean(loudness, 2), loudness - _box_mean(loudness, 1)], dim=1
+    )
+
+
+def _box_mean(maps: Tensor, axis: int, reach: int = 12) -> Tensor:
+    """Mean over up to 2 * reach + 1 neighbours along an axis, by running sums: as fast for wide boxes as for narrow."""
+    size = maps.shape[axis]
+    sums = F.pad(maps.cumsum(axis), (1, 0) if axis == 2 else (0, 0, 1, 0))
+    position = torch.arange(size, device=maps.device)
+    last, first = (position + reach + 1).clamp_max(size), (position - reach).clamp_min(0)
+    count = (last - first).view(-1, 1) if axis == 1 else last - first
+    return (sums.index_select(axis, last) - sums.index_select(axis, first)) / count
 
 
 def _film(maps: Tensor, parameters: Tensor) -> Tensor:
@@ -201,28 +224,7 @@ def _film(maps: Tensor, parameters: Tensor) -> Tensor:
     return maps * (1 + scale) + shift
 
 
-def mel_to_bins(mel_filters: Tensor) -> Tensor:
-    """Rows that spread mel bands over STFT bins by linear interpolation between the bands' centres.
-
-    Args:
-        mel_filters: (n_mels, bins) >= 0.
-
-    Returns:
-        (bins, n_mels), rows sum to 1; bins outside the bands follow the nearest band.
-    """
-    bins = torch.arange(mel_filters.shape[1], device=mel_filters.device, dtype=mel_filters.dtype)
-    centre = (mel_filters @ bins) / mel_filters.sum(1).clamp_min(1e-12)
-    right = torch.searchsorted(centre.contiguous(), bins).clamp(1, len(centre) - 1)
-    left = right - 1
-    share = ((bins - centre[left]) / (centre[right] - centre[left])).clamp(0, 1)
-    weight = torch.zeros(len(bins), len(centre), device=mel_filters.device)
-    rows = torch.arange(len(bins), device=mel_filters.device)
-    weight[rows, left] += 1 - share
-    weight[rows, right] += share
-    return weight
-
-
-def cut_at_area(logits: Tensor, area: Tensor, softness: float = 0.15) -> Tensor:
+def cut_at_area(logits: Tensor, area: Tensor, softness: float = 0.25) -> Tensor:
     """A mask that keeps about the given share of the cells, with a soft edge.
 
     Fixing the area takes the way out of a faint constant mask: all that is left to learn is which cells come first.
@@ -238,7 +240,10 @@ def cut_at_area(logits: Tensor, area: Tensor, softness: float = 0.15) -> Tensor:
     ranked = (
         logits[:, ::4, ::2].flatten(1).sort(dim=1).values
     )  # a regular eighth of the cells finds the quantile
+    # The mean of neighbouring ranks instead of one cell: its gradient does not hang on a single cell.
+    reach = max(ranked.shape[1] // 256, 1)
     index = ((1 - area) * (ranked.shape[1] - 1)).round().long().unsqueeze(1)
-    cut = ranked.gather(1, index).unsqueeze(2)
+    index = (index + torch.arange(-reach, reach + 1, device=logits.device)).clamp(0, ranked.shape[1] - 1)
+    cut = ranked.gather(1, index).mean(1, keepdim=True).unsqueeze(2)
     width = softness * logits.std(dim=(1, 2), keepdim=True) + 1e-6
     return torch.sigmoid((logits - cut) / width)

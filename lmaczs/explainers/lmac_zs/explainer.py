@@ -1,5 +1,6 @@
 """LMAC-ZS (Paissan et al. 2024): a decoder, trained once for a CLAP, masks the spectrogram for any prompt."""
 
+import weakref
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import CheckpointError
 from lmaczs.explainers.base import Explainer
-from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area, mel_to_bins
-from lmaczs.explainers.lmac_zs.loss import decode_pairs
+from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area
+from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
 from lmaczs.hub import load_release
+from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, TextState
 
 AREA_PRICE = 0.35  # worth that a larger mask must add per unit of area; larger prefers smaller masks
@@ -37,6 +39,7 @@ class LMACZS(Explainer):
         super().__init__(backend, domain=decoder.config.domain)  # type: ignore[arg-type]
         self.decoder = decoder
         self.objective = objective
+        self._last_view: tuple = (None, None)
 
     @classmethod
     def from_release(
@@ -59,14 +62,27 @@ class LMACZS(Explainer):
                 f"loaded: choose a decoder for '{backend.name}', or train one with train/train_lmac_zs.py."
             )
         decoder = build_decoder(backend, DecoderConfig(**_tuples(config["decoder"])))
-        decoder.load_state_dict(state)
+        try:
+            decoder.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(
+                "The decoder's weights do not fit its config.json: fetch the release again, or export it again."
+            ) from error
         return cls(backend, decoder.eval().requires_grad_(False), config["objective"])
+
+    def _view(self, audio: AudioState) -> SpectrogramView:
+        """What the decoder sees of the windows; kept for the next prompt about the same ones."""
+        windows, view = self._last_view
+        if windows is None or windows() is not audio:
+            view = view_spectrogram(audio, self.domain)
+            self._last_view = (weakref.ref(audio), view)
+        return view
 
     @torch.no_grad()
     def masks(self, audio: AudioState, text: TextState) -> Tensor:
         """See `Explainer.masks`."""
-        rows = torch.arange(len(audio.waveform), device=audio.waveform.device)
-        output = decode_pairs(self.decoder, audio, rows, text.embedding.to(rows.device))
+        prompts = text.embedding.to(audio.waveform.device)
+        output = decode_pairs(self.decoder, audio, self._view(audio), slice(None), prompts)
         if self.objective == "paper":
             mask = torch.sigmoid(output.logits)
         else:
@@ -91,7 +107,8 @@ def choose_area(values: Tensor) -> Tensor:
 def build_decoder(backend: CLAPBackend, config: DecoderConfig) -> LMACZSDecoder:
     """A decoder with fresh weights on the backend's device."""
     spread = mel_to_bins(backend.mel_filters) if config.domain == "stft" else None
-    return LMACZSDecoder(config, spread).to(backend.mel_filters.device)
+    decoder = LMACZSDecoder(config, spread).to(backend.mel_filters.device)
+    return decoder.to(memory_format=torch.channels_last)  # the encoder's maps come in this order
 
 
 def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:

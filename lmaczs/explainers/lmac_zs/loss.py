@@ -7,37 +7,64 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderOutput, LMACZSDecoder, cut_at_area
-from lmaczs.signal.masking import masked_mel_power
-from lmaczs.signal.spectral import power_to_db
+from lmaczs.explainers.lmac_zs.decoder import (
+    AREAS,
+    DecoderOutput,
+    LMACZSDecoder,
+    cut_at_area,
+    details,
+    standardise,
+)
+from lmaczs.signal.spectral import istft, power_to_db, stft
 from lmaczs.types import AudioState
 
 
-def decode_pairs(decoder: LMACZSDecoder, audio: AudioState, rows: Tensor, text: Tensor) -> DecoderOutput:
+@dataclass(frozen=True)
+class SpectrogramView:
+    """What the decoder sees of windows besides the encoder's maps; the same for every prompt.
+
+    Attributes:
+        log_mel: (batch, n_mels, frames), standardised.
+        cells: (batch, DETAILS, mask_bins, frames).
+    """
+
+    log_mel: Tensor
+    cells: Tensor
+
+
+def view_spectrogram(audio: AudioState, domain: str) -> SpectrogramView:
+    """Prepare windows for the decoder, on the grid of its masks."""
+    log_mel = power_to_db(audio.mel_power)
+    power = audio.stft.real.square() + audio.stft.imag.square() if domain == "stft" else audio.mel_power
+    return SpectrogramView(standardise(log_mel), details(power_to_db(power)))
+
+
+def decode_pairs(
+    decoder: LMACZSDecoder, audio: AudioState, view: SpectrogramView, rows: Tensor | slice, text: Tensor
+) -> DecoderOutput:
     """Run the decoder on chosen pairs of windows and prompts in one pass.
 
     Args:
         decoder: of this backend.
         audio: (batch) windows, encoded once.
-        rows: (pairs,) int64, window of each pair.
+        view: of the same windows.
+        rows: (pairs,) int64, window of each pair; a slice where each window has one prompt.
         text: (pairs, embed_dim), unit norm, prompt of each pair.
     """
     similarity = (audio.embedding[rows] * text).sum(1)
-    log_mel = power_to_db(audio.mel_power)
-    if decoder.config.domain == "stft":
-        log_power = power_to_db(audio.stft.real.square() + audio.stft.imag.square())
-    else:
-        log_power = log_mel
-    return decoder(
-        tuple(level[rows] for level in audio.hidden), text, similarity, log_mel[rows], log_power[rows]
-    )
+    hidden = tuple(level[rows] for level in audio.hidden)
+    return decoder(hidden, text, similarity, view.log_mel[rows], view.cells[rows])
 
 
 def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: Tensor, domain: str) -> Tensor:
     """Embeddings of masked windows, (pairs, embed_dim); the gradient reaches the mask through the frozen encoder."""
-    power = audio.stft.real.square() + audio.stft.imag.square()
-    mel = masked_mel_power(power[rows], mask, backend.mel_filters, domain)
-    return backend.encode(mel)[0].float()
+    if domain == "mel":
+        return backend.encode(audio.mel_power[rows] * mask)[0].float()
+    # Through the sound and back: overlapping frames fill the holes of a mask with what leaks from their neighbours.
+    # Judged on the masked bins alone, a decoder would be rewarded for depths of silence that nobody can hear.
+    grid, num_samples = backend.spectral, audio.waveform.shape[-1]
+    spectrum = stft(istft(audio.stft[rows] * mask, grid, num_samples), grid)
+    return backend.encode(backend.mel_power(spectrum.real.square() + spectrum.imag.square()))[0].float()
 
 
 def paper_loss(
@@ -64,7 +91,8 @@ def paper_loss(
     count = len(text)
     rows = torch.arange(count, device=text.device).repeat(count)  # pair i * count + j: text i with audio j
     texts = text.repeat_interleave(count, dim=0)
-    mask = torch.sigmoid(decode_pairs(decoder, audio, rows, texts).logits)
+    view = view_spectrogram(audio, decoder.config.domain)
+    mask = torch.sigmoid(decode_pairs(decoder, audio, view, rows, texts).logits)
     embedding = encode_masked(backend, audio, rows, mask, decoder.config.domain)
     kept = (embedding * texts).sum(1)
     original = (audio.embedding[rows] * texts).sum(1).detach()
@@ -147,7 +175,8 @@ def contrast_loss(
     """
     chosen = pairs.right
     right = Pairs(pairs.rows[chosen], pairs.text[chosen], pairs.rivals, pairs.ignored[chosen], chosen[chosen])
-    output = decode_pairs(decoder, audio, right.rows, right.text)
+    view = view_spectrogram(audio, decoder.config.domain)
+    output = decode_pairs(decoder, audio, view, right.rows, right.text)
     mask = cut_at_area(output.logits, area)
     both = torch.cat([mask, 1 - mask])
     embedding = encode_masked(backend, audio, right.rows.repeat(2), both, decoder.config.domain)
@@ -155,6 +184,14 @@ def contrast_loss(
     scale = backend.logit_scale.detach()
     log_kept, _ = log_probability(kept, right, scale)
     log_removed, log_gone = log_probability(removed, right, scale)
+    with torch.no_grad():
+        log_original, _ = log_probability(audio.embedding[right.rows].float(), right, scale)
+        weight = (
+            log_original.exp().sqrt() + 0.05
+        )  # what the CLAP does not hear in the sound cannot be explained
+        weight = weight / weight.mean()
+    hopeless = 0.02  # bounds the pull of prompts that no mask brings out
+    kept_loss = -(weight * (log_kept.exp() + hopeless).log()).mean()
 
     areas = torch.tensor(AREAS, device=area.device)
     column = (area[:, None] - areas[None]).abs().argmin(1)
@@ -167,9 +204,10 @@ def contrast_loss(
         *_, values = decoder.listen(hidden, text, (audio.embedding[rows] * text).sum(1))
         worth = worth + values.square().mean()
     return {
-        "loss/kept": -log_kept.mean(),
-        "loss/removed": -removed_weight * log_gone.mean(),
+        "loss/kept": kept_loss,
+        "loss/removed": -removed_weight * (weight * log_gone).mean(),
         "loss/worth": worth_weight * worth,
+        "original/probability": log_original.exp().mean(),
         "kept/probability": log_kept.exp().mean().detach(),
         "removed/probability": log_removed.exp().mean().detach(),
     }
