@@ -4,7 +4,7 @@
     python train/train_lmac_zs.py --clips data/clips.csv --run runs/paper --objective paper     # eq. 6 and 7 as printed
     python train/train_lmac_zs.py --clips data/clips.csv --run runs/lmac-zs                     # the same folder resumes
 
-Half of a batch are mixtures of two clips; each of their parts is a prompt to explain. The separate parts are never a
+Two thirds of a batch are mixtures of two clips; each of their parts is a prompt to explain. The separate parts are never a
 target: the only judge is the frozen CLAP.
 """
 
@@ -80,7 +80,7 @@ def draw_sounds(
     store, sampler: ClipSampler, siblings: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Sounds:
     """Single clips and mixtures of two at -6 to 6 dB, rolled in time."""
-    mixed = config.batch_size // 2 if config.objective == "contrast" else 0
+    mixed = 2 * config.batch_size // 3 if config.objective == "contrast" else 0
     first = sampler.draw(config.batch_size, generator)
     second = sampler.draw(mixed, generator)
     a, b = sampler.concept[first[:mixed]], sampler.concept[second]

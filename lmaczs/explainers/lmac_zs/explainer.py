@@ -16,7 +16,8 @@ from lmaczs.hub import load_release
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, TextState
 
-AREA_PRICE = 0.35  # worth that a larger mask must add per unit of area; larger prefers smaller masks
+AREA_PRICE = 0.2  # worth that a larger mask must add per unit of area; larger prefers smaller masks
+EDGE = 0.3  # softness of the mask's edge when it is heard; a little softer than in training, where it must be sharp
 
 
 class LMACZS(Explainer):
@@ -86,7 +87,7 @@ class LMACZS(Explainer):
         if self.objective == "paper":
             mask = torch.sigmoid(output.logits)
         else:
-            mask = cut_at_area(output.logits, choose_area(output.values))
+            mask = cut_at_area(output.logits, choose_area(output.values), EDGE)
         return mask / mask.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
 
 

@@ -1,0 +1,50 @@
+"""The page's own components: templates without any value in them, filled by scripts through `textContent`.
+
+A value inside a `gr.HTML` template is compiled as a template again, so that a prompt could run as a script;
+these templates therefore never hold one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData
+
+from lmaczs.ui.settings import read
+
+
+def notice() -> gr.HTML:
+    """One plain sentence about what went wrong; value {"message": str, "serial": int}."""
+    return _component("notice", None)
+
+
+def scores(value: dict[str, Any] | None) -> gr.HTML:
+    """Bars per prompt, each a choice of what to explain; value as `lmaczs.ui.payload.scores_payload`."""
+    return _component("scores", value)
+
+
+def player(value: dict[str, Any] | None) -> gr.HTML:
+    """Spectrogram, mask and sound; value {"show": [player_payload…]} or {"archive": file}, with "serial"."""
+    return _component("player", value, "sound.js", "colours.js", "picture.js")
+
+
+def _component(name: str, value: Any, *scripts: str) -> gr.HTML:
+    return gr.HTML(
+        value,
+        html_template=read(f"{name}.html"),
+        js_on_load="\n".join(read(script) for script in (*scripts, f"{name}.js")),
+        apply_default_css=False,
+        elem_id=f"lz-{name}",
+        container=False,
+    )
+
+
+def with_files(value: Any, folder: Path) -> Any:
+    """Turn every {"file": name} of a payload into what Gradio serves."""
+    if isinstance(value, dict):
+        if value.keys() == {"file"}:
+            return FileData(path=str(folder / value["file"])).model_dump()
+        return {key: with_files(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_files(item, folder) for item in value]
+    return value

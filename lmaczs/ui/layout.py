@@ -1,0 +1,222 @@
+"""The page: three steps in a row, one large player below them. No model is loaded here."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+
+from lmaczs.signal.audio import MAX_SECONDS
+from lmaczs.ui import components, text
+from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
+from lmaczs.ui.handlers import Handlers
+from lmaczs.ui.prompts import add_prompts
+from lmaczs.ui.settings import Settings, launch_options
+from lmaczs.ui.studio import Studio
+
+# Each request carries the number of the visitor's turn and its answers bring it back: what comes late is dropped.
+BUSY = "(sound, typed) => [sound, typed, window.lmaczs.busy()]"
+IDLE = "() => window.lmaczs.idle()"
+CLEAR = "() => window.lmaczs.clear()"
+TRY = "() => [window.lmaczs.clear() ?? window.lmaczs.busy()]"
+PAUSE = "() => window.lmaczs.pause()"
+
+
+class Page(gr.Blocks):
+    """The Gradio app together with its studio; `serve` starts both."""
+
+    studio: Studio
+    public: TemporaryDirectory
+
+    def serve(self) -> None:
+        """Warm the models up in the background and serve until stopped."""
+        self.studio.worker.submit(self.studio.warm_up)
+        self.queue(max_size=20, default_concurrency_limit=1).launch(**launch_options(self.studio.settings))
+
+
+def build_demo(settings: Settings) -> Page:
+    """Lay the page out; needs no weights and no network."""
+    studio = Studio(settings)
+    public = _public_copy()
+    examples, stored = load_examples(public.name), load_first_paint(public.name)
+    first = examples[0] if stored and examples else None
+    with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(600, 1800), fill_width=True) as demo:
+        demo.studio, demo.public = studio, public
+        _header()
+        tries = _small_buttons([example.title for example in examples], "Try", "lz-tries")
+        with gr.Row(elem_id="lz-steps", equal_height=True):
+            with gr.Column(min_width=280, elem_classes="lz-step"):
+                _step(1, "Sound")
+                sound = _sound(first)
+                _static(f'<p class="lz-hint">{text.SOUND_HINT.format(minutes=round(MAX_SECONDS / 60))}</p>')
+            with gr.Column(min_width=280, elem_classes="lz-step"):
+                _step(2, "Prompts")
+                typed = _prompts(first)
+                sets = _small_buttons(list(text.PROMPT_SETS), "Add a set", "lz-sets")
+                run = gr.Button("Classify", variant="primary", elem_id="lz-run")
+                notice = components.notice()
+            with gr.Column(min_width=280, elem_classes="lz-step"):
+                _step(3, "Scores")
+                scores = components.scores(stored["scores"] if stored and first else None)
+        player = components.player(_first_value(stored, public.name) if stored and first else None)
+        with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
+            gr.Markdown(text.ABOUT.format(methods=" ".join(text.METHODS.values())))
+        _wire(Handlers(studio), examples, sound, typed, run, notice, scores, player, tries, sets)
+    return demo
+
+
+def _public_copy() -> TemporaryDirectory:
+    """The examples in a temporary folder: Gradio serves nothing from the place where a package is installed."""
+    folder, public = examples_folder(), TemporaryDirectory(prefix="lmaczs-")
+    if folder is not None:
+        shutil.copytree(folder, public.name, dirs_exist_ok=True)
+    return public
+
+
+def _header() -> None:
+    _static(f'<header class="lz-title"><h1>{text.TITLE}</h1><p>{text.LEAD}</p></header>')
+
+
+def _step(number: int, name: str) -> None:
+    _static(f'<h2 class="lz-heading"><span>{number}</span> {name}</h2>')
+
+
+def _static(template: str) -> None:
+    """The page's own words; never anything that a person typed."""
+    gr.HTML(html_template=template, js_on_load=None, apply_default_css=False)
+
+
+def _sound(first: Example | None) -> gr.Audio:
+    return gr.Audio(
+        None if first is None else str(first.path),
+        sources=["upload", "microphone"],
+        # The file as it came: Gradio's own conversion needs ffmpeg, and shows server paths when it fails.
+        type="filepath",
+        format=None,
+        editable=False,
+        label="Sound",
+        show_label=False,
+        buttons=[],
+        elem_id="lz-sound",
+        waveform_options=gr.WaveformOptions(
+            waveform_color="#a8a29e", waveform_progress_color="#d97706", trim_region_color="#d97706"
+        ),
+    )
+
+
+def _prompts(first: Example | None) -> gr.Textbox:
+    return gr.Textbox(
+        "" if first is None else "\n".join(first.prompts),
+        lines=6,
+        max_lines=6,
+        label="Prompts, one per line",
+        show_label=False,
+        placeholder=text.PROMPTS_HINT,
+        elem_id="lz-prompts",
+        container=False,
+    )
+
+
+def _small_buttons(names: list[str], label: str, elem_id: str) -> list[gr.Button]:
+    with gr.Row(elem_classes="lz-chips", elem_id=elem_id):
+        _static(f"<span>{label}</span>")
+        return [gr.Button(name, size="sm", min_width=0, scale=0) for name in names]
+
+
+def _first_value(stored: dict[str, Any], folder: str) -> Any:
+    value = {"show": [stored["player"], *stored["more"]], "turn": 0, "serial": 0}
+    return components.with_files(value, Path(folder, FIRST_PAINT))
+
+
+def _wire(
+    handlers: Handlers,
+    examples: list[Example],
+    sound: gr.Audio,
+    typed: gr.Textbox,
+    run: gr.Button,
+    notice: gr.HTML,
+    scores: gr.HTML,
+    player: gr.HTML,
+    tries: list[gr.Button],
+    sets: list[gr.Button],
+) -> None:
+    results = [scores, player, notice]
+    turn = gr.Number(0, visible=False)
+    heavy: dict[str, Any] = {
+        "concurrency_id": "model",
+        "concurrency_limit": 1,
+        "show_progress": "hidden",  # the player shows its own
+        "trigger_mode": "multiple",  # the newest wish wins, also while an older one is under way
+        "api_visibility": "private",
+    }
+    light: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+
+    def analyse(path: str | None, prompts: str, turn: float, request: gr.Request) -> Iterator[Any]:
+        yield from numbered(handlers.analyse(path, prompts, _session(request)), turn)
+
+    def ask(path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+        prompts, target, method, turn = _choice(event)
+        answers = handlers.explain(path, prompts, target, method, _session(request))
+        yield from numbered(answers, turn)
+
+    def archive(path: str | None, event: gr.EventData) -> Iterator[Any]:
+        prompts, target, method, turn = _choice(event)
+        yield from numbered(handlers.archive(path, prompts, target, method), turn)
+
+    def stop(request: gr.Request) -> None:
+        handlers.stop(_session(request))
+
+    running = [
+        run.click(analyse, [sound, typed, turn], results, js=BUSY, **heavy),
+        player.ask(ask, [sound], [player, notice], **heavy),
+        player.archive(archive, [sound], [player, notice], **heavy),
+    ]
+    for example, button in zip(examples, tries, strict=True):
+        outputs = [sound, typed, *results]
+        running.append(button.click(_try(handlers, example), [turn], outputs, js=TRY, **heavy))
+    for event in running:
+        event.then(None, js=IDLE)
+    for name, button in zip(text.PROMPT_SETS, sets, strict=True):
+        button.click(_add(name), [typed], [typed], **light)
+    # A new sound makes what is on screen stale: empty the page at once, and end what is under way.
+    for change in (sound.upload, sound.clear, sound.start_recording, sound.stop_recording):
+        change(stop, None, None, js=CLEAR, **light)
+    sound.play(None, js=PAUSE)
+
+
+def numbered(outputs: Iterator[tuple[Any, ...]], turn: float) -> Iterator[tuple[Any, ...]]:
+    """Mark every value with its turn, and make it new, so that the browser notices two equal ones.
+
+    Args:
+        outputs: of a handler.
+        turn: as the browser counted it.
+    """
+    for serial, values in enumerate(outputs):
+        marks = {"turn": turn, "serial": serial}
+        yield tuple(value if value == gr.skip() else {**value, **marks} for value in values)
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def _choice(event: gr.EventData) -> tuple[Any, Any, Any, Any]:
+    """Prompts, target, method and turn as the browser sent them: anything at all, so the handlers check them."""
+    data = event._data if isinstance(event._data, dict) else {}
+    return data.get("prompts"), data.get("target"), data.get("method"), data.get("turn")
+
+
+def _try(handlers: Handlers, example: Example) -> Any:
+    def run(turn: float, request: gr.Request) -> Iterator[Any]:
+        path, typed = str(example.path), "\n".join(example.prompts)
+        yield path, typed, gr.skip(), gr.skip(), gr.skip()
+        for outputs in numbered(handlers.analyse(path, typed, _session(request)), turn):
+            yield gr.skip(), gr.skip(), *outputs
+
+    return run
+
+
+def _add(name: str) -> Any:
+    return lambda typed: add_prompts(typed, text.PROMPT_SETS[name])

@@ -1,0 +1,134 @@
+"""Every word of the page that is not drawn by a script, and the ready prompt sets."""
+
+from lmaczs.clap.similarity import prompts_from_labels
+
+TITLE = "Hear why"
+LEAD = (
+    "Type what a sound might be: a zero-shot audio classifier picks the prompt that fits best, and you see "
+    "and hear the part of the sound that made it choose."
+)
+SOUND_HINT = "Upload or record up to {minutes} minutes. Deleted within the hour, never passed on."
+PROMPTS_HINT = "a dog barking\nrain\na person speaking"
+ABOUT = """
+**What you hear.** The classifier is CLAP: it places the sound and each prompt in one space and compares
+them. An explanation is a mask over the spectrogram between 0 and 1. *What counted* is the sound through
+that mask, *what was ignored* is the rest, and the two add up to the original. All three play at the same
+gain unless you match their loudness. The picture shows what you hear: brightness is loudness, colour is the
+mask.
+
+**What the numbers mean.** Scores are relative to the prompts that you typed: a wrong prompt can win if no
+better one is there. The percentages on the three buttons are the classifier's own answer when it hears only
+that part. A good explanation keeps the answer in *what counted* and loses it in *what was ignored*.
+
+**Methods.** {methods}
+
+**Keys.** `Space` plays and pauses, `1` `2` `3` choose what you hear, `←` `→` move by a second (`Shift`: a
+tenth), `Home` goes to the start, `M` changes the method, `L` loops, `E` matches loudness.
+
+**Privacy.** Everything runs on the machine that serves this page. Recordings are deleted within the hour
+and are not used for anything else; a link to a file works for anyone who has it until then.
+"""
+METHODS = {
+    "lmac-zs": "LMAC-ZS is a decoder trained to draw the mask that keeps the classifier's answer "
+    "(Paissan et al. 2024).",
+    "grad-cam++": "GradCAM++ shows where the classifier's last layers react to the prompt "
+    "(Chattopadhay et al. 2018).",
+}
+
+NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
+GONE = "This sound is no longer on the server: upload or record it again."
+NO_METHOD = "No explanation method is installed for the model '{backend}': the scores are all it can give."
+BAD_REQUEST = "This request does not fit the page: press Classify and try again."
+
+ESC50_LABELS = [
+    "dog",
+    "rooster",
+    "pig",
+    "cow",
+    "frog",
+    "cat",
+    "hen",
+    "insects",
+    "sheep",
+    "crow",
+    "rain",
+    "sea_waves",
+    "crackling_fire",
+    "crickets",
+    "chirping_birds",
+    "water_drops",
+    "wind",
+    "pouring_water",
+    "toilet_flush",
+    "thunderstorm",
+    "crying_baby",
+    "sneezing",
+    "clapping",
+    "breathing",
+    "coughing",
+    "footsteps",
+    "laughing",
+    "brushing_teeth",
+    "snoring",
+    "drinking_sipping",
+    "door_wood_knock",
+    "mouse_click",
+    "keyboard_typing",
+    "door_wood_creaks",
+    "can_opening",
+    "washing_machine",
+    "vacuum_cleaner",
+    "clock_alarm",
+    "clock_tick",
+    "glass_breaking",
+    "helicopter",
+    "chainsaw",
+    "siren",
+    "car_horn",
+    "engine",
+    "train",
+    "church_bells",
+    "airplane",
+    "fireworks",
+    "hand_saw",
+]
+
+PROMPT_SETS: dict[str, list[str]] = {
+    "Home": [
+        "a door knock",
+        "a toilet flushing",
+        "a vacuum cleaner",
+        "water pouring",
+        "a clock ticking",
+        "typing on a keyboard",
+        "glass breaking",
+        "a baby crying",
+        "footsteps",
+        "a person speaking",
+    ],
+    "Nature": [
+        "rain",
+        "thunder",
+        "wind blowing",
+        "sea waves",
+        "a crackling fire",
+        "birds chirping",
+        "a dog barking",
+        "a cat meowing",
+        "crickets",
+        "a frog croaking",
+    ],
+    "City": [
+        "a car horn",
+        "a siren",
+        "an engine idling",
+        "a jackhammer",
+        "a helicopter",
+        "church bells",
+        "a train",
+        "an airplane",
+        "street music",
+        "children playing",
+    ],
+    "ESC-50": prompts_from_labels(ESC50_LABELS),
+}

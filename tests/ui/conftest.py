@@ -1,0 +1,103 @@
+"""One server and one browser for the session; every test gets a fresh page that watches for mistakes."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import BrowserContext
+from stage import WAIT_S, chromium, running_page
+from visit import OUT, Visit
+
+RATE = 44100
+# What Gradio and the browser write about a file that is no sound, or a stream that is cut off on purpose.
+HARMLESS = ("Waveform load error", "416 (Requested Range", "ERR_REQUEST_RANGE_NOT_SATISFIABLE", "ERR_ABORTED")
+
+
+def tone_bursts(seconds: float = 3.0, hertz: float = 880.0) -> np.ndarray:
+    """Four bursts a second over faint noise: (samples,) at RATE."""
+    time_s = np.arange(int(seconds * RATE)) / RATE
+    noise = np.random.default_rng(0).normal(0, 0.003, len(time_s))
+    return 0.3 * np.sin(2 * np.pi * hertz * time_s) * (np.sin(8 * np.pi * time_s) > 0) + noise
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recordings, good ones and bad ones, and a steady source for the fake microphone."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for ending in ("wav", "mp3", "flac"):
+        soundfile.write(folder / f"bursts.{ending}", tone_bursts(), RATE)
+    soundfile.write(folder / "other.wav", tone_bursts(2.0, 1500.0), RATE)
+    soundfile.write(folder / "long.wav", np.tile(tone_bursts(5.0), 48), RATE)
+    soundfile.write(folder / "silent.wav", np.zeros(RATE), RATE)
+    (folder / "empty.wav").touch()
+    (folder / "corrupt.wav").write_bytes(b"this is no sound " * 40)
+    time_s = np.arange(8 * RATE) / RATE
+    soundfile.write(
+        folder / "microphone.wav", 0.3 * np.sin(2 * np.pi * 1000 * time_s), RATE, subtype="PCM_16"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the page."""
+    with running_page(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def context(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """A browser whose microphone plays a steady tone."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    flags = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={sounds / 'microphone.wav'}",
+    )
+    profile = tmp_path_factory.mktemp("profile")
+    with chromium(profile, *flags, permissions=["microphone"], accept_downloads=True) as context:
+        yield context
+
+
+@pytest.fixture
+def visit(context: BrowserContext, server: str) -> Iterator[Visit]:
+    """A fresh page on the stored example; fails if anything left the machine or broke."""
+    visit = Visit(context.new_page())
+    page, mistakes = visit.page, visit.mistakes
+
+    def on_request(request) -> None:
+        url = urlparse(request.url)
+        if url.scheme not in ("data", "blob") and url.hostname != "127.0.0.1":
+            mistakes.append(f"request to {request.url}")
+
+    def on_console(message) -> None:
+        if message.type == "error" and not any(part in message.text for part in HARMLESS):
+            mistakes.append(f"console: {message.text}")
+
+    page.on("request", on_request)
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: mistakes.append(f"page error: {error}"))
+    page.on("dialog", lambda dialog: (mistakes.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    visit.open(server)
+    yield visit
+    toasts = page.locator(".toast-body").all_inner_texts()
+    page.close()
+    assert not mistakes
+    assert not toasts, "Gradio's own message instead of ours"
+
+
+@pytest.fixture
+def eventually(visit: Visit) -> Callable[[Callable[[], bool]], None]:
+    """Wait until something read through the page becomes true."""
+
+    def wait(check: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not check():
+            assert time.monotonic() < deadline
+            visit.page.wait_for_timeout(50)
+
+    return wait

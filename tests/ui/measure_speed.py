@@ -1,0 +1,63 @@
+"""Time from pressing Classify to a playable explanation: `python tests/ui/measure_speed.py` writes
+benchmarks/page_speed.json.
+
+Every round brings a new sound of 5 s, so that nothing comes from a cache; the first ones, which warm up, do not count.
+"""
+
+import json
+import os
+import statistics
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import soundfile
+from stage import ROOT, chromium, running_page
+from visit import Visit
+
+ROUNDS, WARM_UP, RATE = 12, 2, 44100
+
+
+def one_round(visit: Visit, path: Path) -> float:
+    """Seconds from the click until the explanation of this sound is on screen, decoded and ready to play."""
+    visit.upload(path)
+    return visit.page.evaluate(
+        """() => new Promise(done => {
+            const player = document.querySelector(".lz-player");
+            const start = performance.now();
+            new MutationObserver(() => {
+                if (player.dataset.ready === "yes") done((performance.now() - start) / 1000);
+            }).observe(player, { attributes: true });
+            document.querySelector("#lz-run").click();
+        })"""
+    )
+
+
+def main() -> None:
+    """Write the median and all values."""
+    generator, seconds = np.random.default_rng(0), []
+    with (
+        TemporaryDirectory() as name,
+        running_page(Path(name)) as url,
+        chromium(Path(name, "profile")) as browser,
+    ):
+        visit = Visit(browser.new_page())
+        visit.open(url)
+        for number in range(ROUNDS + WARM_UP):
+            path = Path(name, f"{number}.wav")
+            soundfile.write(path, generator.normal(0, 0.1, 5 * RATE), RATE)
+            seconds.append(round(one_round(visit, path), 3))
+    row = {
+        "what": "from pressing Classify to a playable explanation, 5 s sound, s",
+        "median_s": round(statistics.median(seconds[WARM_UP:]), 3),
+        "seconds": seconds[WARM_UP:],
+        "cpus": os.cpu_count(),
+    }
+    target = ROOT / "benchmarks" / "page_speed.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(row, indent=2) + "\n", "utf-8")
+    print(f"{row['median_s']} s (median of {ROUNDS})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""What the buttons do, without a browser and without trained weights."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from lmaczs.errors import LMACError, PromptError
+from lmaczs.ui import text
+from lmaczs.ui.handlers import Handlers
+from lmaczs.ui.layout import build_demo, numbered
+from lmaczs.ui.payload import FLOOR_DB, level_picture, mask_picture
+from lmaczs.ui.prompts import MAX_PROMPTS, add_prompts, check_prompts, read_prompts
+from lmaczs.ui.settings import Settings, launch_options
+from lmaczs.ui.studio import Studio
+
+PROMPTS = ["a beep", "rain", "a dog"]
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    return Studio(Settings(backend="debug", recordings_kept=2))
+
+
+@pytest.fixture
+def handlers(studio: Studio) -> Handlers:
+    return Handlers(studio)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> str:
+    """1.23 s of a burst, peak 0.9, at a rate that is not the model's."""
+    time_s = np.arange(round(1.23 * 22050)) / 22050
+    path = tmp_path / "burst <b>.wav"
+    soundfile.write(path, 0.9 * np.sin(2 * np.pi * 1200 * time_s) * (time_s < 0.5), 22050)
+    return str(path)
+
+
+def read_file(payload: dict) -> tuple[np.ndarray, int]:
+    return soundfile.read(payload["path"])
+
+
+def first_shown(outputs) -> dict:
+    """The first explanation; its files are there as long as the caller keeps `outputs`."""
+    for *_, player, _ in outputs:
+        if isinstance(player, dict) and "show" in player:
+            return player["show"][0]
+    raise AssertionError("nothing was shown")
+
+
+def skipped(value) -> bool:
+    return value == gr.skip()
+
+
+def test_page_is_built_without_weights_network_or_model_libraries():
+    code = (
+        "import socket, sys\n"
+        "socket.socket.connect = None\n"
+        "from lmaczs.ui.layout import build_demo\n"
+        "from lmaczs.ui.settings import Settings\n"
+        "build_demo(Settings(backend='no such backend'))\n"
+        "print('transformers' in sys.modules)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip().splitlines()[-1] == "False"
+
+
+def test_nothing_is_kept_or_sent(monkeypatch: pytest.MonkeyPatch):
+    demo = build_demo(Settings(backend="debug"))
+    options = launch_options(demo.studio.settings)
+    assert demo.analytics_enabled is False
+    assert demo.delete_cache == (600, 1800)
+    assert {name: options[name] for name in ("run_history", "enable_monitoring", "show_error", "share")} == {
+        "run_history": False,
+        "enable_monitoring": False,
+        "show_error": False,
+        "share": False,
+    }
+    assert "allowed_paths" not in options
+    assert "http" not in options["css"] and "http" not in options["head"]
+    assert "googleapis" not in str(options["theme"]._get_theme_css())
+    private = [event.api_visibility for event in demo.fns.values()]
+    assert set(private) == {"private"}
+
+
+def test_templates_hold_no_value():
+    """A value in a template would be compiled: a prompt could run as a script."""
+    demo = build_demo(Settings(backend="debug"))
+    components = [block for block in demo.blocks.values() if isinstance(block, gr.HTML)]
+    assert len(components) > 5
+    for component in components:
+        for mark in ("${", "{{", "@children", "`", "\\"):
+            assert mark not in component.html_template
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LMACZS_BACKEND", "debug")
+    monkeypatch.setenv("LMACZS_DEVICE", "cpu")
+    assert Settings.from_environment() == Settings(backend="debug", device="cpu")
+    monkeypatch.delenv("LMACZS_BACKEND")
+    monkeypatch.delenv("LMACZS_DEVICE")
+    assert Settings.from_environment() == Settings(backend="compact", device=None)
+
+
+def test_one_click_gives_scores_then_the_explanation_then_its_check(handlers: Handlers, clip: str):
+    kinds = []
+    for scores, player, notice in handlers.analyse(clip, "\n".join(PROMPTS)):
+        if not skipped(scores):
+            kinds.append("scores")
+            assert scores["prompts"] == PROMPTS
+            assert sum(scores["probabilities"]) == pytest.approx(1, abs=1e-4)
+            assert scores["predicted"] == int(np.argmax(scores["probabilities"])) == scores["target"]
+            assert notice == {"message": ""}
+        if isinstance(player, dict) and "show" in player:
+            (payload,) = player["show"]
+            kinds.append("check" if payload["probability"] else "explanation")
+            assert payload["prompts"][payload["target"]] == PROMPTS[scores_of(handlers, clip)]
+    assert kinds == ["scores", "explanation", "check"]
+
+
+def scores_of(handlers: Handlers, clip: str) -> int:
+    return handlers.studio.classify(handlers.studio.hear(clip), PROMPTS).predicted
+
+
+def test_payload_is_as_long_as_the_sound_and_its_parts_add_up(handlers: Handlers, clip: str):
+    outputs = handlers.analyse(clip, "\n".join(PROMPTS))
+    payload = first_shown(outputs)
+    assert payload["clip"]["duration_s"] == pytest.approx(1.23, abs=1e-3)
+    original, rate = read_file(payload["clip"]["original"])
+    kept, removed = read_file(payload["kept"])[0], read_file(payload["removed"])[0]
+    assert rate == payload["clip"]["sample_rate"] == 16000
+    assert len(original) == len(kept) == len(removed) == round(payload["clip"]["duration_s"] * rate)
+    assert np.abs(kept + removed - original).max() < 1e-4
+    assert np.abs(original).max() == pytest.approx(
+        0.9, abs=0.1
+    )  # one gain for all, here 1: nothing normalised
+    spectrogram = Image.open(payload["clip"]["spectrogram"]["path"])
+    mask = Image.open(payload["mask"]["path"])
+    assert spectrogram.size == mask.size == (1 + len(original) // 320, 257)
+    assert payload["clip"]["column_s"] == pytest.approx(0.02)
+    json.dumps(payload, allow_nan=False)
+    outputs.close()
+    assert not Path(payload["mask"]["path"]).exists()  # Gradio serves its own copies; ours go
+
+
+def test_loud_peaks_get_one_gain_for_all_tracks(handlers: Handlers, tmp_path: Path):
+    path = tmp_path / "loud.wav"
+    time_s = np.arange(16000) / 16000
+    soundfile.write(path, 3.0 * np.sin(2 * np.pi * 500 * time_s), 16000, subtype="FLOAT")
+    outputs = handlers.analyse(str(path), "\n".join(PROMPTS))
+    payload = first_shown(outputs)
+    tracks = [read_file(payload[n])[0] for n in ("kept", "removed")]
+    original = read_file(payload["clip"]["original"])[0]
+    assert np.abs(original).max() <= 1
+    assert np.abs(tracks[0] + tracks[1] - original).max() < 1e-4
+
+
+def test_pictures_put_high_frequencies_on_top_and_fixed_ends(handlers: Handlers, clip: str):
+    level = level_picture(np.array([[0.0, FLOOR_DB / 2], [FLOOR_DB, FLOOR_DB - 20]], np.float32), 1)
+    assert level.tolist() == [[255, 128], [0, 0]]
+    mask = mask_picture(np.array([[0.0, 0.5, 1.0]], np.float32), 2)
+    assert mask.tolist() == [[64, 255]]  # mean of a pair; the odd one out stands alone
+    outputs = handlers.analyse(clip, "\n".join(PROMPTS))
+    payload = first_shown(outputs)
+    rows = np.asarray(Image.open(payload["clip"]["spectrogram"]["path"])).astype(float).mean(axis=1)
+    assert len(rows) - 1 - rows.argmax() == pytest.approx(1200 / (16000 / 512), abs=1)
+
+
+def test_picture_of_a_long_recording_is_reduced(studio: Studio, tmp_path: Path):
+    path = tmp_path / "long.wav"
+    noise = np.random.default_rng(0).normal(0, 0.1, 60 * 8000)
+    soundfile.write(path, noise, 8000)
+    outputs = Handlers(studio).analyse(str(path), "\n".join(PROMPTS))
+    payload = first_shown(outputs)
+    width = Image.open(payload["clip"]["spectrogram"]["path"]).width
+    assert width == 1501  # 3001 frames in pairs
+    assert width * payload["clip"]["column_s"] == pytest.approx(60, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("", "No prompt"),
+        (" \n\t\n", "No prompt"),
+        ("\n".join(f"prompt {i}" for i in range(MAX_PROMPTS + 1)), "101 prompts"),
+        ("rain\n" + "x" * 10_000, "Prompt 2 has 10,000"),
+    ],
+)
+def test_bad_prompts_become_one_sentence_and_change_nothing_else(
+    handlers: Handlers, clip: str, typed: str, words: str
+):
+    ((scores, player, notice),) = handlers.analyse(clip, typed)
+    assert skipped(scores) and skipped(player)
+    assert words in notice["message"]
+
+
+def test_bad_sounds_become_one_sentence(handlers: Handlers, tmp_path: Path):
+    corrupt = tmp_path / "corrupt.wav"
+    corrupt.write_bytes(b"nothing " * 100)
+    for sound, words in (
+        (None, text.NO_SOUND),
+        (str(tmp_path / "gone.wav"), text.GONE),
+        (str(corrupt), "corrupt.wav"),
+    ):
+        ((scores, player, notice),) = handlers.analyse(sound, "rain")
+        assert skipped(scores) and skipped(player)
+        assert words in notice["message"]
+        assert str(tmp_path) not in notice["message"]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "target", "method"),
+    [
+        (PROMPTS, 3, None),
+        (PROMPTS, -1, None),
+        (PROMPTS, "0", None),
+        (PROMPTS, None, None),
+        (None, 0, None),
+        ([1, 2], 0, None),
+        ({"a": "b"}, 0, None),
+        ([], 0, None),
+        (PROMPTS, 0, "no such method"),
+        (PROMPTS, 0, ["grad-cam++"]),
+        (PROMPTS, True, {}),
+    ],
+)
+def test_whatever_a_browser_sends_gets_a_plain_answer(handlers: Handlers, clip: str, prompts, target, method):
+    for event in (handlers.explain, handlers.archive):
+        ((player, notice),) = event(clip, prompts, target, method)
+        assert skipped(player)
+        assert notice["message"]
+        assert "Traceback" not in notice["message"]
+
+
+def test_programming_mistakes_are_not_hidden(handlers: Handlers, clip: str, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_):
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(handlers.studio, "classify", broken)
+    with pytest.raises(RuntimeError):
+        list(handlers.analyse(clip, "rain"))
+
+
+def test_another_prompt_does_not_hear_the_recording_again(handlers: Handlers, clip: str, monkeypatch):
+    heard = handlers.studio.hear(clip)
+    monkeypatch.setattr("lmaczs.pipeline.open_recording", None)
+    assert handlers.studio.hear(clip) is heard
+
+
+def test_only_the_last_recordings_are_kept(tmp_path: Path):
+    studio = Studio(Settings(backend="debug", recordings_kept=2))
+    paths = []
+    for seed in range(3):
+        paths.append(tmp_path / f"{seed}.wav")
+        soundfile.write(paths[-1], np.random.default_rng(seed).normal(0, 0.1, 8000), 16000)
+    first = studio.hear(str(paths[0]))
+    second = studio.hear(str(paths[1]))
+    assert studio.hear(str(paths[0])) is first
+    studio.hear(str(paths[2]))
+    assert studio.hear(str(paths[0])) is first
+    assert studio.hear(str(paths[1])) is not second
+
+
+def test_long_work_tells_how_far_it_is_and_stops_when_told(handlers: Handlers, clip: str, monkeypatch):
+    monkeypatch.setattr("lmaczs.ui.progress.PATIENCE_S", 0.01)
+    ended = []
+
+    def slow(sound, report):
+        import time
+
+        try:
+            for step in range(1000):
+                report(step / 1000, "listening")
+                time.sleep(0.005)
+        finally:
+            ended.append(step)
+
+    monkeypatch.setattr(handlers.studio, "hear", slow)
+    outputs = handlers.analyse(clip, "rain", session="visitor")
+    shares = []
+    for _, player, _ in outputs:
+        shares.append(player["progress"])
+        if len(shares) == 5:
+            handlers.stop("somebody else")
+            handlers.stop("visitor")
+    assert shares == sorted(shares) and shares[-1] > 0
+    assert len(ended) == 1 and ended[0] < 900
+
+
+def test_every_answer_carries_its_turn_and_is_new():
+    outputs = list(numbered(iter([({"a": 1}, gr.skip()), ({"a": 1}, gr.skip())]), 7))
+    assert outputs[0][0] == {"a": 1, "turn": 7, "serial": 0}
+    assert outputs[1][0] == {"a": 1, "turn": 7, "serial": 1}
+    assert skipped(outputs[0][1])
+
+
+def test_prompts_are_cleaned_and_nothing_typed_is_lost():
+    assert read_prompts("  a dog \n\na dog\n rain\tfalls ") == ["a dog", "rain falls"]
+    assert add_prompts("mine", ["a", "b"]) == "mine\na\nb"
+    assert add_prompts("a \nmine\n", ["a", "b"]) == "a \nmine\nb"
+    assert add_prompts("", ["a"]) == "a"
+    with pytest.raises(PromptError):
+        check_prompts("a dog")
+    assert issubclass(PromptError, LMACError)
+
+
+def test_ready_sets_fit_the_limits():
+    for prompts in text.PROMPT_SETS.values():
+        assert check_prompts(prompts) == prompts
+    assert len(text.PROMPT_SETS["ESC-50"]) == 50
