@@ -4,8 +4,8 @@
     python train/train_lmac_zs.py --clips data/clips.csv --run runs/paper --objective paper     # eq. 6 and 7 as printed
     python train/train_lmac_zs.py --clips data/clips.csv --run runs/lmac-zs                     # the same folder resumes
 
-Two thirds of a batch are mixtures of two clips; each of their parts is a prompt to explain. The separate parts are never a
-target: the only judge is the frozen CLAP.
+Two thirds of a batch are mixtures of two clips; each of their parts is a prompt to explain. The separate parts are never
+a target: the only judge is the frozen CLAP.
 """
 
 import argparse

@@ -30,7 +30,7 @@ def main() -> None:
         visit.page.evaluate("document.activeElement.blur()")
         visit.page.wait_for_timeout(500)  # transitions, and the waveform of the sound
         visit.page.screenshot(path=target, full_page=True)
-    Image.open(target).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+    Image.open(target).convert("RGB").quantize(COLOURS).save(target, optimize=True)
     print(f"Wrote docs/{target.name}, {target.stat().st_size // 1000} kB")
 
 
