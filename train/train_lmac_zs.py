@@ -79,12 +79,8 @@ class Sounds:
 def draw_sounds(
     store, sampler: ClipSampler, siblings: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Sounds:
-    """Single clips and mixtures of two at -6 to 6 dB, rolled in time."""
-    mixed = 2 * config.batch_size // 3 if config.objective == "contrast" else 0
+    """Clips rolled in time; for our objective two thirds of them are mixed with another at -6 to 6 dB."""
     first = sampler.draw(config.batch_size, generator)
-    second = sampler.draw(mixed, generator)
-    a, b = sampler.concept[first[:mixed]], sampler.concept[second]
-    apart = (a != b) & ~siblings[a, b]  # a mixture of a sound with itself has nothing to tell apart
 
     def read(indices: Tensor) -> Tensor:
         samples = torch.from_numpy(store[indices.numpy()]).float() / 32768
@@ -92,10 +88,16 @@ def draw_sounds(
         samples = torch.stack([row.roll(int(s)) for row, s in zip(samples, shift, strict=True)])
         return samples / samples.square().mean(1, keepdim=True).sqrt().clamp_min(1e-4) * 0.05
 
-    waveform = read(first)
+    waveform, own = read(first), torch.arange(config.batch_size)
+    if config.objective == "paper":
+        return Sounds(waveform, own, sampler.concept[first])
+    mixed = 2 * config.batch_size // 3
+    second = sampler.draw(mixed, generator)
+    a, b = sampler.concept[first[:mixed]], sampler.concept[second]
+    apart = (a != b) & ~siblings[a, b]  # a mixture of a sound with itself has nothing to tell apart
     gain = 10 ** (-augment.uniform((mixed, 1), -6, 6, generator) / 20)
     waveform[:mixed] += apart[:, None] * gain * read(second)
-    rows = torch.cat([torch.arange(config.batch_size), torch.nonzero(apart)[:, 0]])
+    rows = torch.cat([own, torch.nonzero(apart)[:, 0]])
     return Sounds(waveform, rows, torch.cat([sampler.concept[first], b[apart]]))
 
 

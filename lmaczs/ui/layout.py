@@ -54,7 +54,7 @@ def build_demo(settings: Settings) -> Page:
             with gr.Column(min_width=280, elem_classes="lz-step"):
                 _step(2, "Prompts")
                 typed = _prompts(first)
-                sets = _small_buttons(list(text.PROMPT_SETS), "Add a set", "lz-sets")
+                sets = _small_buttons(list(text.PROMPT_SETS), "Add", "lz-sets")
                 run = gr.Button("Classify", variant="primary", elem_id="lz-run")
                 notice = components.notice()
             with gr.Column(min_width=280, elem_classes="lz-step"):

@@ -84,6 +84,7 @@ def visit(context: BrowserContext, server: str) -> Iterator[Visit]:
     page.on("dialog", lambda dialog: (mistakes.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     visit.open(server)
     yield visit
+    page.evaluate("localStorage.clear()")
     toasts = page.locator(".toast-body").all_inner_texts()
     page.close()
     assert not mistakes

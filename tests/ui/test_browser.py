@@ -61,6 +61,8 @@ def test_picture_shows_the_mask_in_colour_and_what_is_heard(visit: Visit):
     assert not np.array_equal(kept, removed)
     visit.page.locator(".lz-scale").select_option("lin")
     assert not np.array_equal(rgb(), removed)
+    visit.open(visit.page.url)
+    assert visit.page.locator(".lz-scale").input_value() == "lin"  # this browser remembers how to draw
 
 
 @pytest.mark.parametrize("ending", ["wav", "mp3", "flac"])
