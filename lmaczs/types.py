@@ -133,7 +133,7 @@ class ExplainResult:
         target_similarity: cosine between the recording and the target prompt.
         explanation: the mask on the recording's own time axis.
         listening: kept and removed audio, as long as the recording.
-        magnitude_db: (freq, frames) float32, power of the recording on the mask's own rows in dB re full scale.
+        magnitude_db: (freq, frames) float32, power of the recording on the mask's own rows, dB as `power_to_db`.
         frequencies_hz: (freq,) centre of each mask row.
         times_s: (frames,) centre of each mask column.
         metrics: this clip's faithfulness numbers, keys of `lmaczs.metrics.table.METRICS`.

@@ -170,7 +170,7 @@ def cache_mel_power(clips: list[TrainingClip], backend: CLAPBackend, cache: Path
     """Mel power of every clip, computed once and kept in a file.
 
     Returns:
-        (clips, n_mels, frames) float16, dB re full scale, not below -100; memory-mapped.
+        (clips, n_mels, frames) float16, dB re a power of 1, not below -100; memory-mapped.
     """
 
     def make(clip: TrainingClip) -> np.ndarray:

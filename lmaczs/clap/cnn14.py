@@ -66,8 +66,10 @@ class CNN14(nn.Module):
         """
         if self.training:
             return self.bn0(log_mel.unsqueeze(-1)).squeeze(-1)
-        scale = self.bn0.weight * (self.bn0.running_var + self.bn0.eps).rsqrt()
-        shift = self.bn0.bias - self.bn0.running_mean * scale
+        mean, variance = self.bn0.running_mean, self.bn0.running_var
+        assert mean is not None and variance is not None  # always tracked here; tells the type checker so
+        scale = self.bn0.weight * torch.rsqrt(variance + self.bn0.eps)
+        shift = self.bn0.bias - mean * scale
         return log_mel * scale[:, None] + shift[:, None]
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

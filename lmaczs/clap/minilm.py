@@ -31,8 +31,8 @@ def minilm_folder() -> Path:
         CheckpointError: the weights are not the file that the compact CLAP was trained with.
     """
     spec = find_spec(PACKAGE)
-    installed = spec is not None and spec.origin is not None
-    folder = Path(str(spec.origin)).parent / "model" if installed else _fetch_from_hub()
+    origin = spec.origin if spec is not None else None
+    folder = _fetch_from_hub() if origin is None else Path(origin).parent / "model"
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     if digest != WEIGHTS_SHA256:
         raise CheckpointError(

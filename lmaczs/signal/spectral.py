@@ -111,7 +111,10 @@ def mel_to_bins(mel_filters: Tensor) -> Tensor:
 
 
 def power_to_db(power: Tensor, amin: float = 1e-10) -> Tensor:
-    """10 * log10(max(power, amin)): dB re full scale, never below -100 dB for the default amin."""
+    """10 * log10(max(power, amin)): dB re a power of 1, never below -100 dB for the default amin.
+
+    In an STFT with this window a full-scale sine reaches 20 * log10(n_fft / 4), 48 dB for 1024 samples.
+    """
     return 10.0 * torch.log10(power.clamp_min(amin))
 
 

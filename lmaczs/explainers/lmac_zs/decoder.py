@@ -139,8 +139,8 @@ class LMACZSDecoder(nn.Module):
             self.register_buffer("mel_to_bins", mel_to_bins)
         self.last = nn.Conv2d(fine, 1 + DETAILS, 1)
         nn.init.zeros_(self.last.weight)
-        with torch.no_grad():  # loud cells first, until the decoder knows better
-            self.last.bias.copy_(torch.tensor([0.0, 0.5, *[0.0] * (DETAILS - 1)]))
+        loud_first = torch.tensor([0.0, 0.5, *[0.0] * (DETAILS - 1)])  # until the decoder knows better
+        self.last.bias = nn.Parameter(loud_first)
         self.worth = nn.Sequential(
             nn.Linear(deep + config.text_dim + 1, 128), nn.SiLU(), nn.Linear(128, len(AREAS))
         )

@@ -109,7 +109,8 @@ def build_decoder(backend: CLAPBackend, config: DecoderConfig) -> LMACZSDecoder:
     """A decoder with fresh weights on the backend's device."""
     spread = mel_to_bins(backend.mel_filters) if config.domain == "stft" else None
     decoder = LMACZSDecoder(config, spread).to(backend.mel_filters.device)
-    return decoder.to(memory_format=torch.channels_last)  # the encoder's maps come in this order
+    # The encoder's maps come in this order; torch's stubs do not know the argument.
+    return decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
