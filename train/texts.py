@@ -1,6 +1,7 @@
 """The text side of CLAP training: concepts, their sentences, which are siblings, and joined captions of mixtures."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -103,3 +104,13 @@ def build_text_bank(
     return TextBank(
         concepts, embedding, tuple(sentences_of), siblings, pairs, embed(encoder, joined, "joined captions")
     )
+
+
+def load_text_bank(
+    cache: Path, clips: list[TrainingClip], weights: Tensor, num_pairs: int, seed: int
+) -> TextBank:
+    """`build_text_bank`, computed once and kept in a file."""
+    if not cache.exists():
+        bank = build_text_bank(clips, weights, num_pairs, torch.Generator().manual_seed(seed))
+        torch.save(vars(bank), cache)
+    return TextBank(**torch.load(cache, weights_only=True))

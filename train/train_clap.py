@@ -8,50 +8,43 @@ Every audio clip is compared with one sentence of every concept in the collectio
 the mixtures in its batch; sentences of equal or sibling concepts are never its negatives.
 """
 
-import argparse
-import json
 import math
-import time
-from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
-from tqdm import tqdm
 
 import augment
 from clips import ClipSampler, TrainingClip, cache_mel_power, read_clips, split_clips
+from common import RunConfig, TrainingRun, parse_config
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.clap.minilm import MiniLM
 from lmaczs.clap.similarity import prompts_from_labels
-from texts import TextBank, build_text_bank
+from texts import TextBank, load_text_bank
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """What a run is made of; stored with the weights."""
+class TrainConfig(RunConfig):
+    """What a run is made of; stored with the weights.
 
-    clips: str
-    run: str
-    hold_out: tuple[str, ...] = ()
-    steps: int = 6500
+    Attributes:
+        mixed_share: of a batch that are mixtures of two clips.
+        region_share: of a batch of which only random regions are left.
+        text_noise: deviation of the noise that is added to sentence embeddings.
+    """
+
+    steps: int = 4000
     batch_size: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
+    save_every: int = 250
     mixed_share: float = 0.5
-    region_share: float = 0.3
-    emphasis: tuple[str, ...] = ()
+    region_share: float = 0.2
     text_noise: float = 0.02
-    init: str = ""
-    stop_after: int = 0
-    ema_decay: float = 0.998
-    eval_every: int = 300
-    seed: int = 0
-    mixed_precision: str = "bf16"
 
 
 @dataclass(frozen=True)
@@ -162,149 +155,48 @@ def evaluate(
 
 
 def main(config: TrainConfig) -> None:
-    """seed -> data -> model -> optimiser -> prepare -> (resume) -> loop -> save."""
+    """seed -> data -> model -> run (resumes) -> loop -> save."""
     torch.manual_seed(config.seed)
     accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    run = Path(config.run)
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "config.json").write_text(json.dumps(asdict(config), indent=2))
-
+    device, cache = accelerator.device, Path(config.run) / "cache"
     model = CompactCLAP(CompactConfig(), sentence_encoder=torch.nn.Identity())
     train, valid = split_clips(read_clips(config.clips), list(config.hold_out))
-    mel_db = cache_mel_power(train, model, run / "cache" / "train.f16")
+    mel_db = cache_mel_power(train, model, cache / "train.f16")
     valid_db = {
-        name: cache_mel_power(v, model, run / "cache" / f"{name.replace(':', '-')}.f16")
-        for name, v in valid.items()
+        name: cache_mel_power(group, model, cache / f"{name.replace(':', '-')}.f16")
+        for name, group in valid.items()
     }
-    labels = {name: sorted({clip.label for clip in v}) for name, v in valid.items()}
+    labels = {name: sorted({clip.label for clip in group}) for name, group in valid.items()}
     sampler = ClipSampler(train, config.emphasis)
-    bank_file = run / "cache" / "texts.pt"
-    if bank_file.exists():
-        bank = TextBank(**torch.load(bank_file, weights_only=True))
-    else:
-        bank = build_text_bank(train, sampler.weight, 8000, torch.Generator().manual_seed(config.seed))
-        torch.save(vars(bank), bank_file)
+    bank = load_text_bank(cache / "texts.pt", train, sampler.weight, 8000, config.seed)
     encoder = MiniLM()
-    valid_texts = {name: encoder(prompts_from_labels(labels[name])).to(accelerator.device) for name in valid}
+    valid_texts = {name: encoder(prompts_from_labels(labels[name])).to(device) for name in valid}
     del encoder
-    accelerator.print(
-        f"{len(train)} training clips, {len(bank.concepts)} concepts, {len(bank.sentence_embedding)} sentences"
-    )
+    accelerator.print(f"{len(train)} clips, {len(bank.concepts)} concepts")
 
     if config.init:
         model.load_state_dict(load_file(config.init))
     model.audio_encoder.to(memory_format=torch.channels_last)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda s: (
-            min(1.0, (s + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, s / config.steps))) + 1e-3
-        ),
-    )
-    model, optimiser = accelerator.prepare(model, optimiser)
-    averaged = deepcopy(accelerator.unwrap_model(model))
-    step = 0
-    state_file = run / "state.pt"
-    if state_file.exists():
-        saved = torch.load(state_file, weights_only=True, map_location="cpu")
-        accelerator.unwrap_model(model).load_state_dict(saved["model"])
-        averaged.load_state_dict(saved["averaged"])
-        optimiser.load_state_dict(saved["optimiser"])
-        schedule.load_state_dict(saved["schedule"])
-        torch.set_rng_state(saved["rng"])
-        step = saved["step"]
-    bar = tqdm(
-        total=config.steps, initial=step, desc="train", unit="step", disable=not accelerator.is_main_process
-    )
-    running: dict[str, float] = {}
-    started = time.monotonic()
-    last = config.stop_after or config.steps  # stopping early keeps the schedule of the whole run
-    while step < last:
-        model.train()
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    run = TrainingRun(config, accelerator, model, groups, warm_up=300, max_norm=5.0)
+    for step in run.steps():
+        model = run.network.train()
         batch = make_batch(mel_db, sampler, bank, config, step)
-        device = accelerator.device
         with accelerator.autocast():
             audio = model.encode(batch.mel_power.to(device))[0]
         with torch.autocast(device.type, enabled=False):
             text = model.project_text(batch.sentences.to(device))
             logits = model.logit_scale * audio.float() @ text.T
             losses = contrastive_loss(logits, batch.target.to(device), batch.excluded.to(device))
-        total = sum(losses.values())
-        accelerator.backward(total)
-        accelerator.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-        optimiser.zero_grad()
-        step += 1
-        bar.update()
-        decay = min(config.ema_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, value in zip(
-                averaged.state_dict().values(),
-                accelerator.unwrap_model(model).state_dict().values(),
-                strict=True,
-            ):
-                if mean.dtype.is_floating_point:
-                    mean.lerp_(value, 1 - decay)
-                else:
-                    mean.copy_(value)
-        for key, value in losses.items():
-            running[key] = running.get(key, 0.0) + float(value.detach()) / config.eval_every
-        if step % config.eval_every == 0 or step == last:
-            row = {"step": step, "minutes": (time.monotonic() - started) / 60, **running}
-            row["logit_scale"] = averaged.logit_scale.item()
-            for name, group in valid.items():
-                row[name] = evaluate(averaged, valid_db[name], group, valid_texts[name], labels[name])
-            running = {}
-            if accelerator.is_main_process:
-                with (run / "metrics.jsonl").open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                bar.write(json.dumps(row))
-                state = {
-                    "model": accelerator.unwrap_model(model).state_dict(),
-                    "averaged": averaged.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "rng": torch.get_rng_state(),
-                    "step": step,
-                }
-                torch.save(state, state_file.with_suffix(".new"))
-                state_file.with_suffix(".new").replace(state_file)  # atomic: a kill leaves the older one
-                save_file(
-                    {k: v.contiguous() for k, v in averaged.state_dict().items()}, run / "model.safetensors"
-                )
-    bar.close()
-
-
-def parse_arguments() -> TrainConfig:
-    """Flags of the same names as `TrainConfig`."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--clips", required=True, help="CSV of path, captions")
-    parser.add_argument(
-        "--run", required=True, help="folder for checkpoints, cache and metrics; an existing one resumes"
-    )
-    parser.add_argument(
-        "--hold-out", action="append", default=[], help="dataset:fold that is only validated on"
-    )
-    parser.add_argument(
-        "--emphasis", action="append", default=[], help="dataset=factor, drawn that much more often"
-    )
-    defaults = TrainConfig("", "")
-    for name, value in vars(defaults).items():
-        if name not in ("clips", "run", "hold_out", "emphasis"):
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    values = vars(parser.parse_args())
-    values["hold_out"] = tuple(values["hold_out"])
-    values["emphasis"] = tuple(values["emphasis"])
-    return TrainConfig(**values)
+        if run.learn(losses):
+            scores = {
+                name: evaluate(run.averaged, valid_db[name], group, valid_texts[name], labels[name])
+                for name, group in valid.items()
+            }
+            run.save(logit_scale=run.averaged.logit_scale.item(), **scores)
 
 
 if __name__ == "__main__":
-    main(parse_arguments())
+    main(parse_config(TrainConfig, __doc__))

@@ -70,7 +70,7 @@ def test_contrastive_loss_of_two_clips_by_hand():
 
 
 def test_train_clap_resumes_to_the_weights_of_an_uninterrupted_run(collection, tmp_path):
-    common = ("--clips", str(collection), "--hold-out", "esc50:2", "--batch-size", "4", "--eval-every", "1")
+    common = ("--clips", str(collection), "--hold-out", "esc50:2", "--batch-size", "4", "--save-every", "1")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     run_script("train_clap.py", *common, "--run", str(whole), "--steps", "2")
     run_script("train_clap.py", *common, "--run", str(halves), "--steps", "2", "--stop-after", "1")
