@@ -3,6 +3,10 @@
 Pattern of a message: what was wrong with which value; what is accepted; what to do next.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class LMACError(Exception):
     """A wrong input, file or choice; the message is one plain sentence or two, without paths of the server."""
@@ -26,3 +30,19 @@ class CheckpointError(LMACError):
 
 class BackendUnavailableError(LMACError):
     """A model's weights are not on this machine and cannot be fetched; the message names the way on."""
+
+
+@contextmanager
+def plain_write_errors(path: Path) -> Iterator[None]:
+    """Turn a failed write into one sentence that names the file and not its folder.
+
+    Raises:
+        LMACError: something inside raised OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or "it cannot be written").lower()
+        raise LMACError(
+            f"Writing '{path.name}' failed ({reason}): choose another place for the results."
+        ) from error

@@ -21,6 +21,7 @@ LAYERS = {
     "pipeline": 4,
     "plots": 5,
     "sanity": 5,
+    "results": 6,
     "evaluation": 6,
     "cli": 7,
     "ui": 8,

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from lmaczs import cli, plots
+from lmaczs import cli, results
 from lmaczs.cli import main
 from lmaczs.errors import LMACError
 from lmaczs.explainers import load_explainer
@@ -35,7 +35,7 @@ def desk(tmp_path, beep_in_noise, monkeypatch):
 def no_picture(monkeypatch):
     """Leave the drawing out where a test is about something else: it takes longer than all the rest."""
     monkeypatch.setattr(
-        plots, "save_explanation_figure", lambda result, path, label: path.write_bytes(b"PNG")
+        results, "save_explanation_figure", lambda result, path, label: path.write_bytes(b"PNG")
     )
 
 
@@ -181,7 +181,7 @@ def test_a_failure_at_the_last_file_leaves_the_old_results(desk, no_picture, mon
     def fail(*arguments):
         raise LMACError("The picture cannot be drawn.")
 
-    monkeypatch.setattr(plots, "save_explanation_figure", fail)
+    monkeypatch.setattr(results, "save_explanation_figure", fail)
     assert main(explain_arguments("--target", "a beep")) == 2
     assert {path.name: path.read_bytes() for path in (desk / "out").iterdir()} == before
     assert not [path.name for path in desk.iterdir() if path.name.startswith(".")]
@@ -199,7 +199,7 @@ def test_an_interruption_is_told_and_leaves_nothing(desk, monkeypatch, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plots, "save_explanation_figure", interrupt)
+    monkeypatch.setattr(results, "save_explanation_figure", interrupt)
     assert main(explain_arguments()) == 130
     assert "Interrupted" in capsys.readouterr().err
     assert sorted(path.name for path in desk.iterdir()) == [

@@ -53,6 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
             predictions.append(classify(open_recording(clip, backend, step), prompts, backend))
     pairs = list(zip(map(as_text, arguments.clips), predictions, strict=True))
     if arguments.json:
+        from lmaczs.results import prediction_row
+
         rows = [{"path": path, **prediction_row(prediction)} for path, prediction in pairs]
         write_text_whole(Path(arguments.json), json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     print("\n\n".join(ranked_table(path, prediction) for path, prediction in pairs))
@@ -61,16 +63,6 @@ def run(arguments: argparse.Namespace) -> None:
 def _show_step(progress: Progress, number: int, count: int, name: str, share: float, _: str) -> None:
     """Show how far all recordings are, given how far recording `number` is."""
     progress((number + share) / count, name)
-
-
-def prediction_row(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as JSON values; prompts in the order given, `predicted` is an index into them."""
-    return {
-        "prompts": list(prediction.prompts),
-        "similarities": [float(value) for value in prediction.similarities],
-        "probabilities": [float(value) for value in prediction.probabilities],
-        "predicted": prediction.predicted,
-    }
 
 
 def ranked_table(path: str, prediction: Prediction) -> str:

@@ -1,21 +1,15 @@
 """`explain`: split a recording into what counted for a prompt and the rest."""
 
 import argparse
-import json
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lmaczs import __version__
 from lmaczs.cli.arguments import add_model_arguments, add_prompt_arguments, as_text, read_lines, read_prompts
-from lmaczs.cli.classify import prediction_row, ranked_table
+from lmaczs.cli.classify import ranked_table
 from lmaczs.cli.console import progress_bar, quiet_decoders
 from lmaczs.cli.files import folder_written_whole
 from lmaczs.errors import PromptError
 from lmaczs.explainers import EXPLAINERS
-from lmaczs.types import ExplainResult
 
 
 def add_parser(subparsers: Any) -> None:
@@ -58,8 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     )  # the model libraries take seconds to import; bad prompts need none of them
     from lmaczs.explainers import load_explainer
     from lmaczs.pipeline import explain_clip
-    from lmaczs.plots import save_explanation_figure
-    from lmaczs.signal.audio import load_clip, save_wav
+    from lmaczs.results import write_explanation
+    from lmaczs.signal.audio import load_clip
 
     with quiet_decoders():
         clip = load_clip(arguments.clip)
@@ -68,41 +62,12 @@ def run(arguments: argparse.Namespace) -> None:
         explainer = load_explainer(arguments.method, backend, arguments.domain)
         with progress_bar("explain") as progress:
             result = explain_clip(clip, prompts, backend, explainer, target=target, progress=progress)
-        save_wav(result.listening.kept, folder / "kept.wav")
-        save_wav(result.listening.removed, folder / "removed.wav")
-        np.savez_compressed(
-            folder / "mask.npz",
-            mask=result.explanation.mask.numpy(),
-            times_s=result.times_s.numpy(),
-            frequencies_hz=result.frequencies_hz.numpy(),
-        )
-        save_explanation_figure(result, folder / "explanation.png", explainer.label)
-        row = result_row(result, backend.name)
-        (folder / "result.json").write_text(
-            json.dumps(row, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
-        )
+        write_explanation(result, folder, backend.name, explainer.label)
     print(ranked_table(as_text(arguments.clip), result.prediction))
     print(
         f'\nexplained with {explainer.label}: "{result.target}" (similarity {result.target_similarity:.3f})'
     )
     print(f"written to {arguments.out}: kept.wav, removed.wav, mask.npz, explanation.png, result.json")
-
-
-def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
-    """An explanation's numbers as JSON values; a number that is undefined for this clip is null."""
-    return {
-        "clip": result.clip.name,
-        "duration_s": result.clip.duration_s,
-        "sample_rate": result.clip.sample_rate,
-        "backend": backend_name,
-        "method": result.explanation.method,
-        "domain": result.explanation.domain,
-        "target": result.target,
-        "target_similarity": result.target_similarity,
-        "prediction": prediction_row(result.prediction),
-        "metrics": {key: value if math.isfinite(value) else None for key, value in result.metrics.items()},
-        "lmaczs": __version__,
-    }
 
 
 def _target(arguments: argparse.Namespace) -> str | None:

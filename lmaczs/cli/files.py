@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lmaczs.errors import LMACError
+from lmaczs.errors import LMACError, plain_write_errors
 
 
 @contextmanager
@@ -22,13 +22,13 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
     """
     if target.exists() and not target.is_dir():
         raise LMACError(f"'{target.name}' is a file, not a folder: choose another name for the results.")
-    with _plain_write_errors(target):
+    with plain_write_errors(target):
         target = target.absolute()
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield temporary
-        with _plain_write_errors(target):
+        with plain_write_errors(target):
             temporary.chmod(0o755)  # mkdtemp makes private folders
             if target.exists():
                 for path in sorted(temporary.iterdir()):
@@ -45,7 +45,7 @@ def write_text_whole(path: Path, text: str) -> None:
     Raises:
         LMACError: the place cannot be written to.
     """
-    with _plain_write_errors(path):
+    with plain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
         try:
@@ -56,14 +56,3 @@ def write_text_whole(path: Path, text: str) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-
-
-@contextmanager
-def _plain_write_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = (error.strerror or "it cannot be written").lower()
-        raise LMACError(
-            f"Writing '{path.name}' failed ({reason}): choose another place for the results."
-        ) from error

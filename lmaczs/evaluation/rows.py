@@ -5,15 +5,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lmaczs.errors import LMACError
+from lmaczs.errors import LMACError, plain_write_errors
 
 Row = dict[str, Any]  # text and numbers, by column
 
@@ -44,7 +43,7 @@ class ResultRows:
         """
         self.file, self.text_columns, self.columns = file, set(text_columns), [*text_columns, *number_columns]
         self.rows: dict[str, Row] = {}
-        with _plain_write_errors(file.parent):
+        with plain_write_errors(file.parent):
             file.parent.mkdir(parents=True, exist_ok=True)
         stamp = file.with_name(f"{file.stem}.settings.json")
         wanted = json.loads(json.dumps(settings))
@@ -59,14 +58,14 @@ class ResultRows:
                 )
             self._read()
         else:
-            with _plain_write_errors(stamp):
+            with plain_write_errors(stamp):
                 stamp.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n", "utf-8")
             self._write(())
 
     def add(self, rows: Iterable[Row]) -> None:
         """Append finished rows; a row whose key is known replaces the older one at the next `finish`."""
         rows = list(rows)
-        with _plain_write_errors(self.file), self.file.open("a", encoding="utf-8", newline="") as stream:
+        with plain_write_errors(self.file), self.file.open("a", encoding="utf-8", newline="") as stream:
             csv.DictWriter(stream, self.columns, restval="").writerows(map(_as_text, rows))
         self.rows |= {str(row[self.columns[0]]): row for row in rows}
 
@@ -78,7 +77,7 @@ class ResultRows:
 
     def _write(self, rows: Iterable[Row]) -> None:
         fresh = self.file.with_suffix(".part")
-        with _plain_write_errors(self.file), fresh.open("w", encoding="utf-8", newline="") as stream:
+        with plain_write_errors(self.file), fresh.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, self.columns, restval="")
             writer.writeheader()
             writer.writerows(map(_as_text, rows))
@@ -102,17 +101,6 @@ def _read_settings(stamp: Path) -> dict[str, Any]:
         return dict(json.loads(stamp.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-@contextmanager
-def _plain_write_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = (error.strerror or "it cannot be written").lower()
-        raise LMACError(
-            f"Writing '{path.name}' failed ({reason}): choose another place for the results."
-        ) from error
 
 
 def _as_text(row: Row) -> dict[str, str]:

@@ -1,14 +1,10 @@
 """Everything about one explanation in one file."""
 
-import json
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from lmaczs.cli.explain import result_row
-from lmaczs.plots import save_explanation_figure
+from lmaczs.results import write_explanation
 from lmaczs.signal.audio import save_wav
 from lmaczs.types import ExplainResult
 
@@ -25,17 +21,7 @@ def write_archive(result: ExplainResult, path: Path, backend_name: str, method_l
     with TemporaryDirectory(prefix="lmaczs-") as name:
         folder = Path(name)
         save_wav(result.clip, folder / "original.wav")
-        save_wav(result.listening.kept, folder / "kept.wav")
-        save_wav(result.listening.removed, folder / "removed.wav")
-        np.savez_compressed(
-            folder / "mask.npz",
-            mask=result.explanation.mask.numpy(),
-            times_s=result.times_s.numpy(),
-            frequencies_hz=result.frequencies_hz.numpy(),
-        )
-        save_explanation_figure(result, folder / "explanation.png", method_label)
-        row = json.dumps(result_row(result, backend_name), indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / "result.json").write_text(row + "\n", "utf-8")
+        write_explanation(result, folder, backend_name, method_label)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for file in sorted(folder.iterdir()):
                 archive.write(file, file.name)
