@@ -25,11 +25,13 @@ def training_settings(run: Path) -> dict:
     settings = json.loads((run / "config.json").read_text())
     csv_path = Path(settings["clips"])
     train, _ = split_clips(read_clips(csv_path), settings["hold_out"])
+    continued = settings.get("init")
     settings = {key: value for key, value in settings.items() if key not in ("clips", "run", "init")}
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
         "settings": settings,
         "steps": rows[-1]["step"],
+        "continues_another_run": bool(continued),
         "last": rows[-1],
         "sources": sources_of(csv_path, {clip.path for clip in train}),
     }

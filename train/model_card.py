@@ -39,10 +39,11 @@ def render(folder: Path) -> str:
     config = json.loads((folder / "config.json").read_text("utf-8"))
     training = json.loads((folder / "training.json").read_text("utf-8"))
     lines = [f"# {folder.name}", "", INTRO[config["kind"]], ""]
-    lines += [
-        f"Size: {(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB. Steps: {training['steps']}.",
-        "",
-    ]
+    steps = f"{training['steps']} steps"
+    if training["continues_another_run"]:
+        steps += " on top of earlier runs (train/README.md tells of them)"
+    size = (folder / "model.safetensors").stat().st_size / 1e6
+    lines += [f"Size: {size:.1f} MB. Trained for {steps}.", ""]
     metrics = folder / "metrics.json"
     if metrics.exists():
         lines += ["## What it scored", ""]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lmaczs.errors import MaskShapeError
-from lmaczs.signal.spectral import SpectralConfig
+from lmaczs.signal.spectral import SpectralConfig, istft, stft
 from lmaczs.types import MaskDomain
 
 BLOCK_FRAMES = 500
@@ -68,6 +68,25 @@ def masked_mel_power(power: Tensor, mask: Tensor, mel_filters: Tensor, domain: M
     if domain == "stft":
         return mel_filters @ (power * mask.square())
     return (mel_filters @ power) * mask
+
+
+def heard_power(spectrum: Tensor, mask: Tensor, config: SpectralConfig, num_samples: int) -> Tensor:
+    """STFT power of the sound that a mask leaves; differentiable in the mask.
+
+    Through the sound and back: overlapping frames fill the holes of a mask with what leaks from their neighbours.
+    Judged on the masked bins alone, a decoder would be rewarded for depths of silence that nobody can hear.
+
+    Args:
+        spectrum: (batch, bins, frames) complex64.
+        mask: (batch, bins, frames) in [0, 1], on amplitude.
+        config: the grid.
+        num_samples: length of the windows.
+
+    Returns:
+        (batch, bins, frames) >= 0.
+    """
+    heard = stft(istft(spectrum * mask, config, num_samples), config)
+    return heard.real.square() + heard.imag.square()
 
 
 def masked_waveform(waveform: Tensor, mask: Tensor, config: SpectralConfig) -> Tensor:

@@ -15,7 +15,8 @@ from lmaczs.explainers.lmac_zs.decoder import (
     details,
     standardise,
 )
-from lmaczs.signal.spectral import istft, power_to_db, stft
+from lmaczs.signal.masking import heard_power
+from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState
 
 
@@ -59,12 +60,11 @@ def decode_pairs(
 def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: Tensor, domain: str) -> Tensor:
     """Embeddings of masked windows, (pairs, embed_dim); the gradient reaches the mask through the frozen encoder."""
     if domain == "mel":
-        return backend.encode(audio.mel_power[rows] * mask)[0].float()
-    # Through the sound and back: overlapping frames fill the holes of a mask with what leaks from their neighbours.
-    # Judged on the masked bins alone, a decoder would be rewarded for depths of silence that nobody can hear.
-    grid, num_samples = backend.spectral, audio.waveform.shape[-1]
-    spectrum = stft(istft(audio.stft[rows] * mask, grid, num_samples), grid)
-    return backend.encode(backend.mel_power(spectrum.real.square() + spectrum.imag.square()))[0].float()
+        mel = audio.mel_power[rows] * mask
+    else:
+        heard = heard_power(audio.stft[rows], mask, backend.spectral, audio.waveform.shape[-1])
+        mel = backend.mel_power(heard)
+    return backend.encode(mel)[0].float()
 
 
 def paper_loss(
@@ -98,9 +98,8 @@ def paper_loss(
     original = (audio.embedding[rows] * texts).sum(1).detach()
     grid = embedding.unflatten(0, (count, count))  # (text i, audio j, embed_dim)
     own = grid.diagonal(dim1=0, dim2=1).T  # (i, embed_dim): audio i masked for its own text
-    crossed = torch.einsum(
-        "id,jid->ij", own, grid
-    )  # audio i masked for text i, against audio i masked for text j
+    # Audio i masked for text i, against audio i masked for text j.
+    crossed = torch.einsum("id,jid->ij", own, grid)
     off = ~torch.eye(count, dtype=torch.bool, device=text.device)
     diversity = ((text @ text.T) - crossed).abs()[off].sum() / count if count > 1 else text.new_zeros(())
     return {
