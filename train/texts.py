@@ -16,6 +16,9 @@ SIBLINGS = (
     ("guitar", "acoustic guitar"), ("engine running", "engine idling"), ("dog barking", "dog"),
     ("washing machine", "dishwasher"), ("running tap", "pouring water"), ("running tap", "washing dishes"),
     ("street music", "instrumental music"), ("choir singing", "solo singing"), ("drilling", "jackhammer"),
+    ("air conditioner", "fan"), ("air conditioner", "kitchen exhaust fan"), ("air conditioner", "hand fan"),
+    ("engine idling", "engine"), ("engine idling", "car engine"), ("engine idling", "motor"),
+    ("engine idling", "boat engine"), ("engine idling", "motorcycle"),
 )  # fmt: skip
 SIBLING_COSINE = 0.72
 

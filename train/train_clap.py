@@ -33,6 +33,7 @@ class TrainConfig(RunConfig):
 
     Attributes:
         mixed_share: of a batch that are mixtures of two clips.
+        doubled_share: of the other clips that are two recordings of one concept at once.
         region_share: of a batch of which only random regions are left.
         text_noise: deviation of the noise that is added to sentence embeddings.
     """
@@ -43,6 +44,7 @@ class TrainConfig(RunConfig):
     weight_decay: float = 0.02
     save_every: int = 250
     mixed_share: float = 0.5
+    doubled_share: float = 0.4
     region_share: float = 0.2
     text_noise: float = 0.02
 
@@ -83,12 +85,18 @@ def make_batch(
         db = torch.from_numpy(mel_db[indices.numpy()]).float()
         clean = 10 ** (db / 10)
         clean = augment.time_roll(clean, generator)
-        clean = augment.stretch(clean, 0.12, generator)
+        clean = augment.stretch(clean, 0.2, generator)
         return augment.equalise(clean, 12.0, generator)
 
     mel = power(rows)
     snr_db = augment.uniform((mixed,), -10, 10, generator)
     mel[:mixed] = augment.mix(mel[:mixed], power(torch.tensor(second)), snr_db)
+    # Two recordings of one concept are a third one: most concepts come from few places and microphones.
+    doubled = mixed + torch.nonzero(torch.rand(size - mixed, generator=generator) < config.doubled_share)[:, 0]
+    if len(doubled):
+        other = [sampler.draw_of(int(concept), generator) for concept in sampler.concept[rows[doubled]]]
+        level = augment.uniform((len(doubled),), -6, 12, generator)
+        mel[doubled] = augment.mix(mel[doubled], power(torch.tensor(other)), level)
     noisy = torch.rand(size, generator=generator) < 0.3
     mel[noisy] = augment.add_noise(mel[noisy], 5.0, generator)
     masked = torch.rand(size, generator=generator) < config.region_share

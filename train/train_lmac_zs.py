@@ -36,6 +36,8 @@ class TrainConfig(RunConfig):
         domain: of the masks.
         objective: "contrast" (ours) or "paper" (eq. 6 and 7).
         removed_weight: of the mask-out term.
+        partner_weight: of the term that looks for the other sound of a mixture in what is removed.
+        noisy_share: of the sounds that get white noise.
         worth_weight: of the head that learns how large a mask is worth keeping.
         sparsity_weight: lambda 1 of the paper's objective.
         diversity_weight: lambda 2 of the paper's objective.
@@ -51,6 +53,8 @@ class TrainConfig(RunConfig):
     domain: str = "stft"
     objective: str = "contrast"
     removed_weight: float = 1.0
+    partner_weight: float = 1.0
+    noisy_share: float = 0.2
     worth_weight: float = 1.0
     sparsity_weight: float = 0.1
     diversity_weight: float = 0.1
@@ -76,7 +80,7 @@ class Sounds:
 def draw_sounds(
     store, sampler: ClipSampler, siblings: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Sounds:
-    """Clips rolled in time; for our objective two thirds of them are mixed with another at -6 to 6 dB."""
+    """Clips rolled in time; for our objective two thirds of them are mixed with another at -6 to 6 dB, and some get noise."""
     first = sampler.draw(config.batch_size, generator)
 
     def read(indices: Tensor) -> Tensor:
@@ -94,6 +98,9 @@ def draw_sounds(
     apart = (a != b) & ~siblings[a, b]  # a mixture of a sound with itself has nothing to tell apart
     gain = 10 ** (-augment.uniform((mixed, 1), -6, 6, generator) / 20)
     waveform[:mixed] += apart[:, None] * gain * read(second)
+    noisy = torch.rand((config.batch_size, 1), generator=generator) < config.noisy_share
+    level = 0.05 * 10 ** (-augment.uniform((config.batch_size, 1), 0, 15, generator) / 20)
+    waveform += noisy * level * torch.randn(waveform.shape, generator=generator)
     rows = torch.cat([own, torch.nonzero(apart)[:, 0]])
     return Sounds(waveform, rows, torch.cat([sampler.concept[first], b[apart]]))
 
@@ -136,7 +143,11 @@ def make_pairs(
     ignored = bank.siblings[chosen][:, contest] | (chosen[:, None] == contest[None])
     right = torch.arange(len(rows)) < len(sounds.rows)
     text = backend.project_text(sentences.to(embedding.device))
-    return Pairs(rows, text, rivals, ignored, right)
+    count = len(sounds.rows)
+    same = (rows[:count, None] == rows[None, :count]) & ~torch.eye(count, dtype=torch.bool)
+    partner = torch.full((len(rows),), -1)
+    partner[:count] = torch.where(same.any(1), same.int().argmax(1), -1)
+    return Pairs(rows, text, rivals, ignored, right, partner)
 
 
 def main(config: TrainConfig) -> None:
@@ -152,7 +163,11 @@ def main(config: TrainConfig) -> None:
 
     decoder = build_decoder(backend, decoder_config(backend, config.domain))
     if config.init:
-        decoder.load_state_dict(load_file(config.init))
+        weights = load_file(config.init)
+        # Decoders of the two domains differ in this constant only, so one may go on from the other.
+        weights.pop("mel_to_bins", None)
+        constant = {name: value for name, value in decoder.named_buffers() if name == "mel_to_bins"}
+        decoder.load_state_dict(weights | constant)
     accelerator.print(f"{sum(p.numel() for p in decoder.parameters())} parameters, {len(train)} clips")
     groups = [{"params": list(decoder.parameters())}]
     run = TrainingRun(config, accelerator, decoder, groups, warm_up=100, max_norm=1.0)
@@ -170,7 +185,7 @@ def main(config: TrainConfig) -> None:
                 report = paper_loss(backend, run.network, audio, text, *weights)
             else:
                 choice = torch.randint(1, len(AREAS), (len(sounds.rows),), generator=generator)
-                weights = (config.removed_weight, config.worth_weight)
+                weights = (config.removed_weight, config.partner_weight, config.worth_weight)
                 report = contrast_loss(
                     backend, run.network, audio, pairs, torch.tensor(AREAS)[choice], *weights
                 )

@@ -57,7 +57,8 @@ def save_confusion_picture(counts: Tensor, labels: Sequence[str], path: Path, ti
         )
     axes.set_xlabel("most probable prompt", color=INK, fontsize=11)
     axes.set_ylabel("label (clips)", color=INK, fontsize=11)
-    axes.set_title(title, color=INK, fontsize=13, loc="left", pad=12)
+    # Over the whole figure: over the squares alone, a small set leaves no room for it.
+    figure.suptitle(title, color=INK, fontsize=12, x=0.01, ha="left")
     bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=30, pad=0.01)
     bar.set_label("share of the label's clips, %", color=INK)
     bar.outline.set_visible(False)

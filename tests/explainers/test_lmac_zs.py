@@ -19,6 +19,7 @@ from lmaczs.explainers.lmac_zs.explainer import (
     choose_area,
     decoder_config,
     release_config,
+    worthwhile_mask,
 )
 from lmaczs.explainers.lmac_zs.loss import (
     Pairs,
@@ -73,12 +74,20 @@ def test_cut_at_area_does_not_depend_on_the_scale_or_offset_of_the_logits():
 
 
 def test_chosen_area_follows_the_values():
-    worth_nothing = torch.zeros(1, len(AREAS))
+    worth_the_same = torch.ones(1, len(AREAS))
     worth_large = torch.linspace(0, 1, len(AREAS))[None]
-    # Nothing gained by size: the price alone decides. Weights exp(-0.2 a / 0.03) of the areas a are .967 .875 .717
-    # .513 .264 .135 .050, their sum 3.52; weighted areas sum to .225, and .225 / 3.52 = .064.
-    assert choose_area(worth_nothing).item() == pytest.approx(0.064, abs=1e-3)
+    # Nothing gained by size: the price alone decides. Weights exp(-0.1 a / 0.03) of the areas a are .983 .936 .846
+    # .717 .513 .368 .223, their sum 4.586; weighted areas sum to .451, and .451 / 4.586 = .098.
+    assert choose_area(worth_the_same).item() == pytest.approx(0.098, abs=1e-3)
     assert choose_area(worth_large).item() == pytest.approx(AREAS[-1], abs=0.01)
+
+
+def test_next_to_nothing_is_kept_where_no_mask_is_worth_anything():
+    logits = torch.randn(2, 128, 200, generator=torch.Generator().manual_seed(0))
+    values = torch.stack([torch.zeros(len(AREAS)), torch.ones(len(AREAS))])
+    unrelated, named = worthwhile_mask(logits, values).mean(dim=(1, 2)).tolist()
+    assert unrelated < 0.01
+    assert 0.09 < named < 0.25  # .098 of the cells, and the foot of a soft edge
 
 
 def test_details_stand_out_against_the_mean_of_their_neighbours():
@@ -159,7 +168,7 @@ def test_log_probability_is_that_of_a_softmax_over_the_prompt_and_its_rivals():
     text = F.normalize(torch.tensor([[1.0, 1.0, 0.0]]), dim=1)
     rivals = F.normalize(torch.tensor([[0.0, 1.0, 1.0], [1.0, 1.0, 0.1], [1.0, 0.0, 0.0]]), dim=1)
     ignored = torch.tensor([[False, True, False]])  # the second rival means the same as the prompt
-    pairs = Pairs(torch.tensor([0]), text, rivals, ignored, torch.tensor([True]))
+    pairs = Pairs(torch.tensor([0]), text, rivals, ignored, torch.tensor([True]), torch.tensor([-1]))
     log_yes, log_no = log_probability(embedding, pairs, torch.tensor(8.0))
     logits = 8 * torch.stack([text[0], rivals[0], rivals[2]]) @ embedding[0]
     expected = logits.softmax(0)[0]
@@ -193,7 +202,8 @@ def test_decoder_learns_where_the_planted_backend_looks(planted_backend, make_be
     text = planted_backend.encode_text(["a beep"] * 4)
     rivals = planted_backend.encode_text(["noise"]).embedding
     everything = torch.ones(4, dtype=torch.bool)
-    pairs = Pairs(torch.arange(4), text.embedding, rivals, torch.zeros(4, 1, dtype=torch.bool), everything)
+    nothing = torch.zeros(4, 1, dtype=torch.bool)
+    pairs = Pairs(torch.arange(4), text.embedding, rivals, nothing, everything, torch.full((4,), -1))
 
     def in_box_over_outside() -> float:
         with torch.no_grad():
@@ -209,7 +219,7 @@ def test_decoder_learns_where_the_planted_backend_looks(planted_backend, make_be
     for step in range(80):
         generator = torch.Generator().manual_seed(step)
         area = torch.tensor([0.02, 0.05, 0.1])[torch.randint(3, (4,), generator=generator)]
-        losses = contrast_loss(planted_backend, decoder, audio, pairs, area, 1.0, 1.0)
+        losses = contrast_loss(planted_backend, decoder, audio, pairs, area, 1.0, 1.0, 1.0)
         sum(value for key, value in losses.items() if key.startswith("loss/")).backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -224,7 +224,7 @@ def _film(maps: Tensor, parameters: Tensor) -> Tensor:
     return maps * (1 + scale) + shift
 
 
-def cut_at_area(logits: Tensor, area: Tensor, softness: float = 0.25) -> Tensor:
+def cut_at_area(logits: Tensor, area: Tensor, softness: float | Tensor = 0.25) -> Tensor:
     """A mask that keeps about the given share of the cells, with a soft edge.
 
     Fixing the area takes the way out of a faint constant mask: all that is left to learn is which cells come first.
@@ -232,7 +232,7 @@ def cut_at_area(logits: Tensor, area: Tensor, softness: float = 0.25) -> Tensor:
     Args:
         logits: (pairs, freq, frames).
         area: (pairs,) share of cells, in (0, 1).
-        softness: width of the edge in standard deviations of the logits.
+        softness: width of the edge in standard deviations of the logits, one or (pairs,).
 
     Returns:
         (pairs, freq, frames) in (0, 1).
@@ -245,5 +245,6 @@ def cut_at_area(logits: Tensor, area: Tensor, softness: float = 0.25) -> Tensor:
     index = ((1 - area) * (ranked.shape[1] - 1)).round().long().unsqueeze(1)
     index = (index + torch.arange(-reach, reach + 1, device=logits.device)).clamp(0, ranked.shape[1] - 1)
     cut = ranked.gather(1, index).mean(1, keepdim=True).unsqueeze(2)
+    softness = torch.as_tensor(softness, device=logits.device).view(-1, 1, 1)
     width = softness * logits.std(dim=(1, 2), keepdim=True) + 1e-6
     return torch.sigmoid((logits - cut) / width)

@@ -16,8 +16,12 @@ from lmaczs.hub import load_release
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, TextState
 
-AREA_PRICE = 0.2  # worth that a larger mask must add per unit of area; larger prefers smaller masks
-EDGE = 0.3  # softness of the mask's edge when it is heard; a little softer than in training, where it must be sharp
+AREA_PRICE = 0.1  # worth that a larger mask must add per unit of area; larger prefers smaller masks
+SMALLEST = 0.003  # share of cells that is kept where the prompt names nothing in the sound
+PRESENCE = 0.3  # worth that the best mask must have before anything is kept at all
+PRESENCE_WIDTH = 0.05  # of the passage around it
+EDGE = 0.5  # softness of the mask's edge when it is heard; softer than in training, where it must be sharp
+SHARP_EDGE = 0.1  # where nothing is kept: the foot of a soft edge would be most of such a mask
 
 
 class LMACZS(Explainer):
@@ -87,15 +91,33 @@ class LMACZS(Explainer):
         if self.objective == "paper":
             mask = torch.sigmoid(output.logits)
         else:
-            mask = cut_at_area(output.logits, choose_area(output.values), EDGE)
+            mask = worthwhile_mask(output.logits, output.values)
         return mask / mask.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
 
 
-def choose_area(values: Tensor) -> Tensor:
-    """The share of cells whose expected worth, less its price, is largest; refined between neighbours.
+def worthwhile_mask(logits: Tensor, values: Tensor) -> Tensor:
+    """Keep the cells that come first, as many as are worth it.
+
+    Where no mask is worth anything, the prompt names nothing that the CLAP hears in the window, and next to nothing
+    is kept.
 
     Args:
-        values: (pairs, len(AREAS)) from the decoder.
+        logits: (pairs, freq, frames); a higher cell speaks more for the prompt.
+        values: (pairs, len(AREAS)); the worth of keeping that share of the cells.
+
+    Returns:
+        (pairs, freq, frames) in (0, 1).
+    """
+    presence = torch.sigmoid((values.amax(dim=1) - PRESENCE) / PRESENCE_WIDTH)
+    area = (presence * choose_area(values)).clamp_min(SMALLEST)
+    return cut_at_area(logits, area, SHARP_EDGE + presence * (EDGE - SHARP_EDGE))
+
+
+def choose_area(values: Tensor) -> Tensor:
+    """The share of cells whose worth, less its price, is largest; refined between neighbours.
+
+    Args:
+        values: (pairs, len(AREAS)).
 
     Returns:
         (pairs,) in [AREAS[0], AREAS[-1]]: a soft choice, so that close calls do not jump.

@@ -15,7 +15,7 @@ from lmaczs.explainers.lmac_zs.decoder import (
     details,
     standardise,
 )
-from lmaczs.signal.masking import heard_power
+from lmaczs.signal.masking import heard_power, mel_mask_to_stft
 from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState
 
@@ -58,13 +58,14 @@ def decode_pairs(
 
 
 def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: Tensor, domain: str) -> Tensor:
-    """Embeddings of masked windows, (pairs, embed_dim); the gradient reaches the mask through the frozen encoder."""
+    """Embeddings of what is heard of masked windows, (pairs, embed_dim).
+
+    The gradient reaches the mask through the frozen encoder; a mel mask is heard by way of the STFT bins.
+    """
     if domain == "mel":
-        mel = audio.mel_power[rows] * mask
-    else:
-        heard = heard_power(audio.stft[rows], mask, backend.spectral, audio.waveform.shape[-1])
-        mel = backend.mel_power(heard)
-    return backend.encode(mel)[0].float()
+        mask = mel_mask_to_stft(mask, backend.mel_filters)
+    heard = heard_power(audio.stft[rows], mask, backend.spectral, audio.waveform.shape[-1])
+    return backend.encode(backend.mel_power(heard))[0].float()
 
 
 def paper_loss(
@@ -120,6 +121,7 @@ class Pairs:
         rivals: (rivals, embed_dim), unit norm: other sentences.
         ignored: (pairs, rivals) bool, rivals that mean the same as the pair's prompt.
         right: (pairs,) bool; False where the prompt names something that is not in the window.
+        partner: (pairs,) index of the pair that names the other sound of the same window; -1 where there is none.
     """
 
     rows: Tensor
@@ -127,6 +129,14 @@ class Pairs:
     rivals: Tensor
     ignored: Tensor
     right: Tensor
+    partner: Tensor
+
+    def __getitem__(self, chosen: Tensor) -> "Pairs":
+        """Other pairs, in another order or number; partners are not carried over."""
+        alone = torch.full_like(self.rows[chosen], -1)
+        return Pairs(
+            self.rows[chosen], self.text[chosen], self.rivals, self.ignored[chosen], self.right[chosen], alone
+        )
 
 
 def log_probability(embedding: Tensor, pairs: Pairs, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,13 +162,16 @@ def contrast_loss(
     pairs: Pairs,
     area: Tensor,
     removed_weight: float,
+    partner_weight: float,
     worth_weight: float,
 ) -> dict[str, Tensor]:
     """What is kept must be recognised as the prompt, what is removed must not, at a share of cells given from outside.
 
     The mask-in and mask-out terms are L-MAC's (Paissan et al. 2024b) with the prompt's probability among rival
     sentences in the place of a class; the fixed area replaces the l1 term, which a faint constant mask satisfies when
-    the encoder sees levels in decibels. Separate sources of mixtures are not used anywhere.
+    the encoder sees levels in decibels. Where a window holds two sounds, what is removed for the one must be
+    recognised as the other: the judge is still the frozen CLAP, which hears what the mask left of the mixture.
+    Separate sources of mixtures are not used anywhere.
 
     Args:
         backend: frozen, in eval mode.
@@ -167,13 +180,14 @@ def contrast_loss(
         pairs: which prompts to explain.
         area: (right pairs,) share of cells to keep.
         removed_weight: of the mask-out term.
+        partner_weight: of the term that looks for the other sound of a mixture in what is removed.
         worth_weight: of the head that learns how large a mask is worth keeping.
 
     Returns:
-        scalars loss/kept, loss/removed, loss/worth; and, without gradient, the probabilities reached.
+        scalars loss/kept, loss/removed, loss/partner, loss/worth; and, without gradient, the probabilities reached.
     """
     chosen = pairs.right
-    right = Pairs(pairs.rows[chosen], pairs.text[chosen], pairs.rivals, pairs.ignored[chosen], chosen[chosen])
+    right = pairs[chosen]
     view = view_spectrogram(audio, decoder.config.domain)
     output = decode_pairs(decoder, audio, view, right.rows, right.text)
     mask = cut_at_area(output.logits, area)
@@ -191,6 +205,13 @@ def contrast_loss(
         weight = weight / weight.mean()
     hopeless = 0.02  # bounds the pull of prompts that no mask brings out
     kept_loss = -(weight * (log_kept.exp() + hopeless).log()).mean()
+    paired = pairs.partner[chosen] >= 0  # partners are right pairs too
+    partner = pairs[pairs.partner[chosen][paired]]
+    log_partner, _ = log_probability(removed[paired], partner, scale)
+    with torch.no_grad():
+        log_heard, _ = log_probability(audio.embedding[partner.rows].float(), partner, scale)
+        share = log_heard.exp().sqrt() + 0.05
+    partner_loss = -(share * (log_partner.exp() + hopeless).log()).sum() / max(len(chosen), 1)
 
     areas = torch.tensor(AREAS, device=area.device)
     column = (area[:, None] - areas[None]).abs().argmin(1)
@@ -205,8 +226,10 @@ def contrast_loss(
     return {
         "loss/kept": kept_loss,
         "loss/removed": -removed_weight * (weight * log_gone).mean(),
+        "loss/partner": partner_weight * partner_loss,
         "loss/worth": worth_weight * worth,
         "original/probability": log_original.exp().mean(),
         "kept/probability": log_kept.exp().mean().detach(),
         "removed/probability": log_removed.exp().mean().detach(),
+        "removed/partner": log_partner.exp().sum().detach() / paired.sum().clamp_min(1),
     }
