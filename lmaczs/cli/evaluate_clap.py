@@ -41,13 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     from lmaczs.data.clip_table import select_clips
     from lmaczs.evaluation import zero_shot
     from lmaczs.evaluation.confusion import save_confusion_picture
-    from lmaczs.evaluation.explanations import Judge
+    from lmaczs.evaluation.judge import Judge
     from lmaczs.evaluation.rows import ResultRows, fingerprint
 
     where = key_value_pairs(arguments.where, "--where")
     selection = select_clips(arguments.clips, where)
-    backend = load_backend(arguments.backend, arguments.device)
-    judge, out = Judge(backend, {}, selection.labels), Path(arguments.out)
+    backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
+    judge, out = Judge(backend, selection.labels), Path(arguments.out)
     settings = {
         "backend": backend.name,
         "backend_weights": fingerprint(backend),
@@ -56,7 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     rows = zero_shot.judge_zero_shot(
         judge,
         selection.clips,
-        ResultRows(out / "results.csv", zero_shot.TEXT_COLUMNS, zero_shot.NUMBER_COLUMNS, settings),
+        ResultRows(
+            out / "results.csv", zero_shot.KEYS, zero_shot.TEXT_COLUMNS, zero_shot.NUMBER_COLUMNS, settings
+        ),
     )
     summary = zero_shot.zero_shot_summary(rows, selection.labels)
     title = title_of(arguments.clips, where, len(rows), len(rows))

@@ -1,207 +1,283 @@
-"""Every method and every control on every clip, scored on what is heard."""
+"""Every method and every control on every clip in every condition, scored on what is heard."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.similarity import prompts_from_labels, similarities
 from lmaczs.data.clip_table import ClipEntry
 from lmaczs.errors import LMACError
+from lmaczs.evaluation.conditions import Contamination, Scene, contaminant_name
+from lmaczs.evaluation.contenders import Contender, find_masks
 from lmaczs.evaluation.hearing import HeardClips, embed
-from lmaczs.evaluation.masks import CONTROLS, FORMS, control_mask, in_form
+from lmaczs.evaluation.judge import Judge, masks_or_reasons
+from lmaczs.evaluation.masks import FORMS, IDEAL, audible
 from lmaczs.evaluation.rows import ResultRows, Row
-from lmaczs.explainers.base import Explainer
+from lmaczs.evaluation.stopwatch import Stopwatch
+from lmaczs.metrics.curves import deletion_insertion
 from lmaczs.metrics.faithfulness import faithfulness
-from lmaczs.metrics.shape import mask_shape
-from lmaczs.signal.audio import load_clip, resample
-from lmaczs.signal.masking import masked_waveform, mel_mask_to_stft
-from lmaczs.types import AudioClip, MaskDomain, TextState
+from lmaczs.metrics.shape import mask_shape, top_masks
+from lmaczs.metrics.top_k import top_k_change
+from lmaczs.signal.masking import masked_waveform
 
-GROUP = 16  # clips that go through the encoder together
-TEXT_COLUMNS = ("path", "label", "predicted", "error")
-CLIP_NUMBERS = ("probability", "rank")
+GROUP = 16  # clips that are explained together
+KEYS = ("condition", "path")
+TEXT_COLUMNS = ("label", "predicted", "contaminant", "error")
+CLIP_NUMBERS = (
+    "probability",
+    "silence",
+    "similarity",
+    "rank",
+)  # silence: the explained prompt's probability there
 FAITHFULNESS = ("ai", "ad", "ag", "ff", "fid_in")
 SHAPE = ("sps", "comp", "mm")
-SOFT_ONLY = ("constant",)  # its cells are all equal: at equal area it would be a second random mask
+TOP_K = ("top1_change", "top2_change", "top3_change")
+AREAS = ("deletion_auc", "insertion_auc")
+CURVES = ("deletion", "insertion")
 
 
-def score_columns(methods: Sequence[str]) -> list[str]:
-    """Columns "method/form/metric" for methods and controls."""
-    return [
-        f"{method}/{form}/{key}"
-        for method in (*methods, *CONTROLS)
-        for form in forms_of(method)
-        for key in metric_keys(form)
-    ]
+def score_columns(contender: Contender, shares: Sequence[float]) -> list[str]:
+    """A contender's columns "domain/name/form/metric"."""
+    columns = []
+    for form in contender.forms:
+        keys = (*FAITHFULNESS, *SHAPE, *TOP_K, "ad_double") if form == "soft" else FAITHFULNESS
+        columns += [f"{contender.key}/{form}/{key}" for key in keys]
+    if len(contender.forms) > 1:
+        columns += [f"{contender.key}/curve/{key}" for key in (*AREAS, *curve_points(shares))]
+    return columns
 
 
-def forms_of(method: str) -> tuple[str, ...]:
-    """The forms in which a method's or control's masks are scored."""
-    return ("soft",) if method in SOFT_ONLY else tuple(FORMS)
-
-
-def metric_keys(form: str) -> tuple[str, ...]:
-    """Metrics of a form; a binary mask of known area has a known shape."""
-    return (*FAITHFULNESS, *SHAPE, "ad_double") if form == "soft" else (*FAITHFULNESS, "mm")
-
-
-@dataclass(frozen=True)
-class Judge:
-    """What all clips are judged with.
-
-    Attributes:
-        backend: the CLAP.
-        explainers: by the name that they have in the tables.
-        labels: of all classes to choose between.
-        seed: of the random control.
-    """
-
-    backend: CLAPBackend
-    explainers: Mapping[str, Explainer]
-    labels: tuple[str, ...]
-    seed: int = 0
-
-    def text(self) -> TextState:
-        """One prompt for each label, on the CPU."""
-        text = self.backend.encode_text(prompts_from_labels(self.labels))
-        return TextState(text.prompts, text.embedding.cpu())
-
-    def logits(self, embedding: Tensor) -> Tensor:
-        """(clips, embed_dim) -> (clips, labels), logit_scale * cosine."""
-        return self.backend.logit_scale.detach().cpu() * similarities(embedding, self.text().embedding)
+def curve_points(shares: Sequence[float]) -> list[str]:
+    """Names of the measured points: "deletion_10" is what is left of the probability without the top 10 %."""
+    return [f"{curve}_{100 * share:g}" for curve in CURVES for share in shares]
 
 
 def judge_clips(
-    judge: Judge, clips: Sequence[ClipEntry], results: ResultRows, quiet: bool = False
+    judge: Judge,
+    clips: Sequence[ClipEntry],
+    results: ResultRows,
+    conditions: Sequence[str] = ("none",),
+    contamination: Contamination | None = None,
+    stopwatch: Stopwatch | None = None,
+    quiet: bool = False,
 ) -> list[Row]:
     """Score all clips that are not scored yet.
+
+    Explained is the prompt that the classifier takes for the most probable one of what it hears, which need
+    not be the clip's label.
 
     Args:
         judge: what to score with.
         clips: to score.
-        results: grows by one row a clip; a clip that cannot be read has its reason in the column error.
+        results: gets one row a clip and condition; a clip that cannot be scored has its reason in the column
+            error.
+        conditions: keys of `lmaczs.evaluation.conditions.CONDITIONS`.
+        contamination: makes the conditions; None where all clips are clean.
+        stopwatch: takes the times.
         quiet: no progress bar.
 
     Returns:
-        One row a clip, in order.
+        One row a clip and condition, in order.
     """
-    with tqdm(total=len(clips), unit="clip", desc="explaining", disable=quiet) as bar:
-        # Groups are cut before finished clips are left out: a run that goes on computes what one run would
-        # have.
-        for first in range(0, len(clips), GROUP):
-            group = clips[first : first + GROUP]
-            if not all(_finished(results.rows.get(clip.path)) for clip in group):
-                loaded = [(clip, load_entry(clip, judge.backend.spectral.sample_rate)) for clip in group]
-                usable = [(clip, audio) for clip, audio in loaded if isinstance(audio, AudioClip)]
-                if not all(_finished(results.rows.get(clip.path)) for clip, _ in usable):
-                    results.add(_judge_group(judge, *zip(*usable, strict=True)))
-                results.add(
-                    {"path": clip.path, "label": clip.label, "error": str(audio)}
-                    for clip, audio in loaded
-                    if isinstance(audio, LMACError)
+    run = _Run(judge, results, contamination or Contamination(), stopwatch or Stopwatch())
+    takers = sum(judge.takes(contender, clip.path) for contender in judge.contenders for clip in clips)
+    with tqdm(total=takers * len(conditions), unit="mask", desc="explaining", disable=quiet) as bar:
+        for condition in conditions:
+            # Groups are cut before finished clips are left out: a run that goes on computes what one run
+            # would have.
+            for first in range(0, len(clips), GROUP):
+                group = clips[first : first + GROUP]
+                before = bar.n
+                for contender, count in run.group(condition, group):
+                    bar.set_postfix_str(f"{condition}, {contender.key}", refresh=False)
+                    bar.update(count)
+                asked = sum(judge.takes(c, clip.path) for c in judge.contenders for clip in group)
+                bar.update(asked - (bar.n - before))  # what was finished before, or cannot be scored
+    return results.finish([(condition, clip.path) for condition in conditions for clip in clips])
+
+
+class _Run:
+    """One pass over the clips."""
+
+    def __init__(
+        self, judge: Judge, results: ResultRows, contamination: Contamination, stopwatch: Stopwatch
+    ) -> None:
+        self.judge, self.results = judge, results
+        self.contamination, self.stopwatch = contamination, stopwatch
+
+    def group(self, condition: str, clips: Sequence[ClipEntry]) -> Iterator[tuple[Contender, int]]:
+        """Score a group of clips; yields who has just been scored on how many of them."""
+        if all(self._finished(condition, clip) for clip in clips):
+            return
+        usable, scenes = [], []
+        for clip in clips:
+            try:
+                scenes.append(
+                    self.contamination.scene(condition, clip, self.judge.backend.spectral.sample_rate)
                 )
-            bar.update(len(group))
-    return results.finish([clip.path for clip in clips])
+                usable.append(clip)
+            except LMACError as error:
+                row = {"condition": condition, "path": clip.path, "label": clip.label, "error": str(error)}
+                self.results.add([row])
+        if usable and not all(self._finished(condition, clip) for clip in usable):
+            yield from self._score_group(condition, usable, scenes)
 
+    def _finished(self, condition: str, clip: ClipEntry) -> bool:
+        row = self.results.rows.get((condition, clip.path), {})
+        return "predicted" in row and "error" not in row and not self._missing(condition, clip)
 
-def load_entry(clip: ClipEntry, sample_rate: int) -> AudioClip | LMACError:
-    """The recording at the wanted rate, or the reason why it cannot be used."""
-    try:
-        return resample(load_clip(clip.file), sample_rate)
-    except LMACError as error:
-        return error
+    def _missing(self, condition: str, clip: ClipEntry) -> list[Contender]:
+        row = self.results.rows.get((condition, clip.path), {})
+        return [
+            contender
+            for contender in self.judge.contenders
+            if f"{contender.key}/soft/ff" not in row
+            and self.judge.takes(contender, clip.path)
+            and not (contender.name == IDEAL and condition == "none")
+        ]
 
+    def _score_group(
+        self, condition: str, clips: Sequence[ClipEntry], scenes: Sequence[Scene]
+    ) -> Iterator[tuple[Contender, int]]:
+        judge = self.judge
+        heard = HeardClips([scene.waveform for scene in scenes], judge.backend)
+        logits = judge.logits(heard.embedding)
+        target = logits.argmax(1)
+        self.results.add(self._about_clips(condition, clips, heard, logits))
+        missing = [self._missing(condition, clip) for clip in clips]
+        parts = [
+            None if scene.parts is None else (scene.parts[0].to(wave.device), scene.parts[1].to(wave.device))
+            for scene, wave in zip(scenes, heard.waveforms, strict=True)
+        ]
+        failures: dict[int, list[str]] = {}
+        for contender in judge.contenders:
+            chosen = [place for place, wanted in enumerate(missing) if contender in wanted]
+            if not chosen:
+                continue
 
-def _finished(row: Row | None) -> bool:
-    return row is not None and "error" not in row
+            def find(part: HeardClips, places: Sequence[int], who: Contender = contender) -> list[Tensor]:
+                prompts = judge.prompts([int(target[place]) for place in places])
+                seeds = [f"{judge.seed} {clips[place].path}" for place in places]
+                return find_masks(who, part, prompts, seeds, [parts[place] for place in places])
+
+            with self.stopwatch.explaining(contender.key, len(chosen)):
+                masks, reasons = masks_or_reasons(find, heard, chosen)
+            with self.stopwatch.scoring(contender.key, len(masks)):
+                rows = [
+                    {"condition": condition, "path": clips[place].path}
+                    | score_mask(judge, contender, heard.waveforms[place], mask, logits[place], target[place])
+                    for place, mask in masks.items()
+                ]
+            self.results.add(rows)
+            for place, reason in reasons.items():
+                failures.setdefault(place, []).append(f"{contender.key}: {reason}")
+            yield contender, len(chosen)
+        self.results.add(
+            {"condition": condition, "path": clips[place].path, "error": " ".join(texts)}
+            for place, texts in failures.items()
+        )
+
+    def _about_clips(
+        self, condition: str, clips: Sequence[ClipEntry], heard: HeardClips, logits: Tensor
+    ) -> list[Row]:
+        judge, target = self.judge, logits.argmax(1)
+        probability, silence = logits.double().softmax(1), judge.silence.double().softmax(1)[0]
+        similarity = logits / judge.backend.logit_scale.detach().cpu()
+        return [
+            {
+                "condition": condition,
+                "path": clip.path,
+                "label": clip.label,
+                "predicted": judge.labels[int(target[place])],
+                "contaminant": contaminant_name(self.contamination.contaminant(condition, clip)) or None,
+                "error": None,
+                "probability": float(probability[place].max()),
+                "silence": float(silence[target[place]]),
+                "similarity": float(similarity[place].max()),
+                "rank": 1.0 + int((logits[place] > logits[place, judge.labels.index(clip.label)]).sum()),
+            }
+            for place, clip in enumerate(clips)
+        ]
 
 
 @torch.no_grad()
-def _judge_group(judge: Judge, clips: Sequence[ClipEntry], audio: Sequence[AudioClip]) -> list[Row]:
-    waveforms = [clip.waveform for clip in audio]
-    heard = HeardClips(waveforms, judge.backend)
-    logits = judge.logits(heard.embedding)
-    target = logits.argmax(1)
-    probability = logits.double().softmax(1)
-    rows: list[Row] = []
-    for index, clip in enumerate(clips):
-        label = judge.labels.index(clip.label)
-        rows.append(
-            {
-                "path": clip.path,
-                "label": clip.label,
-                "predicted": judge.labels[int(target[index])],
-                "probability": float(probability[index].max()),
-                "rank": 1.0 + int((logits[index] > logits[index, label]).sum()),
-            }
-        )
-    text = judge.text()
-    prompts = TextState(
-        tuple(text.prompts[i] for i in target), text.embedding[target].to(judge.backend.mel_filters.device)
-    )
-    for method, domain, masks in all_masks(judge, heard, prompts, waveforms, [clip.path for clip in clips]):
-        for form in forms_of(method):
-            formed = [in_form(mask, form) for mask in masks]
-            kept = [
-                masked_waveform(waveform, audible(mask, domain, judge.backend), judge.backend.spectral)
-                for waveform, mask in zip(waveforms, formed, strict=True)
-            ]
-            removed = [waveform - part for waveform, part in zip(waveforms, kept, strict=True)]
-            kept_logits, removed_logits = judge.logits(embed([*kept, *removed], judge.backend)).chunk(2)
-            values = faithfulness(logits, kept_logits, removed_logits, target)
-            values["ad_double"] = faithfulness(
-                logits, kept_logits, removed_logits, target, double_softmax=True
-            )["ad"]
-            if form == "soft":
-                shapes = [mask_shape(mask.unsqueeze(0)) for mask in formed]  # clips differ in length
-                values |= {key: torch.cat([shape[key] for shape in shapes]) for key in SHAPE}
-            else:
-                values["mm"] = torch.stack([mask.double().mean() for mask in formed])
-            for index, row in enumerate(rows):
-                row |= {f"{method}/{form}/{key}": float(values[key][index]) for key in metric_keys(form)}
-    return rows
-
-
-def all_masks(
-    judge: Judge, heard: HeardClips, prompts: TextState, waveforms: Sequence[Tensor], names: Sequence[str]
-) -> Iterator[tuple[str, MaskDomain, list[Tensor]]]:
-    """Masks of every method and control for some clips, divided by their maximum.
+def score_mask(
+    judge: Judge, contender: Contender, waveform: Tensor, mask: Tensor, logits: Tensor, target: Tensor
+) -> Row:
+    """All numbers of one mask: soft, at equal area, and along the curves.
 
     Args:
         judge: what to score with.
-        heard: the clips, encoded.
-        prompts: one per clip, on the backend's device.
-        waveforms: the clips.
-        names: of the clips; they seed the random masks.
+        contender: whose mask it is.
+        waveform: (samples,) of the clip, on the backend's device.
+        mask: (freq, frames) in [0, 1].
+        logits: (labels,) of the clip.
+        target: () index of the label that is explained.
 
-    Yields:
-        Name, domain and one mask per clip.
+    Returns:
+        Numbers by the columns of `score_columns`.
     """
-    for method, explainer in judge.explainers.items():
-        yield method, explainer.domain, heard.masks(explainer, prompts)
+    logits, target = logits.unsqueeze(0), target.reshape(1)
+    ranked = len(contender.forms) > 1
+    shares = sorted({*judge.shares, *(share for share in FORMS.values() if share)}) if ranked else []
+    variants = mask.unsqueeze(0)
+    if ranked:
+        top = top_masks(mask.unsqueeze(0), shares)[0]
+        # An empty mask names no cells that could be kept.
+        variants = torch.cat([variants, top if mask.max() > 0 else torch.zeros_like(top)])
     grid = judge.backend.spectral
-    for control in CONTROLS:
-        yield (
-            control,
-            "stft",
-            [
-                control_mask(control, waveform, grid, f"{judge.seed} {name}")
-                for waveform, name in zip(waveforms, names, strict=True)
-            ],
+    kept = [
+        masked_waveform(waveform, audible(variant, contender.domain, judge.backend), grid)
+        for variant in variants
+    ]
+    heard = embed([*kept, *(waveform - part for part in kept)], judge.backend)
+    kept_logits, removed_logits = judge.logits(heard).chunk(2)
+
+    def faith(index: int, double_softmax: bool = False) -> dict[str, float]:
+        at = slice(index, index + 1)
+        values = faithfulness(
+            logits, kept_logits[at], removed_logits[at], target, double_softmax=double_softmax
         )
+        return {key: float(value) for key, value in values.items()}
+
+    soft = faith(0) | {key: float(value) for key, value in mask_shape(mask.unsqueeze(0)).items()}
+    soft |= dict(zip(TOP_K, top_k_change(logits, kept_logits[:1], len(TOP_K))[0].tolist(), strict=True))
+    soft["ad_double"] = faith(0, double_softmax=True)["ad"]
+    row: Row = {f"{contender.key}/soft/{key}": value for key, value in soft.items()}
+    for form in contender.forms[1:]:
+        values = faith(1 + shares.index(FORMS[form]))  # type: ignore[arg-type]
+        row |= {f"{contender.key}/{form}/{key}": value for key, value in values.items()}
+    if ranked:
+        row |= {
+            f"{contender.key}/curve/{key}": value
+            for key, value in _curves(
+                judge, shares, mask, logits, kept_logits, removed_logits, target
+            ).items()
+        }
+    return {key: value for key, value in row.items() if not math.isnan(value)}
 
 
-def audible(mask: Tensor, domain: MaskDomain, backend: CLAPBackend) -> Tensor:
-    """The amplitude mask over STFT bins that makes a mask heard: (freq, frames) -> (bins, frames)."""
-    return mask if domain == "stft" else mel_mask_to_stft(mask, backend.mel_filters.cpu())
+def _curves(
+    judge: Judge,
+    shares: Sequence[float],
+    mask: Tensor,
+    logits: Tensor,
+    kept_logits: Tensor,
+    removed_logits: Tensor,
+    target: Tensor,
+) -> dict[str, float]:
+    """Areas and points of both curves; row 1 of the logits is that of the first share."""
 
+    def probability(values: Tensor) -> Tensor:
+        return values.double().softmax(-1)[:, int(target)]
 
-def top_k(rows: Sequence[Row], k: int) -> float:
-    """Share of scored clips whose label is among the k most probable, in percent; nan without clips."""
-    ranks = [row["rank"] for row in rows if "rank" in row]
-    return 100.0 * sum(rank <= k for rank in ranks) / len(ranks) if ranks else math.nan
+    points = [1 + shares.index(share) for share in judge.shares]
+    kept, removed = probability(kept_logits[points]), probability(removed_logits[points])
+    empty = (mask.max() <= 0).reshape(1).cpu()
+    areas = deletion_insertion(
+        probability(logits), probability(judge.silence), kept[None], removed[None], judge.shares, empty
+    )
+    values = dict(zip(curve_points(judge.shares), [*removed.tolist(), *kept.tolist()], strict=True))
+    return values | {key: float(areas[key]) for key in AREAS}

@@ -18,7 +18,7 @@ def embed(waveforms: Sequence[Tensor], backend: CLAPBackend) -> Tensor:
     """Embed recordings as `lmaczs.pipeline.open_recording` does: the mean over each one's windows.
 
     Args:
-        waveforms: (samples,) each, at the backend's rate.
+        waveforms: (samples,) each, at the backend's rate, on any device.
         backend: the CLAP.
 
     Returns:
@@ -34,6 +34,8 @@ class HeardClips:
     """Recordings that a backend has heard once, ready to be explained by any method.
 
     Attributes:
+        waveforms: (samples,) each, on the backend's device.
+        backend: that has heard them.
         embedding: (clips, embed_dim), unit norm, on the CPU.
     """
 
@@ -44,12 +46,17 @@ class HeardClips:
             waveforms: (samples,) each, at the backend's rate.
             backend: the CLAP.
         """
-        self._backend = backend
+        self.backend = backend
+        self.waveforms = [waveform.to(backend.mel_filters.device) for waveform in waveforms]
         self._plans = _plans(waveforms, backend)
-        self._states = list(_analyze(waveforms, self._plans, backend))
+        self._states = list(_analyze(self.waveforms, self._plans, backend))
         self.embedding = _clip_means(
             torch.cat([state.embedding.cpu() for state in self._states]), self._plans
         )
+
+    def only(self, places: Sequence[int]) -> "HeardClips":
+        """Some of the recordings, heard again on their own."""
+        return HeardClips([self.waveforms[place] for place in places], self.backend)
 
     def masks(self, explainer: Explainer, text: TextState) -> list[Tensor]:
         """Explain one prompt per recording.
@@ -59,19 +66,19 @@ class HeardClips:
             text: one prompt per recording, in order.
 
         Returns:
-            (freq, frames) in [0, 1] for each recording, on its own time axis, on the CPU. The largest cell is
-            1, or all are 0.
+            (freq, frames) in [0, 1] for each recording, on its own time axis, on the backend's device. The
+            largest cell is 1, or all are 0.
         """
         owner = torch.tensor([clip for clip, plan in enumerate(self._plans) for _ in plan.starts])
         found, first = [], 0
         for state in self._states:
             rows = owner[first : first + len(state.waveform)]
             prompts = TextState(tuple(text.prompts[row] for row in rows), text.embedding[rows])
-            found.append(explainer.masks(state, prompts).detach().cpu())
+            found.append(explainer.masks(state, prompts).detach())
             first += len(rows)
         parts = torch.cat(found).split([len(plan.starts) for plan in self._plans])
         stitched = [
-            stitch_mask(part, plan, self._backend.spectral)
+            stitch_mask(part, plan, self.backend.spectral)
             for part, plan in zip(parts, self._plans, strict=True)
         ]
         return [mask / mask.max() if mask.max() > 0 else mask for mask in stitched]

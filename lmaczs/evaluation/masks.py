@@ -1,54 +1,89 @@
-"""What explanations are compared with, and the forms in which all of them are scored."""
+"""What explanations are compared with: masks that know nothing of the classifier, or everything of the sounds."""
 
 import hashlib
 
 import torch
 from torch import Tensor
 
-from lmaczs.metrics.shape import binarise_top
-from lmaczs.signal.spectral import SpectralConfig, stft
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.signal.masking import mel_mask_to_stft
+from lmaczs.signal.spectral import stft
+from lmaczs.types import MaskDomain
 
+IDEAL = "ideal ratio mask"
 CONTROLS = {
-    "constant": "all cells the same: the full mask, once it is divided by its maximum; it has no top cells",
+    "full": "every cell 1: the recording itself is kept, and nothing is removed",
+    "constant": "every cell one half: the recording 6 dB quieter is kept, and the same is removed",
     "random": "uniform noise, another one for each clip",
-    "energy": "the magnitude of the STFT: louder cells first, whatever the prompt",
+    "energy": "the magnitude of each cell: louder cells first, whatever the prompt",
+    IDEAL: "share of the clip (in mixtures: of the sound prompted for) in each cell's power, from the separate "
+    "sounds; about the best separation that a mask can do, and an explanation only of decisions about that sound",
 }
 FORMS = {"soft": None, "top10": 0.1, "top20": 0.2}  # share of cells that a binary form keeps
+SOFT_ONLY = ("full", "constant", IDEAL)  # without an order of cells, or not in competition with any method
 
 
-def control_mask(name: str, waveform: Tensor, grid: SpectralConfig, seed: str) -> Tensor:
-    """A mask that knows nothing of the classifier.
+def control_mask(
+    name: str,
+    waveform: Tensor,
+    backend: CLAPBackend,
+    domain: MaskDomain,
+    seed: str,
+    parts: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """A mask that no explainer made.
 
     Args:
         name: key in `CONTROLS`.
         waveform: (samples,) of the clip.
-        grid: of the mask.
+        backend: whose grid the mask lies on.
+        domain: "stft" or "mel".
         seed: any text; with it the random mask is the same in every run and whatever else is evaluated.
+        parts: the first sound and the rest, (samples,) each, that make up the waveform; for the ideal ratio
+            mask.
 
     Returns:
-        (bins, frames) in [0, 1], largest cell 1 (0 for the energy of silence).
+        (freq, frames) in [0, 1]; the largest cell of "random" and "energy" is 1 (0 for the energy of silence).
+
+    Raises:
+        ValueError: the ideal ratio mask is asked for without the parts.
     """
-    magnitude = stft(waveform.unsqueeze(0), grid)[0].abs()
+    power = _power(waveform, backend, domain)
+    if name == "full":
+        return torch.ones_like(power)
     if name == "constant":
-        return torch.ones_like(magnitude)
+        return torch.full_like(power, 0.5)
     if name == "energy":
-        return magnitude / magnitude.max().clamp_min(torch.finfo(magnitude.dtype).tiny)
-    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7], "big")
-    noise = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(number))
-    return noise / noise.max()
+        # In the mel domain masks multiply power: there the power itself is what a magnitude is to amplitudes.
+        level = power.sqrt() if domain == "stft" else power
+        return level / level.max().clamp_min(torch.finfo(level.dtype).tiny)
+    if name == "random":
+        number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7], "big")
+        noise = torch.rand(power.shape, generator=torch.Generator().manual_seed(number)).to(power.device)
+        return noise / noise.max()
+    if parts is None:
+        raise ValueError(f"'{name}' needs the separate sounds.")
+    return ideal_ratio_mask(*(_power(part, backend, domain) for part in parts))
 
 
-def in_form(mask: Tensor, form: str) -> Tensor:
-    """A mask as it is, or its largest cells only.
+def ideal_ratio_mask(source_power: Tensor, other_power: Tensor) -> Tensor:
+    """The share of a source's power in each cell.
 
     Args:
-        mask: (freq, frames) in [0, 1].
-        form: key in `FORMS`.
+        source_power: (..., freq, frames) >= 0.
+        other_power: same shape, of the rest of the mixture.
 
     Returns:
-        (freq, frames) in [0, 1]. An empty mask stays empty: it names no cells that could be kept.
+        Same shape, in [0, 1]; 0 where there is nothing.
     """
-    share = FORMS[form]
-    if share is None or mask.max() <= 0:
-        return mask
-    return binarise_top(mask.unsqueeze(0), share)[0]
+    return source_power / (source_power + other_power).clamp_min(torch.finfo(source_power.dtype).tiny)
+
+
+def audible(mask: Tensor, domain: MaskDomain, backend: CLAPBackend) -> Tensor:
+    """The amplitude mask over STFT bins that makes a mask heard: (..., freq, frames) -> (..., bins, frames)."""
+    return mask if domain == "stft" else mel_mask_to_stft(mask, backend.mel_filters)
+
+
+def _power(waveform: Tensor, backend: CLAPBackend, domain: MaskDomain) -> Tensor:
+    power = stft(waveform.unsqueeze(0), backend.spectral).abs().square()
+    return (power if domain == "stft" else backend.mel_power(power))[0]

@@ -1,146 +1,179 @@
-"""From rows of results to the tables that people read."""
+"""The summary for people: tables with n and the better direction in the head, and what their rows mean."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from lmaczs.evaluation.explanations import FAITHFULNESS, SHAPE, forms_of, metric_keys, top_k
-from lmaczs.evaluation.masks import CONTROLS, FORMS
-from lmaczs.evaluation.mixtures import IDEAL, SIDES
-from lmaczs.evaluation.rows import Row
-from lmaczs.metrics.table import METRICS, aggregate, as_tensors, markdown_table, metric_notes
+from lmaczs.evaluation.explanations import AREAS, SHAPE, TOP_K
+from lmaczs.evaluation.judge import Judge
+from lmaczs.evaluation.masks import CONTROLS, FORMS, IDEAL
+from lmaczs.evaluation.stopwatch import Stopwatch
+from lmaczs.evaluation.summary import competitors
+from lmaczs.metrics.table import METRICS, markdown_table, metric_notes
 
-FORM_TITLES = {
-    "soft": "Soft masks, divided by their maximum",
-    "top10": "Equal area: the top 10 % of cells",
-    "top20": "Equal area: the top 20 % of cells",
+CONDITION_TITLES = {
+    "none": "Clean clips",
+    "white": "White noise over the clips, {snr:g} dB",
+    "same": "Another clip of the set over the clips, {snr:g} dB",
+    "speech": "Speech over the clips, {snr:g} dB",
 }
-MIXTURE_KEYS = ("si_sdr_i", "si_sdr_i_b", "si_sdr_i_known", "mask_cosine", "mm")
-KNOWN = 5  # a prompt that the model ranks lower is not what it hears: no mask of it can be expected to fit
+DOMAIN_TITLES = {"stft": "STFT masks", "mel": "Mel masks"}
+FORM_TITLES = {
+    "soft": "soft, divided by their maximum",
+    "top10": "equal area, the top 10 % of cells",
+    "top20": "equal area, the top 20 % of cells",
+}
+SOFT_KEYS = ("ai", "ad", "ag", "ff", "ff_median", "fid_in", *SHAPE, *AREAS)
+AREA_KEYS = ("ai", "ad", "ag", "ff", "ff_median", "fid_in")
+FURTHER_KEYS = (*TOP_K, "ad", "ad_double")
+MIXTURE_KEYS = ("si_sdr_i", "si_sdr_i_known")
+MIXTURE_SOFT_KEYS = (*MIXTURE_KEYS, "on_target", "pointing", "mask_cosine", "mm")
+FIGURES = {
+    "metrics.png": "Each metric by method and setting",
+    "curves.png": "Deletion and insertion curves",
+    "mask_mean.png": "Mask mean against similarity",
+}
 
 
-def explanation_summary(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Any]:
-    """Aggregate one row per clip.
+def report_markdown(
+    summary: Mapping[str, Any], judge: Judge, title: str, snr_db: float, stopwatch: Stopwatch
+) -> str:
+    """Write the whole report.
 
     Args:
-        rows: of `judge_clips`.
-        methods: in the order to show; the controls follow.
-
-    Returns:
-        n_clips, n_failed, top1_percent, top5_percent, mean_probability; forms: form -> method -> metric ->
-        mean, median, n, n_empty; without_empty: the soft form once more, without clips whose mask is empty.
+        summary: `explanation_summary`, with `mixture_summary` under "mixtures" where there is one.
+        judge: that everything was scored with.
+        title: what was evaluated.
+        snr_db: of the contaminated conditions, dB.
+        stopwatch: with the times.
     """
-    scored = [row for row in rows if "predicted" in row]
-    forms = {form: _form(scored, methods, form) for form in FORMS}
-    return {
-        "n_clips": len(scored),
-        "n_failed": len(rows) - len(scored),
-        "top1_percent": top_k(scored, 1),
-        "top5_percent": top_k(scored, 5),
-        "mean_probability": aggregate(as_tensors(scored, ["probability"]))["probability"]["mean"],
-        "forms": forms,
-        "without_empty": _form(scored, methods, "soft", without_empty=True),
-    }
-
-
-def _form(
-    rows: Sequence[Row], methods: Sequence[str], form: str, without_empty: bool = False
-) -> dict[str, Any]:
-    result = {}
-    for method in (*methods, *CONTROLS):
-        if form in forms_of(method):
-            values = [
-                {key: row.get(f"{method}/{form}/{key}", math.nan) for key in metric_keys(form)}
-                for row in rows
-            ]
-            result[method] = aggregate(as_tensors(values, metric_keys(form)), without_empty=without_empty)
-    return result
-
-
-def mixture_summary(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Any]:
-    """Aggregate one row per mixture.
-
-    Returns:
-        n_mixtures, n_failed; forms: form -> method -> metric -> mean, median, n, n_empty. "si_sdr_i" is for
-        the first sound of each mixture, "si_sdr_i_b" for the second, "si_sdr_i_known" for both where the
-        model ranks the prompt among its first five.
-    """
-    scored = [row for row in rows if "rank_a" in row]
-    forms: dict[str, Any] = {form: {} for form in FORMS}
-    for method in (*methods, *CONTROLS, IDEAL):
-        for form in ("soft",) if method == IDEAL else forms_of(method):
-            forms[form][method] = aggregate(_mixture_values(scored, method, form))
-    return {"n_mixtures": len(scored), "n_failed": len(rows) - len(scored), "forms": forms}
-
-
-def _mixture_values(rows: Sequence[Row], method: str, form: str) -> dict[str, Any]:
-    """Columns of one method; those of both sides lie one after the other."""
-
-    def column(name: str) -> list[float]:
-        return [float(row.get(f"{method}/{form}/{name}", math.nan)) for row in rows]
-
-    gains = {side: column(f"si_sdr_i_{side}") for side in SIDES}
-    known = [
-        gain
-        for side in SIDES
-        for gain, row in zip(gains[side], rows, strict=True)
-        if float(row[f"rank_{side}"]) <= KNOWN
-    ]
-    values = {"si_sdr_i": gains["a"], "si_sdr_i_b": gains["b"], "si_sdr_i_known": known}
-    if form == "soft" and method != IDEAL:
-        values["mask_cosine"] = column("mask_cosine")
-        values["mm"] = column("mm_a") + column("mm_b")
-    return {key: as_tensors([{key: value} for value in column], [key])[key] for key, column in values.items()}
-
-
-def report_markdown(explanations: Mapping[str, Any], mixtures: Mapping[str, Any] | None, title: str) -> str:
-    """Everything for people: tables with n and the better direction in the head, and what the rows mean."""
-    keys = (*FAITHFULNESS, *SHAPE)
     lines = [
         f"# Explanations: {title}",
         "",
-        f"{explanations['n_clips']} clips, {explanations['n_failed']} not readable. "
-        "Explained is the predicted prompt among all labels of the set "
-        f"(top-1 {_number(explanations['top1_percent'], 1)} %, "
-        f"top-5 {_number(explanations['top5_percent'], 1)} %, "
-        f"mean probability {_number(explanations['mean_probability'], 2)}). "
+        "Explained is the prompt that the classifier takes for the most probable one among all labels of the set. "
         "Scored on what is heard: the masked audio goes through the classifier again.",
+        "**Bold** is the best of those that compete: all methods that were scored on every clip, and at equal area "
+        "also the random and the energy mask. The other controls are shown, not ranked.",
         "",
+        *_contests(summary, judge),
     ]
-    for form in FORMS:
-        shown = keys if form == "soft" else (*FAITHFULNESS, "mm")
-        lines += [f"## {FORM_TITLES[form]}", "", markdown_table(explanations["forms"][form].items(), shown)]
-    if any(row["mm"]["n_empty"] for row in explanations["without_empty"].values()):
-        lines += ["## Soft masks, clips with an empty mask left out", ""]
-        lines += [markdown_table(explanations["without_empty"].items(), keys)]
-    lines += ["## For comparison with the papers' code only", ""]
-    lines += [markdown_table(explanations["forms"]["soft"].items(), ("ad", "ad_double"))]
-    if mixtures is not None:
+    for condition, table in summary["conditions"].items():
+        lines += [f"## {CONDITION_TITLES[condition].format(snr=snr_db)}", "", _accuracy(table), ""]
+        for domain, found in table["domains"].items():
+            lines += _setting(found, DOMAIN_TITLES[domain], judge)
+    if "mixtures" in summary:
+        lines += _mixtures(summary["mixtures"], judge)
+    lines += ["## Pictures", ""]
+    lines += [f"![{text}]({name})" for name, text in FIGURES.items()]
+    lines += ["", *_further(summary, snr_db), *_notes(summary), *_times(judge, stopwatch)]
+    return "\n".join(lines) + "\n"
+
+
+def _contests(summary: Mapping[str, Any], judge: Judge) -> list[str]:
+    """In how many settings each competitor is best."""
+    count = summary["n_settings"]
+    lines = [f"## Who is best in how many of the {count} settings", ""]
+    for form, wins in summary["wins"].items():
+        heads = [f"{METRICS[key].label} {METRICS[key].direction}" for key in wins]
         lines += [
-            "## Mixtures of two sounds at 0 dB",
-            "",
-            f"{mixtures['n_mixtures']} mixtures, {mixtures['n_failed']} failed. "
-            "SI-SDR of what is kept minus SI-SDR of the mixture, against the sound that is prompted for.",
-            "",
+            f"| {FORM_TITLES[form].split(',')[0] if form == 'soft' else FORM_TITLES[form]} | "
+            + " | ".join(heads)
+            + " |",
+            "|---|" + "---:|" * len(heads),
         ]
-        for form in FORMS:
-            columns = MIXTURE_KEYS if form == "soft" else MIXTURE_KEYS[:3]
-            lines += [
-                f"### {FORM_TITLES[form]}",
-                "",
-                markdown_table(mixtures["forms"][form].items(), columns),
-            ]
-    lines += [
-        "n: how many values went into a row; several numbers where its columns differ, from fewest to most.",
+        for name in next(iter(wins.values()), {}):
+            lines.append(f"| {name} | " + " | ".join(str(found[name]) for found in wins.values()) + " |")
+        lines.append("")
+    return lines
+
+
+def _accuracy(table: Mapping[str, Any]) -> str:
+    return (
+        f"{table['n_clips']} clips, {table['n_failed']} failed. Classifier: "
+        f"top-1 {_number(table['top1_percent'], 1)} %, top-5 {_number(table['top5_percent'], 1)} %, "
+        f"mean probability {_number(table['mean_probability'], 2)}."
+    )
+
+
+def _setting(found: Mapping[str, Any], title: str, judge: Judge) -> list[str]:
+    """The tables of one condition and domain."""
+    lines = []
+    for form in FORMS:
+        rows = found["forms"][form]
+        keys = SOFT_KEYS if form == "soft" else AREA_KEYS
+        lines += [f"### {title}, {FORM_TITLES[form]}", ""]
+        lines += [markdown_table(rows.items(), keys, competitors(form, rows, judge))]
+    if any(row["mm"]["n_empty"] for row in found["without_empty"].values()):
+        lines += [f"### {title}, {FORM_TITLES['soft']}: clips with an empty mask left out", ""]
+        lines += [markdown_table(found["without_empty"].items(), SOFT_KEYS)]
+    return lines
+
+
+def _mixtures(mixtures: Mapping[str, Any], judge: Judge) -> list[str]:
+    lines = [
+        "## Mixtures of two sounds at 0 dB",
+        "",
+        f"{mixtures['n_mixtures']} mixtures, {mixtures['n_failed']} failed, each explained twice: once for each of "
+        "its labels. No method knows the separate sounds.",
         "",
     ]
-    lines += ["## Controls", ""]
-    lines += [f"- **{name}**: {meaning}." for name, meaning in CONTROLS.items()]
-    if mixtures is not None:
-        lines += [f"- **{IDEAL}**: made from the separate sounds; about the best that a mask can do."]
-    noted = [key for key in METRICS if mixtures is not None or key in (*keys, "ad_double")]
-    lines += ["", "## Columns", "", metric_notes(noted)]
-    return "\n".join(lines)
+    for domain, forms in mixtures["domains"].items():
+        for form, rows in forms.items():
+            keys = MIXTURE_SOFT_KEYS if form == "soft" else MIXTURE_KEYS
+            lines += [f"### {DOMAIN_TITLES[domain]}, {FORM_TITLES[form]}", ""]
+            lines += [markdown_table(rows.items(), keys, competitors(form, rows, judge))]
+    return lines
+
+
+def _further(summary: Mapping[str, Any], snr_db: float) -> list[str]:
+    lines = [
+        "## The three most probable prompts, and AD as the papers' code has it",
+        "",
+        "How the kept part moves the probabilities of the prompts that the clip itself made the three most probable "
+        "ones; the first of them is explained. AD with a second softmax is for comparison with the papers only.",
+        "",
+    ]
+    for condition, table in summary["conditions"].items():
+        for domain, found in table["domains"].items():
+            lines += [f"### {CONDITION_TITLES[condition].format(snr=snr_db)}: {DOMAIN_TITLES[domain]}", ""]
+            lines += [markdown_table(found["forms"]["soft"].items(), FURTHER_KEYS)]
+    return lines
+
+
+def _notes(summary: Mapping[str, Any]) -> list[str]:
+    known = "mixtures" in summary or any(condition != "none" for condition in summary["conditions"])
+    keys = [key for key in METRICS if key in (*SOFT_KEYS, *FURTHER_KEYS)]
+    if "mixtures" in summary:
+        keys += [key for key in METRICS if key in MIXTURE_SOFT_KEYS and key not in keys]
+    return [
+        "## Rows and columns",
+        "",
+        "n: how many values went into a row; several numbers where its columns differ, from fewest to most. "
+        "n empty: how many of the masks have no cell at all.",
+        "",
+        *(f"- **{name}**: {meaning}." for name, meaning in CONTROLS.items() if known or name != IDEAL),
+        "",
+        metric_notes(keys),
+    ]
+
+
+def _times(judge: Judge, stopwatch: Stopwatch) -> list[str]:
+    device = judge.backend.mel_filters.device.type
+    minutes = stopwatch.total / 60
+    lines = [
+        "## Run time",
+        "",
+        f"{minutes:.0f} min in all on {device}."
+        if minutes >= 1
+        else f"{stopwatch.total:.0f} s in all on {device}.",
+        "Scoring is the masking and the encoder passes of all forms and curve points.",
+        "",
+        "| masks | explaining, ms a clip | scoring, ms a clip |",
+        "|---|---:|---:|",
+    ]
+    for key, times in stopwatch.milliseconds().items():
+        lines.append(f"| {key} | {times['explain']:.0f} | {times['score']:.0f} |")
+    return lines
 
 
 def _number(value: float, decimals: int) -> str:

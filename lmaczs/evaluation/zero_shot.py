@@ -7,14 +7,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmaczs.data.clip_table import ClipEntry
-from lmaczs.evaluation.explanations import Judge, load_entry
+from lmaczs.errors import LMACError
 from lmaczs.evaluation.hearing import embed
+from lmaczs.evaluation.judge import Judge
 from lmaczs.evaluation.rows import ResultRows, Row
+from lmaczs.signal.audio import load_clip, resample
 from lmaczs.types import AudioClip
 
 GROUP = 16
 GAINS_DB = (-12.0, 12.0)
-TEXT_COLUMNS = ("path", "label", "predicted", "predicted_quiet", "predicted_loud", "error")
+KEYS = ("path",)
+TEXT_COLUMNS = ("label", "predicted", "predicted_quiet", "predicted_loud", "error")
 NUMBER_COLUMNS = ("rank", "probability")
 
 
@@ -37,22 +40,17 @@ def judge_zero_shot(
     with tqdm(total=len(clips), unit="clip", desc="classifying", disable=quiet) as bar:
         for first in range(0, len(clips), GROUP):
             group = clips[first : first + GROUP]
-            waiting = [clip for clip in group if "predicted" not in results.rows.get(clip.path, ())]
-            audio = [load_entry(clip, judge.backend.spectral.sample_rate) for clip in waiting]
-            usable = [
-                (clip, sound)
-                for clip, sound in zip(waiting, audio, strict=True)
-                if isinstance(sound, AudioClip)
-            ]
+            waiting = [clip for clip in group if "predicted" not in results.rows.get((clip.path,), ())]
+            usable: list[tuple[ClipEntry, AudioClip]] = []
+            for clip in waiting:
+                try:
+                    usable.append((clip, resample(load_clip(clip.file), judge.backend.spectral.sample_rate)))
+                except LMACError as error:
+                    results.add([{"path": clip.path, "label": clip.label, "error": str(error)}])
             if usable:
                 results.add(_judge_group(judge, *zip(*usable, strict=True)))
-            results.add(
-                {"path": clip.path, "label": clip.label, "error": str(sound)}
-                for clip, sound in zip(waiting, audio, strict=True)
-                if not isinstance(sound, AudioClip)
-            )
             bar.update(len(group))
-    return results.finish([clip.path for clip in clips])
+    return results.finish([(clip.path,) for clip in clips])
 
 
 @torch.no_grad()
@@ -68,6 +66,7 @@ def _judge_group(judge: Judge, clips: Sequence[ClipEntry], audio: Sequence[Audio
         {
             "path": clip.path,
             "label": clip.label,
+            "error": None,
             "predicted": judge.labels[int(logits[index].argmax())],
             "predicted_quiet": judge.labels[int(quiet[index])],
             "predicted_loud": judge.labels[int(loud[index])],

@@ -1,7 +1,7 @@
 """One description per number, used wherever it is shown; and the tables that evaluations write."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ class Metric:
         unit: unit or range.
         meaning: one sentence.
         decimals: digits to show.
+        source: key whose values are shown; "" is the key itself.
+        statistic: of those values.
     """
 
     key: str
@@ -28,6 +30,8 @@ class Metric:
     unit: str
     meaning: str
     decimals: int = 2
+    source: str = ""
+    statistic: Literal["mean", "median"] = "mean"
 
     @property
     def heading(self) -> str:
@@ -42,6 +46,7 @@ _DESCRIBED = (
     Metric(
         "ff", "FF", "↑", "-1..1", "How far the target's probability falls when the kept part is taken away."
     ),
+    Metric("ff_median", "FF median", "↑", "-1..1", "Median of the same.", source="ff", statistic="median"),
     Metric("fid_in", "Fid-In", "↑", "0..1", "How often the kept part alone gets the decision of the whole."),
     Metric(
         "sps", "Sparseness", "↑", "0..1", "Gini index of the mask: 0 is uniform, near 1 is a few cells.", 3
@@ -53,16 +58,22 @@ _DESCRIBED = (
         "mm", "Mask mean", "", "0..1", "Mean of the mask: the share of the time-frequency plane it keeps.", 3
     ),
     Metric(
-        "si_sdr_i",
-        "SI-SDRi A",
-        "↑",
-        "dB",
-        "How much nearer the kept part is to the first sound, prompted for.",
+        "deletion_auc", "Deletion", "↓", "0..1", "Area under the probability as the top cells are taken away."
     ),
-    Metric("si_sdr_i_b", "SI-SDRi B", "↑", "dB", "The same for the second sound."),
     Metric(
-        "si_sdr_i_known", "SI-SDRi known", "↑", "dB", "Both, where the model has the prompt in its top 5."
+        "insertion_auc", "Insertion", "↑", "0..1", "Area under the probability as the top cells are added."
     ),
+    Metric(
+        "top1_change", "Top-1", "↑", "pp", "Change of the explained prompt's probability on the kept part.", 1
+    ),
+    Metric("top2_change", "Top-2", "↓", "pp", "The same for the second most probable prompt.", 1),
+    Metric("top3_change", "Top-3", "↓", "pp", "The same for the third most probable prompt.", 1),
+    Metric("si_sdr_i", "SI-SDRi", "↑", "dB", "How much nearer the kept part is to the sound prompted for."),
+    Metric("si_sdr_i_known", "SI-SDRi known", "↑", "dB", "Where the model has the prompt in its top 5."),
+    Metric(
+        "on_target", "On target", "↑", "0..1", "Share of the kept energy on cells where that sound is louder."
+    ),
+    Metric("pointing", "Pointing", "↑", "0..1", "How often the mask's largest cell is one of those."),
     Metric("mask_cosine", "Mask cosine", "↓", "0..1", "Likeness of the masks for a mixture's two sources."),
     Metric("ad_double", "AD, double softmax", "↓", "%", "AD as the papers' code has it; only to compare.", 1),
 )
@@ -101,31 +112,54 @@ def aggregate(values: Mapping[str, Tensor], *, without_empty: bool = False) -> d
 def markdown_table(
     rows: Iterable[tuple[str, Mapping[str, Mapping[str, float]]]],
     keys: Sequence[str],
-    statistic: str = "mean",
+    ranked: Collection[str] = (),
 ) -> str:
     """Write aggregated rows as a Markdown table with n, and the direction that is better, in the head.
 
     Args:
         rows: (name, result of `aggregate`) pairs, in the order to show.
         keys: metric keys, one column each; a row that lacks one shows a dash.
-        statistic: "mean" or "median".
+        ranked: names of rows that compete; the best of them in each column is bold.
 
     Returns:
         The table, ending with a line break.
     """
+    rows = list(rows)
     lines = [
         "| " + " | ".join(["method", *(METRICS[key].heading for key in keys), "n", "n empty"]) + " |",
         "|---|" + "---:|" * (len(keys) + 2),
     ]
+    best = {key: best_rows([(name, row) for name, row in rows if name in ranked], key) for key in keys}
     for name, row in rows:
-        cells = [format_value(key, row[key][statistic]) if key in row else "–" for key in keys]
-        present = [row[key] for key in keys if key in row]
+        cells = [format_value(key, table_value(row, key)) for key in keys]
+        cells = [f"**{cell}**" if name in best[key] else cell for key, cell in zip(keys, cells, strict=True)]
+        present = [row[METRICS[key].source or key] for key in keys if (METRICS[key].source or key) in row]
         counts = sorted({int(entry["n"]) for entry in present})
         n_empty = max((int(entry["n_empty"]) for entry in present), default=0)
         lines.append(
             "| " + " | ".join([name, *cells, "/".join(map(str, counts)) or "0", str(n_empty)]) + " |"
         )
     return "\n".join(lines) + "\n"
+
+
+def table_value(row: Mapping[str, Mapping[str, float]], key: str) -> float:
+    """The number that stands in column `key` for one result of `aggregate`; nan where it has none."""
+    entry = row.get(METRICS[key].source or key)
+    return math.nan if entry is None else float(entry[METRICS[key].statistic])
+
+
+def best_rows(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], key: str) -> set[str]:
+    """Names of the rows that are best in a column; several where they are equal, none without a direction.
+
+    Args:
+        rows: (name, result of `aggregate`) pairs.
+        key: of the column.
+    """
+    values = {name: value for name, row in rows if not math.isnan(value := table_value(row, key))}
+    if not values or not METRICS[key].direction:
+        return set()
+    winner = (max if METRICS[key].direction == "↑" else min)(values.values())
+    return {name for name, value in values.items() if value == winner}
 
 
 def format_value(key: str, value: float) -> str:

@@ -27,6 +27,11 @@ def active_power(waveform: Tensor) -> float:
     return float(power[power >= power.max() * 10 ** (-ACTIVE_DB / 10)].mean())
 
 
+def white_noise(num_samples: int, seed: int) -> Tensor:
+    """Gaussian noise of power 1, the same for the same seed: (num_samples,) float32."""
+    return torch.randn(num_samples, generator=torch.Generator().manual_seed(seed))
+
+
 def mix_at_snr(target: Tensor, interferer: Tensor, snr_db: float) -> tuple[Tensor, Tensor]:
     """Bring an interferer to a level below the target and add them.
 

@@ -37,7 +37,8 @@ def mel_mask_to_stft(mask: Tensor, mel_filters: Tensor) -> Tensor:
         mel_filters: (n_mels, bins).
 
     Returns:
-        (..., bins, frames) in [0, 1], on amplitude; bins that no filter sees follow the nearest one that is seen.
+        (..., bins, frames) in [0, 1], on amplitude; bins that no filter sees follow the nearest one that is seen. The
+        gradient is finite everywhere.
     """
     weight = mel_filters.T
     seen = weight.sum(1) > 0
@@ -45,7 +46,9 @@ def mel_mask_to_stft(mask: Tensor, mel_filters: Tensor) -> Tensor:
     bins = torch.arange(len(weight), device=weight.device)
     source = nearest[(bins[:, None] - nearest[None]).abs().argmin(1)]
     weight = weight[source] / weight[source].sum(1, keepdim=True)
-    return (weight @ mask).clamp(0, 1).sqrt()
+    power = (weight @ mask).clamp(0, 1)
+    root = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()  # a root has no slope at 0
+    return torch.where(power > 0, root, power)
 
 
 def resize_mask(mask: Tensor, rows: int, frames: int) -> Tensor:
@@ -108,7 +111,7 @@ def masked_waveform(waveform: Tensor, mask: Tensor, config: SpectralConfig) -> T
     n_fft, hop = config.n_fft, config.hop_length
     frames = 1 + waveform.shape[-1] // hop
     check_mask(mask, config.n_bins, frames, "stft")
-    window = torch.hann_window(n_fft, device=waveform.device)
+    window = config.window_like(waveform)
     padded = F.pad(waveform[None, None], (n_fft // 2, n_fft // 2), mode="reflect")[0, 0]
     length = (frames - 1) * hop + n_fft
     total = waveform.new_zeros(max(length, padded.shape[-1]))

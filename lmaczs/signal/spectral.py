@@ -12,11 +12,12 @@ class SpectralConfig:
 
     Attributes:
         sample_rate: Hz.
-        n_fft: samples of one Hann window (1024 = 64 ms at 16 kHz).
+        n_fft: samples of one window (1024 = 64 ms at 16 kHz).
         hop_length: samples between frames (320 = 20 ms at 16 kHz).
         n_mels: mel bands.
         f_min: lower edge of the lowest band, Hz.
         f_max: upper edge of the highest band, Hz.
+        window: (n_fft) weights of the window; None is a periodic Hann window.
     """
 
     sample_rate: int = 16000
@@ -25,15 +26,22 @@ class SpectralConfig:
     n_mels: int = 64
     f_min: float = 50.0
     f_max: float = 8000.0
+    window: tuple[float, ...] | None = None
 
     @property
     def n_bins(self) -> int:
         """Rows of the STFT."""
         return self.n_fft // 2 + 1
 
+    def window_like(self, tensor: Tensor) -> Tensor:
+        """The window: (n_fft,), on the device and in the precision of a real tensor."""
+        if self.window is None:
+            return torch.hann_window(self.n_fft, device=tensor.device, dtype=tensor.dtype)
+        return torch.tensor(self.window, device=tensor.device, dtype=tensor.dtype)
+
 
 def stft(waveform: Tensor, config: SpectralConfig) -> Tensor:
-    """Short-time Fourier transform with a centred periodic Hann window and reflected edges.
+    """Short-time Fourier transform with centred windows and reflected edges.
 
     Args:
         waveform: (batch, samples), more than n_fft // 2 samples.
@@ -42,12 +50,11 @@ def stft(waveform: Tensor, config: SpectralConfig) -> Tensor:
     Returns:
         (batch, n_fft // 2 + 1, 1 + samples // hop_length) complex64.
     """
-    window = torch.hann_window(config.n_fft, device=waveform.device, dtype=waveform.dtype)
     return torch.stft(
         waveform,
         config.n_fft,
         config.hop_length,
-        window=window,
+        window=config.window_like(waveform),
         center=True,
         pad_mode="reflect",
         return_complex=True,
@@ -65,7 +72,7 @@ def istft(spectrum: Tensor, config: SpectralConfig, num_samples: int) -> Tensor:
     Returns:
         (batch, num_samples).
     """
-    window = torch.hann_window(config.n_fft, device=spectrum.device, dtype=spectrum.real.dtype)
+    window = config.window_like(spectrum.real)
     return torch.istft(
         spectrum, config.n_fft, config.hop_length, window=window, center=True, length=num_samples
     )
@@ -113,7 +120,7 @@ def mel_to_bins(mel_filters: Tensor) -> Tensor:
 def power_to_db(power: Tensor, amin: float = 1e-10) -> Tensor:
     """10 * log10(max(power, amin)): dB re a power of 1, never below -100 dB for the default amin.
 
-    In an STFT with this window a full-scale sine reaches 20 * log10(n_fft / 4), 48 dB for 1024 samples.
+    In an STFT with a Hann window a full-scale sine reaches 20 * log10(n_fft / 4), 48 dB for 1024 samples.
     """
     return 10.0 * torch.log10(power.clamp_min(amin))
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lmaczs.metrics.shape import binarise_top, mask_shape
+from lmaczs.metrics.shape import binarise_top, mask_shape, top_masks
 
 CELLS = 690 * 64
 
@@ -66,21 +66,6 @@ def test_batch_equals_singles():
             assert together[key][index] == alone[key][0]
 
 
-def test_quantus_agrees_on_sparseness_and_complexity():
-    quantus = pytest.importorskip("quantus", reason="Quantus is not installed: parity is checked where it is")
-    mask = torch.rand(1, 64, 50, generator=torch.Generator().manual_seed(0)).double()
-    ours = mask_shape(mask)
-    arguments = dict(
-        model=None, x_batch=mask.unsqueeze(1).numpy(), y_batch=torch.zeros(1).numpy(), device="cpu"
-    )
-    theirs = [
-        metric(**arguments, a_batch=mask.unsqueeze(1).numpy().copy())[0]
-        for metric in (quantus.Sparseness(disable_warnings=True), quantus.Complexity(disable_warnings=True))
-    ]
-    assert ours["sps"].item() == pytest.approx(theirs[0], abs=1e-5)  # Quantus adds 1e-7 to every cell
-    assert ours["comp"].item() == pytest.approx(theirs[1], abs=1e-5)
-
-
 @pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.1, 12876), (0.2, 25753), (1.0, 513 * 251)])
 def test_binarised_mask_keeps_exactly_the_share_of_cells(share, kept):
     mask = torch.rand(2, 513, 251, generator=torch.Generator().manual_seed(0))
@@ -106,3 +91,14 @@ def test_ties_are_broken_the_same_way_every_time_and_not_by_frequency():
 def test_an_impossible_share_is_refused():
     with pytest.raises(ValueError, match="1.5"):
         binarise_top(torch.ones(1, 2, 2), 1.5)
+
+
+def test_top_cells_of_a_smaller_share_are_among_those_of_a_larger_one_also_where_cells_are_equal():
+    steps = torch.randint(0, 4, (2, 60, 50), generator=torch.Generator().manual_seed(0)) / 3
+    tops = top_masks(steps, (0.1, 0.3, 0.45, 1.0))
+    assert tops.shape == (2, 4, 60, 50)
+    assert tops.sum((2, 3)).tolist() == [[300, 900, 1350, 3000]] * 2
+    for smaller, larger in ((0, 1), (1, 2), (2, 3)):
+        assert bool((tops[:, smaller] <= tops[:, larger]).all())
+    for index, share in enumerate((0.1, 0.3, 0.45, 1.0)):
+        assert torch.equal(tops[:, index], binarise_top(steps, share))

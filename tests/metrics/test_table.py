@@ -7,7 +7,16 @@ import torch
 
 from lmaczs.metrics.faithfulness import faithfulness
 from lmaczs.metrics.shape import mask_shape
-from lmaczs.metrics.table import METRICS, aggregate, as_tensors, format_value, markdown_table, metric_notes
+from lmaczs.metrics.table import (
+    METRICS,
+    aggregate,
+    as_tensors,
+    best_rows,
+    format_value,
+    markdown_table,
+    metric_notes,
+    table_value,
+)
 
 VALUES = {
     "mm": torch.tensor([0.2, 0.0, 0.4, 0.6]),
@@ -55,6 +64,33 @@ def test_table_shows_direction_digits_and_n():
     assert lines[0] == "| method | AD ↓ [%] | Mask mean [0..1] | n | n empty |"
     assert lines[2] == "| ours | 46.7 | 0.300 | 3/4 | 1 |"
     assert lines[3] == "| nothing | – | – | 0 | 0 |"
+
+
+def row(ad, mm):
+    return aggregate({"ad": torch.tensor([ad]), "mm": torch.tensor([mm])})
+
+
+def test_the_best_of_those_that_compete_is_bold_and_a_column_without_direction_has_none():
+    rows = [("a", row(5.0, 0.2)), ("b", row(3.0, 0.3)), ("c", row(3.0, 0.1)), ("control", row(0.0, 1.0))]
+    lines = markdown_table(rows, ["ad", "mm"], ranked=("a", "b", "c")).splitlines()
+    assert lines[2:] == [
+        "| a | 5.0 | 0.200 | 1 | 0 |",
+        "| b | **3.0** | 0.300 | 1 | 0 |",
+        "| c | **3.0** | 0.100 | 1 | 0 |",
+        "| control | 0.0 | 1.000 | 1 | 0 |",
+    ]
+    assert best_rows(rows, "ad") == {"control"} and best_rows(rows, "mm") == set()
+    assert best_rows([("a", row(math.nan, 1.0))], "ad") == set()
+
+
+def test_mean_and_median_of_ff_stand_side_by_side():
+    found = aggregate({"ff": torch.tensor([0.0, 0.1, 0.8])})
+    assert table_value(found, "ff") == pytest.approx(0.3)
+    assert table_value(found, "ff_median") == pytest.approx(0.1)
+    assert (
+        markdown_table([("ours", found)], ["ff", "ff_median"]).splitlines()[2]
+        == "| ours | 0.30 | 0.10 | 3 | 0 |"
+    )
 
 
 def test_numbers_have_the_metrics_digits():

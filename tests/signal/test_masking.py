@@ -121,6 +121,14 @@ def test_mel_mask_on_bins_keeps_ones_zeros_range_and_order():
     assert filters[20, int(mel_mask_to_stft(band, filters).argmax())] > 0
 
 
+def test_the_gradient_of_a_mel_mask_on_bins_is_finite_also_where_nothing_is_kept():
+    mask = uniform(GRID.n_mels, 4)
+    mask[10:40] = 0
+    mask.requires_grad_()
+    mel_mask_to_stft(mask, mel_filterbank(GRID)).sum().backward()
+    assert bool(torch.isfinite(mask.grad).all()) and float(mask.grad.max()) > 0
+
+
 def test_resizing_keeps_the_range_and_a_constant():
     mask = uniform(2, 5, 7)
     resized = resize_mask(mask, 16, 30)
