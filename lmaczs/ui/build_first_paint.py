@@ -9,53 +9,61 @@ the models say today.
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples
-from lmaczs.ui.payload import player_payload, scores_payload
+from lmaczs.ui.payload import (
+    check_payload,
+    clip_payload,
+    control_payload,
+    explanation_payload,
+    scores_payload,
+)
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
 
 
-def explain_example(studio: Studio, example: Example, folder: Path) -> dict[str, Any]:
-    """Explain an example's top prompt with every method.
+def explain_example(
+    studio: Studio, example: Example, folder: Path, methods: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Explain an example's top prompt.
 
     Args:
         studio: the models.
         example: its recording and prompts.
         folder: files are written to one subfolder per method.
+        methods: keys of explainers and controls; None is all of them.
 
     Returns:
         What `lmaczs.ui.examples.load_first_paint` reads.
     """
     heard = studio.hear(str(example.path))
-    methods = {name: explainer.label for name, explainer in studio.explainers.items()}
-    payloads = []
-    for name in methods:
-        result = studio.explain(heard, example.prompts, None, name)
-        place = folder / name.replace("++", "-pp")
-        place.mkdir(parents=True)
-        payload = player_payload(result, heard.id, methods, place)
-        payload["probability"] = studio.listen(result)
-        payloads.append(_below(payload, place.name))
     prediction = studio.classify(heard, example.prompts)
+    labels = studio.labels()
+    clip: dict[str, Any] | None = None
+    found: dict[str, Any] = {"methods": labels, "results": [], "controls": []}
+    for name in [*labels["stft"], *CONTROLS] if methods is None else methods:
+        explained = studio.explain(heard, example.prompts, None, name)
+        result = explained.result
+        if name in CONTROLS:
+            payload = control_payload(result, name, heard.id)
+            found["controls"].append(payload)
+        else:
+            clip = clip or clip_payload(result, heard.id, folder)
+            place = folder / name.replace("+", "p")
+            place.mkdir()
+            payload = explanation_payload(result, clip, place, explained.seconds)
+            found["results"].append(payload)
+        payload |= check_payload(studio.check(heard, explained), result.metrics)
     return {
         "backend": studio.settings.backend,
         "example": example.path.name,
         "scores": scores_payload(prediction, prediction.predicted),
-        "player": payloads[0],
-        "more": payloads[1:],
+        "player": found,
     }
-
-
-def _below(value: Any, folder: str) -> Any:
-    """Prefix every file of a payload with its folder; what all methods share is taken from the same place."""
-    if isinstance(value, dict):
-        if value.keys() == {"file"}:
-            return {"file": f"{folder}/{value['file']}"}
-        return {key: _below(item, folder) for key, item in value.items()}
-    return value
 
 
 def main() -> None:
@@ -71,7 +79,7 @@ def main() -> None:
     folder.mkdir()
     stored = explain_example(studio, load_examples(home)[0], folder)
     (folder / "payload.json").write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    print(f"Wrote {folder.name}: {', '.join(stored['player']['methods'].values())}")
+    print(f"Wrote {folder.name}: {', '.join(row['method'] for row in stored['player']['results'])}")
 
 
 if __name__ == "__main__":

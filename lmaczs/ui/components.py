@@ -12,9 +12,19 @@ from gradio.data_classes import FileData
 
 from lmaczs.ui.settings import read
 
+PLAYER_SCRIPTS = (
+    "sound.js",
+    "colours.js",
+    "picture.js",
+    "library.js",
+    "axes.js",
+    "compare.js",
+    "faithfulness.js",
+)
+
 
 def notice() -> gr.HTML:
-    """One plain sentence about what went wrong; value {"message": str, "serial": int}."""
+    """One plain sentence about what went wrong; value {"message": str, "turn": number, "serial": int}."""
     return _component("notice", None)
 
 
@@ -23,12 +33,22 @@ def scores(value: dict[str, Any] | None) -> gr.HTML:
     return _component("scores", value)
 
 
-def player(value: dict[str, Any] | None) -> gr.HTML:
-    """Spectrogram, mask and sound; value {"show": [player_payload…]} or {"archive": file}, with "serial"."""
-    return _component("player", value, "sound.js", "colours.js", "picture.js")
+def progress() -> gr.HTML:
+    """Tells the player how far the work is, and shows nothing itself; value {"share", "message", "method"}."""
+    return _component("progress", None)
 
 
-def _component(name: str, value: Any, *scripts: str) -> gr.HTML:
+def player(value: dict[str, Any] | None, facts: dict[str, Any]) -> gr.HTML:
+    """Spectrograms, masks, sound and numbers.
+
+    Args:
+        value: `lmaczs.ui.handlers.Update.player`, with "turn" and "serial".
+        facts: `lmaczs.ui.facts.page_facts`, for the script only.
+    """
+    return _component("player", value, *PLAYER_SCRIPTS, facts=facts)
+
+
+def _component(name: str, value: Any, *scripts: str, **props: Any) -> gr.HTML:
     return gr.HTML(
         value,
         html_template=read(f"{name}.html"),
@@ -36,6 +56,7 @@ def _component(name: str, value: Any, *scripts: str) -> gr.HTML:
         apply_default_css=False,
         elem_id=f"lz-{name}",
         container=False,
+        **props,
     )
 
 

@@ -45,10 +45,9 @@ def load_examples(folder: str | Path) -> list[Example]:
 
 
 def load_first_paint(folder: str | Path) -> dict[str, Any] | None:
-    """What `lmaczs.ui.build_first_paint` wrote: "backend", "example", "scores", "player" and "more".
+    """What `lmaczs.ui.build_first_paint` wrote: "backend", "example", "scores" and "player".
 
-    "player" is the payload of the default method, "more" those of the other methods; their files are relative to
-    the folder FIRST_PAINT.
+    "player" is what an event gives the player: results and controls; paths are relative to the folder FIRST_PAINT.
 
     Args:
         folder: `examples_folder()` or a copy of it.

@@ -1,24 +1,82 @@
 """What the buttons do: plain values in, payloads out; an `LMACError` becomes one sentence on the page."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
 from typing import Any, TypeVar
 
-import gradio as gr
-
 from lmaczs.errors import LMACError
+from lmaczs.types import MaskDomain
 from lmaczs.ui import text
 from lmaczs.ui.archive import write_archive
 from lmaczs.ui.components import with_files
-from lmaczs.ui.payload import player_payload, scores_payload
+from lmaczs.ui.controls import CONTROLS
+from lmaczs.ui.payload import (
+    check_payload,
+    clip_payload,
+    control_payload,
+    explanation_payload,
+    scores_payload,
+)
 from lmaczs.ui.progress import Report, Stopped, watched
 from lmaczs.ui.prompts import check_prompts, read_prompts
-from lmaczs.ui.studio import Heard, Studio
+from lmaczs.ui.studio import DOMAINS, Explained, Heard, Studio
+from lmaczs.ui.turns import Turns, Wish
 
-Outputs = tuple[Any, Any, Any]  # scores, player, notice
 Result = TypeVar("Result")
+MAX_METHODS = 30  # in one request
+
+
+@dataclass(frozen=True)
+class Update:
+    """New values of the page's components; None leaves one as it is.
+
+    Attributes:
+        scores: `scores_payload`.
+        player: all that the request has found so far, or {"archive": file}. Browsers may pass over a value that is soon
+            followed by another, so every value is complete.
+        notice: {"message": sentence}; an empty one hides it.
+        progress: {"share": in [0, 1], "message": text, "method": key or None}.
+    """
+
+    scores: dict[str, Any] | None = None
+    player: dict[str, Any] | None = None
+    notice: dict[str, str] | None = None
+    progress: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be explained: one prompt of one recording.
+
+    Attributes:
+        heard: the recording.
+        prompts: what probabilities are relative to.
+        target: the sentence; None is the most probable prompt.
+        domain: of the masks.
+    """
+
+    heard: Heard
+    prompts: list[str]
+    target: str | None
+    domain: MaskDomain = "stft"
+
+
+@dataclass
+class Found:
+    """What a request has found so far; paths of files are relative to its folder."""
+
+    folder: Path
+    methods: dict[str, dict[str, str]]
+    clip: dict[str, Any] | None = None
+    results: list[dict[str, Any]] = field(default_factory=list)
+    controls: list[dict[str, Any]] = field(default_factory=list)
+
+    def update(self) -> Update:
+        """As a value of the player."""
+        value = {"methods": self.methods, "results": self.results, "controls": self.controls}
+        return Update(player=with_files(value, self.folder))
 
 
 class Handlers:
@@ -26,124 +84,163 @@ class Handlers:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self._running: dict[str, Event] = {}
+        self.turns = Turns()
 
-    def analyse(self, sound: str | None, typed: str, session: str = "") -> Iterator[Outputs]:
+    def analyse(self, sound: str | None, typed: str, wish: Wish | None = None) -> Iterator[Update]:
         """Classify and explain the most probable prompt: scores first, then the explanation, then its check.
 
         Args:
             sound: path of the recording.
             typed: prompts, one per line.
-            session: whose work it is; see `stop`.
+            wish: whose work it is, and which; see `stop`.
         """
-        try:
+        wish = wish or Wish()
+        with _Sentences() as said:
             prompts = read_prompts(typed)
-            heard = yield from self._three(lambda report: self.studio.hear(sound, report), session)
+            heard = yield from self._watched(lambda report: self.studio.hear(sound, report), wish)
             prediction = self.studio.classify(heard, prompts)
-            scores = scores_payload(prediction, prediction.predicted)
-            yield scores, gr.skip(), say("")
-            for payload in self._explained(heard, prompts, None, None, session):
-                yield gr.skip(), payload, gr.skip()
-        except Stopped:
-            return
-        except LMACError as error:
-            yield gr.skip(), gr.skip(), say(str(error))
+            yield Update(scores=scores_payload(prediction, prediction.predicted), notice=say(""))
+            yield from self._explained(Question(heard, prompts, None), [None], wish)
+        yield from said
 
     def explain(
-        self, sound: str | None, prompts: Sequence[str], target: int, method: str | None, session: str = ""
-    ) -> Iterator[tuple[Any, Any]]:
-        """Explain one prompt with one method; yields (player, notice).
+        self,
+        sound: str | None,
+        prompts: Sequence[str],
+        target: int,
+        methods: Sequence[str | None],
+        domain: str = "stft",
+        wish: Wish | None = None,
+    ) -> Iterator[Update]:
+        """Explain one prompt with some methods, one after the other; each is shown as soon as it is there.
 
         Args:
             sound: path of the recording.
-            prompts: what probabilities are relative to; may come from a browser.
-            target: index of the prompt to explain; may come from a browser.
-            method: key of an explainer, or None for the default; may come from a browser.
-            session: whose work it is; see `stop`.
+            prompts: what probabilities are relative to; may come from a browser, as all that follows.
+            target: index of the prompt to explain.
+            methods: keys of explainers or of `lmaczs.ui.controls.CONTROLS`; None is the default explainer.
+            domain: of the masks.
+            wish: whose work it is, and which; see `stop`.
         """
-        try:
-            checked, sentence = self._choice(prompts, target, method)
-            heard = self.studio.hear(sound)
-            for payload in self._explained(heard, checked, sentence, method, session):
-                yield payload, say("")
-        except Stopped:
-            return
-        except LMACError as error:
-            yield gr.skip(), say(str(error))
+        wish = wish or Wish()
+        with _Sentences() as said:
+            checked, sentence, place = _choice(prompts, target, methods, domain)
+            heard = yield from self._watched(lambda report: self.studio.hear(sound, report), wish)
+            yield Update(notice=say(""))
+            yield from self._explained(Question(heard, checked, sentence, place), methods, wish)
+        yield from said
 
     def archive(
-        self, sound: str | None, prompts: Sequence[str], target: int, method: str | None
-    ) -> Iterator[tuple[Any, Any]]:
-        """Everything about one explanation in one file; yields (player, notice)."""
-        try:
-            checked, sentence = self._choice(prompts, target, method)
+        self, sound: str | None, prompts: Sequence[str], target: int, method: str | None, domain: str = "stft"
+    ) -> Iterator[Update]:
+        """Everything about one explanation in one file."""
+        with _Sentences() as said:
+            checked, sentence, place = _choice(prompts, target, [method], domain)
             heard = self.studio.hear(sound)
-            result = self.studio.explain(heard, checked, sentence, method, score=True)
-            label = self.studio.explainer(method).label
+            explained = self.studio.explain(heard, checked, sentence, method, place)
+            self.studio.check(heard, explained)
+            label = self.studio.explainer(method, place).label
             with TemporaryDirectory(prefix="lmaczs-") as folder:
-                write_archive(result, Path(folder, "explanation.zip"), self.studio.settings.backend, label)
-                yield with_files({"archive": {"file": "explanation.zip"}}, Path(folder)), gr.skip()
-        except LMACError as error:
-            yield gr.skip(), say(str(error))
+                write_archive(
+                    explained.result, Path(folder, "explanation.zip"), self.studio.settings.backend, label
+                )
+                yield Update(player=with_files({"archive": {"file": "explanation.zip"}}, Path(folder)))
+        yield from said
 
-    def stop(self, session: str) -> None:
-        """End what is under way for a session: its sound was taken away."""
-        if running := self._running.get(session):
-            running.set()
+    def stop(self, wish: Wish) -> None:
+        """End what a session asked for before this wish, whether it runs or waits."""
+        self.turns.advance(wish)
 
     def _explained(
-        self, heard: Heard, prompts: list[str], sentence: str | None, method: str | None, session: str
-    ) -> Generator[Any, None, None]:
-        """The explanation as soon as it can be played, then again with the check of its parts."""
-        result = yield from self._watched(
-            lambda report: self.studio.explain(heard, prompts, sentence, method, report), session
-        )
-        methods = {name: explainer.label for name, explainer in self.studio.explainers.items()}
-        with TemporaryDirectory(prefix="lmaczs-") as folder:  # Gradio serves its own copies
-            payload = player_payload(result, heard.id, methods, Path(folder))
-            yield with_files({"show": [payload]}, Path(folder))
-            payload["probability"] = yield from self._watched(
-                lambda report: self.studio.listen(result, report), session
-            )
-            yield with_files({"show": [payload]}, Path(folder))
+        self, question: Question, methods: Sequence[str | None], wish: Wish
+    ) -> Generator[Update, None, None]:
+        """Each method's explanation as soon as it can be played, then again with the check of its parts."""
+        failed = []
+        with TemporaryDirectory(prefix="lmaczs-") as name:  # Gradio serves its own copies
+            found = Found(Path(name), self.studio.labels())
+            for method in methods:
+                try:
+                    yield from self._one(question, method, found, wish)
+                except LMACError as error:
+                    failed.append(str(error))  # the others may work
+        if failed:
+            yield Update(notice=say(" ".join(dict.fromkeys(failed))))
 
-    def _watched(self, work: Callable[[Report], Result], session: str) -> Generator[Any, None, Result]:
-        """Run work that may be long; yields the player's values that say how far it is."""
-        stopped = self._running[session] = Event()
-        steps = watched(work, self.studio.worker, stopped)
+    def _one(
+        self, question: Question, method: str | None, found: Found, wish: Wish
+    ) -> Generator[Update, None, None]:
+        heard, domain = question.heard, question.domain
+
+        def work(report: Report) -> Explained:
+            return self.studio.explain(heard, question.prompts, question.target, method, domain, report)
+
+        explained = yield from self._watched(work, wish, method)
+        result = explained.result
+        if method in CONTROLS:
+            payload = control_payload(result, method, heard.id)
+            found.controls.append(payload)
+        else:
+            if found.clip is None:
+                found.clip = clip_payload(result, heard.id, found.folder)
+            folder = found.folder / str(len(found.results))
+            folder.mkdir()
+            payload = explanation_payload(result, found.clip, folder, explained.seconds)
+            found.results.append(payload)
+            yield found.update()
+        probability = yield from self._watched(
+            lambda report: self.studio.check(heard, explained, report), wish, method
+        )
+        payload |= check_payload(probability, result.metrics)
+        yield found.update()
+
+    def _watched(
+        self, work: Callable[[Report], Result], wish: Wish, method: str | None = None
+    ) -> Generator[Update, None, Result]:
+        """Run work that may be long; yields how far it is.
+
+        Raises:
+            Stopped: the visitor wished for something else.
+        """
+        steps = watched(work, self.studio.worker, lambda: self.turns.is_over(wish))
         try:
             while True:
                 share, message = next(steps)
-                yield {"progress": share, "message": message}
-        except StopIteration as end:
-            return end.value
-        finally:
-            steps.close()
-            self._running.pop(session, None)
-
-    def _three(self, work: Callable[[Report], Result], session: str) -> Generator[Outputs, None, Result]:
-        """The same for events that fill scores, player and notice."""
-        steps = self._watched(work, session)
-        try:
-            while True:
-                yield gr.skip(), next(steps), gr.skip()
+                yield Update(progress={"share": share, "message": message, "method": method})
         except StopIteration as end:
             return end.value
         finally:
             steps.close()
 
-    def _choice(self, prompts: Sequence[str], target: int, method: str | None) -> tuple[list[str], str]:
-        """Prompts and the sentence to explain.
 
-        Raises:
-            LMACError: a browser sent something else.
-        """
-        checked = check_prompts(prompts)
-        if type(target) is not int or not 0 <= target < len(checked) or not isinstance(method, str | None):
-            raise LMACError(text.BAD_REQUEST)
-        return checked, checked[target]
+class _Sentences:
+    """Turns the errors that people can mend into sentences; work that was stopped says nothing."""
+
+    def __enter__(self) -> list[Update]:
+        self.said: list[Update] = []
+        return self.said
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if isinstance(error, LMACError):
+            self.said.append(Update(notice=say(str(error))))
+        return isinstance(error, LMACError | Stopped)
 
 
-def say(message: str) -> dict[str, Any]:
+def _choice(prompts: Any, target: Any, methods: Any, domain: Any) -> tuple[list[str], str, MaskDomain]:
+    """Prompts, the sentence to explain and the domain, checked: a browser may have sent anything.
+
+    Raises:
+        LMACError: what was sent does not fit the page.
+    """
+    checked = check_prompts(prompts)
+    if type(target) is not int or not 0 <= target < len(checked):
+        raise LMACError(text.BAD_REQUEST)
+    if not isinstance(methods, list) or not 0 < len(methods) <= MAX_METHODS or domain not in DOMAINS:
+        raise LMACError(text.BAD_REQUEST)
+    if not all(isinstance(method, str | None) for method in methods):
+        raise LMACError(text.BAD_REQUEST)
+    return checked, checked[target], domain
+
+
+def say(message: str) -> dict[str, str]:
     """The notice's value; an empty message hides it."""
     return {"message": message}

@@ -1,7 +1,7 @@
 """The page: three steps in a row, one large player below them. No model is loaded here."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,16 +11,19 @@ import gradio as gr
 from lmaczs.signal.audio import MAX_SECONDS
 from lmaczs.ui import components, text
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
-from lmaczs.ui.handlers import Handlers
+from lmaczs.ui.facts import page_facts
+from lmaczs.ui.handlers import Handlers, Update
 from lmaczs.ui.prompts import add_prompts
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.studio import Studio
+from lmaczs.ui.turns import Wish, read_turn
 
 # Each request carries the number of the visitor's turn and its answers bring it back: what comes late is dropped.
-BUSY = "(sound, typed) => [sound, typed, window.lmaczs.busy()]"
+BUSY = "(sound, typed) => [sound, typed, window.lmaczs.analyse()]"
 IDLE = "() => window.lmaczs.idle()"
-CLEAR = "() => window.lmaczs.clear()"
-TRY = "() => [window.lmaczs.clear() ?? window.lmaczs.busy()]"
+CLEAR = "() => [window.lmaczs.clear()]"
+FAILED = "() => window.lmaczs.failed()"
+TRY = "() => { window.lmaczs.clear(); return []; }"
 PAUSE = "() => window.lmaczs.pause()"
 
 
@@ -60,10 +63,14 @@ def build_demo(settings: Settings) -> Page:
             with gr.Column(min_width=280, elem_classes="lz-step"):
                 _step(3, "Scores")
                 scores = components.scores(stored["scores"] if stored and first else None)
-        player = components.player(_first_value(stored, public.name) if stored and first else None)
+        player = components.player(
+            _first_value(stored, public.name) if stored and first else None, page_facts()
+        )
+        progress = components.progress()
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
-            gr.Markdown(text.ABOUT.format(methods=" ".join(text.METHODS.values())))
-        _wire(Handlers(studio), examples, sound, typed, run, notice, scores, player, tries, sets)
+            gr.Markdown(text.ABOUT.format(methods=" ".join(text.METHODS)))
+        results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
+        _wire(Handlers(studio), examples, sound, typed, run, results, tries, sets)
     return demo
 
 
@@ -126,8 +133,7 @@ def _small_buttons(names: list[str], label: str, elem_id: str) -> list[gr.Button
 
 
 def _first_value(stored: dict[str, Any], folder: str) -> Any:
-    value = {"show": [stored["player"], *stored["more"]], "turn": 0, "serial": 0}
-    return components.with_files(value, Path(folder, FIRST_PAINT))
+    return components.with_files(stored["player"] | {"turn": 0, "serial": 0}, Path(folder, FIRST_PAINT))
 
 
 def _wire(
@@ -136,13 +142,11 @@ def _wire(
     sound: gr.Audio,
     typed: gr.Textbox,
     run: gr.Button,
-    notice: gr.HTML,
-    scores: gr.HTML,
-    player: gr.HTML,
+    results: dict[str, gr.HTML],
     tries: list[gr.Button],
     sets: list[gr.Button],
 ) -> None:
-    results = [scores, player, notice]
+    outputs, player = list(results.values()), results["player"]
     turn = gr.Number(0, visible=False)
     heavy: dict[str, Any] = {
         "concurrency_id": "model",
@@ -154,68 +158,72 @@ def _wire(
     light: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
     def analyse(path: str | None, prompts: str, turn: float, request: gr.Request) -> Iterator[Any]:
-        yield from numbered(handlers.analyse(path, prompts, _session(request)), turn)
+        wish = _wish(request, turn)
+        yield from numbered(handlers.analyse(path, prompts, wish), wish, results)
 
     def ask(path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
-        prompts, target, method, turn = _choice(event)
-        answers = handlers.explain(path, prompts, target, method, _session(request))
-        yield from numbered(answers, turn)
+        data, wish = _sent(event), _wish(request, _sent(event)["turn"])
+        found = handlers.explain(path, data["prompts"], data["target"], data["methods"], data["domain"], wish)
+        yield from numbered(found, wish, results)
 
-    def archive(path: str | None, event: gr.EventData) -> Iterator[Any]:
-        prompts, target, method, turn = _choice(event)
-        yield from numbered(handlers.archive(path, prompts, target, method), turn)
+    def archive(path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+        data, wish = _sent(event), _wish(request, _sent(event)["turn"])
+        found = handlers.archive(path, data["prompts"], data["target"], data["method"], data["domain"])
+        yield from numbered(found, wish, results)
 
-    def stop(request: gr.Request) -> None:
-        handlers.stop(_session(request))
+    def halt(event: gr.EventData, request: gr.Request) -> None:
+        handlers.stop(_wish(request, _sent(event)["turn"]))
+
+    def leave(turn: float, request: gr.Request) -> None:
+        handlers.stop(_wish(request, turn))
 
     running = [
-        run.click(analyse, [sound, typed, turn], results, js=BUSY, **heavy),
-        player.ask(ask, [sound], [player, notice], **heavy),
-        player.archive(archive, [sound], [player, notice], **heavy),
+        run.click(analyse, [sound, typed, turn], outputs, js=BUSY, **heavy),
+        player.ask(ask, [sound], outputs, **heavy),
+        player.archive(archive, [sound], outputs, **heavy),
     ]
     for example, button in zip(examples, tries, strict=True):
-        outputs = [sound, typed, *results]
-        running.append(button.click(_try(handlers, example), [turn], outputs, js=TRY, **heavy))
+        # In two steps: a sound that is an output of a stream of answers would be spoilt by those that leave it alone.
+        filled = button.click(_fill(example), None, [sound, typed], js=TRY, **light)
+        running.append(filled.then(analyse, [sound, typed, turn], outputs, js=BUSY, **heavy))
     for event in running:
-        event.then(None, js=IDLE)
+        event.success(None, js=IDLE)
+        event.failure(None, js=FAILED)
+    player.halt(halt, None, None, **light)
     for name, button in zip(text.PROMPT_SETS, sets, strict=True):
         button.click(_add(name), [typed], [typed], **light)
     # A new sound makes what is on screen stale: empty the page at once, and end what is under way.
     for change in (sound.upload, sound.clear, sound.start_recording, sound.stop_recording):
-        change(stop, None, None, js=CLEAR, **light)
+        change(leave, [turn], None, js=CLEAR, **light)
     sound.play(None, js=PAUSE)
 
 
-def numbered(outputs: Iterator[tuple[Any, ...]], turn: float) -> Iterator[tuple[Any, ...]]:
+def numbered(updates: Iterator[Update], wish: Wish, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:
     """Mark every value with its turn, and make it new, so that the browser notices two equal ones.
 
     Args:
-        outputs: of a handler.
-        turn: as the browser counted it.
+        updates: of a handler.
+        wish: that they answer.
+        names: of an update's values, in the order of the outputs.
     """
-    for serial, values in enumerate(outputs):
-        marks = {"turn": turn, "serial": serial}
-        yield tuple(value if value == gr.skip() else {**value, **marks} for value in values)
+    for serial, update in enumerate(updates):
+        marks = {"turn": wish.turn, "serial": serial}
+        values = [getattr(update, name) for name in names]
+        yield tuple(gr.skip() if value is None else {**value, **marks} for value in values)
 
 
-def _session(request: gr.Request) -> str:
-    return request.session_hash or ""
+def _wish(request: gr.Request, turn: object) -> Wish:
+    return Wish(request.session_hash or "", read_turn(turn))
 
 
-def _choice(event: gr.EventData) -> tuple[Any, Any, Any, Any]:
-    """Prompts, target, method and turn as the browser sent them: anything at all, so the handlers check them."""
-    data = event._data if isinstance(event._data, dict) else {}
-    return data.get("prompts"), data.get("target"), data.get("method"), data.get("turn")
+def _sent(event: gr.EventData) -> dict[str, Any]:
+    """What the browser sent with an event: anything at all, or None; the handlers check it."""
+    sent = event._data if isinstance(event._data, dict) else {}
+    return {name: sent.get(name) for name in ("prompts", "target", "methods", "method", "domain", "turn")}
 
 
-def _try(handlers: Handlers, example: Example) -> Any:
-    def run(turn: float, request: gr.Request) -> Iterator[Any]:
-        path, typed = str(example.path), "\n".join(example.prompts)
-        yield path, typed, gr.skip(), gr.skip(), gr.skip()
-        for outputs in numbered(handlers.analyse(path, typed, _session(request)), turn):
-            yield gr.skip(), gr.skip(), *outputs
-
-    return run
+def _fill(example: Example) -> Any:
+    return lambda: (str(example.path), "\n".join(example.prompts))
 
 
 def _add(name: str) -> Any:

@@ -1,5 +1,7 @@
 """From an `ExplainResult` to what the player draws and plays: grey pictures, WAV files and plain numbers."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from lmaczs.types import ExplainResult, Prediction
 
 FLOOR_DB = -70.0  # below the recording's loudest cell; quieter cells look black
 MAX_COLUMNS = 2000  # pictures of long recordings are made no wider
+LINEAR_ROWS = 257  # of pictures whose cells are not of equal width in Hz
 
 
 def scores_payload(prediction: Prediction, target: int) -> dict[str, Any]:
@@ -30,59 +33,107 @@ def scores_payload(prediction: Prediction, target: int) -> dict[str, Any]:
     }
 
 
-def player_payload(
-    result: ExplainResult,
-    clip_id: str,
-    methods: dict[str, str],
-    folder: Path,
+def clip_payload(result: ExplainResult, clip_id: str, folder: Path) -> dict[str, Any]:
+    """Write what all explanations of a recording share and describe it: the sound and its spectrogram.
+
+    Args:
+        result: any explanation of the recording in the same domain.
+        clip_id: says which recording it is.
+        folder: the files go here; paths in the payload are relative to it, as {"file": name}.
+    """
+    step = _step(result)
+    frames = result.magnitude_db.shape[1]
+    hop_s = float(result.times_s[1] - result.times_s[0]) if frames > 1 else result.clip.duration_s
+    _write_track(result, result.clip.waveform.numpy(), folder / "original.wav")
+    level = linear_rows(result.magnitude_db.numpy(), result.frequencies_hz.numpy())
+    save_picture(level_picture(level, step), folder / "spectrogram.png")
+    return {
+        "id": clip_id,
+        "name": result.clip.name,
+        "duration_s": result.clip.duration_s,
+        "sample_rate": result.clip.sample_rate,
+        "original": {"file": "original.wav"},
+        "spectrogram": {"file": "spectrogram.png"},
+        "column_s": hop_s * step,
+        "first_column_s": -hop_s / 2,
+        "floor_db": FLOOR_DB,
+        "max_hz": float(result.frequencies_hz[-1]),
+    }
+
+
+def explanation_payload(
+    result: ExplainResult, clip: dict[str, Any], folder: Path, seconds: float
 ) -> dict[str, Any]:
     """Write one explanation's files and describe them.
 
-    The value of "probability", the target's on each track in [0, 1], is not known yet: None.
+    The values of "probability" and "metrics" are not known yet: None (see `check_payload`).
 
     Args:
         result: of one prompt and one method.
-        clip_id: says which recording it is.
-        methods: names for people of all methods that can be asked for, by key.
-        folder: the files go here; paths in the payload are relative to it, as {"file": name}.
+        clip: `clip_payload` of the recording.
+        folder: the files go here; paths in the payload are relative to its parent, as {"file": name}.
+        seconds: how long the explanation took.
     """
     prompts = list(dict.fromkeys((*result.prediction.prompts, result.target)))
-    frames = result.magnitude_db.shape[1]
-    step = -(-frames // MAX_COLUMNS)
-    hop_s = float(result.times_s[1] - result.times_s[0]) if frames > 1 else result.clip.duration_s
-    tracks = {
-        "original": result.clip.waveform.numpy(),
-        "kept": result.listening.kept.waveform.numpy(),
-        "removed": result.listening.removed.waveform.numpy(),
-    }
-    # One gain for all three: normalising each would hide exactly what the mask did.
-    gain = 1 / max(1.0, *(float(np.abs(track).max()) for track in tracks.values()))
-    for name, track in tracks.items():
-        soundfile.write(folder / f"{name}.wav", track * gain, result.clip.sample_rate, subtype="PCM_16")
-    save_picture(level_picture(result.magnitude_db.numpy(), step), folder / "spectrogram.png")
-    save_picture(mask_picture(result.explanation.mask.numpy(), step), folder / "mask.png")
+    _write_track(result, result.listening.kept.waveform.numpy(), folder / "kept.wav")
+    _write_track(result, result.listening.removed.waveform.numpy(), folder / "removed.wav")
+    mask = linear_rows(result.explanation.mask.numpy(), result.frequencies_hz.numpy())
+    save_picture(mask_picture(mask, _step(result)), folder / "mask.png")
     return {
-        "clip": {
-            "id": clip_id,
-            "name": result.clip.name,
-            "duration_s": result.clip.duration_s,
-            "sample_rate": result.clip.sample_rate,
-            "original": {"file": "original.wav"},
-            "spectrogram": {"file": "spectrogram.png"},
-            "column_s": hop_s * step,
-            "first_column_s": -hop_s / 2,
-            "floor_db": FLOOR_DB,
-            "max_hz": float(result.frequencies_hz[-1]),
-        },
+        "clip": clip,
         "prompts": prompts,
         "target": prompts.index(result.target),
         "method": result.explanation.method,
-        "methods": methods,
-        "mask": {"file": "mask.png"},
-        "kept": {"file": "kept.wav"},
-        "removed": {"file": "removed.wav"},
+        "domain": result.explanation.domain,
+        "seconds": round(seconds, 2),
+        "mask": {"file": f"{folder.name}/mask.png"},
+        "kept": {"file": f"{folder.name}/kept.wav"},
+        "removed": {"file": f"{folder.name}/removed.wav"},
         "probability": None,
+        "metrics": None,
     }
+
+
+def control_payload(result: ExplainResult, name: str, clip_id: str) -> dict[str, Any]:
+    """A mask that no method made: only its numbers are shown, so no file is written.
+
+    Args:
+        result: of the control's mask.
+        name: key of the control.
+        clip_id: says which recording it is.
+    """
+    prompts = list(dict.fromkeys((*result.prediction.prompts, result.target)))
+    return {
+        "clip": {"id": clip_id},
+        "prompts": prompts,
+        "target": prompts.index(result.target),
+        "method": name,
+        "domain": result.explanation.domain,
+    }
+
+
+def check_payload(probability: Mapping[str, float], metrics: Mapping[str, float]) -> dict[str, Any]:
+    """The target's probability on each track, and this clip's numbers; null where one is undefined."""
+    return {
+        "probability": dict(probability),
+        "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},
+    }
+
+
+def linear_rows(values: NDArray[np.float32], frequencies_hz: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(freq, frames) -> the same, or on LINEAR_ROWS rows of equal width in Hz from 0 if they were not yet.
+
+    Args:
+        values: one row for each frequency.
+        frequencies_hz: (freq,) centre of each row, rising.
+    """
+    wanted = np.linspace(0, frequencies_hz[-1], len(frequencies_hz))
+    if np.allclose(frequencies_hz, wanted, atol=1e-3 * frequencies_hz[-1]):
+        return values
+    place = np.interp(
+        np.linspace(0, frequencies_hz[-1], LINEAR_ROWS), frequencies_hz, np.arange(len(frequencies_hz))
+    )
+    return values[np.round(place).astype(int)]  # a cell is one value: nothing is blended
 
 
 def level_picture(magnitude_db: NDArray[np.float32], step: int) -> NDArray[np.uint8]:
@@ -96,6 +147,22 @@ def mask_picture(mask: NDArray[np.float32], step: int) -> NDArray[np.uint8]:
     return _grey(_columns(mask, step, np.mean))
 
 
+def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
+    """Write as 8-bit grey PNG, highest frequency on top."""
+    Image.fromarray(np.ascontiguousarray(picture[::-1])).save(path, compress_level=1)
+
+
+def _write_track(result: ExplainResult, track: NDArray[np.float32], path: Path) -> None:
+    """One gain for all tracks of a recording: normalising each would hide exactly what the mask did."""
+    gain = 1 / max(1.0, float(np.abs(result.clip.waveform.numpy()).max()))
+    soundfile.write(path, track * gain, result.clip.sample_rate, subtype="PCM_16")
+
+
+def _step(result: ExplainResult) -> int:
+    """Frames in one column of a picture."""
+    return -(-result.magnitude_db.shape[1] // MAX_COLUMNS)
+
+
 def _columns(values: NDArray[np.float32], step: int, pool: Any) -> NDArray[np.float32]:
     """Pool `step` frames into one column; the last group is filled up with its own last frame."""
     if step == 1:
@@ -107,8 +174,3 @@ def _columns(values: NDArray[np.float32], step: int, pool: Any) -> NDArray[np.fl
 
 def _grey(share: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
-
-
-def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
-    """Write as 8-bit grey PNG, highest frequency on top."""
-    Image.fromarray(np.ascontiguousarray(picture[::-1])).save(path, compress_level=1)

@@ -24,9 +24,10 @@ const readGrey = async (url) => {
 };
 
 class Picture {
-  constructor(canvas, bar) {
+  // `bars`: canvases for the scale of the mask, upright or lying.
+  constructor(canvas, bars = []) {
     this.canvas = canvas;
-    this.bar = bar;
+    this.bars = bars;
     this.look = { scale: "mel", colours: "ember", opacity: 0.9, view: "sound" };
     this.track = "original";
   }
@@ -167,17 +168,18 @@ class Picture {
       columns * this.clip.column_s * perSecond,
       height,
     );
-    this.drawBar(table);
+    for (const bar of this.bars) this.drawBar(bar, table);
   }
 
-  drawBar(table) {
-    const context = this.bar.getContext("2d");
-    this.bar.width = 1;
-    this.bar.height = 256;
+  drawBar(bar, table) {
+    const context = bar.getContext("2d");
+    const lying = bar.clientWidth > bar.clientHeight;
+    bar.width = lying ? 256 : 1;
+    bar.height = lying ? 1 : 256;
     for (let mask = 0; mask < 256; mask++) {
       const level = this.look.view === "sound" ? 1 : 0.45;
       context.fillStyle = "rgb(" + this.colour(level, mask, table).map(Math.round) + ")";
-      context.fillRect(0, 255 - mask, 1, 1);
+      context.fillRect(lying ? mask : 0, lying ? 0 : 255 - mask, 1, 1);
     }
   }
 

@@ -1,18 +1,29 @@
-// The player: one decision, any number of methods, three tracks. Text from people only ever becomes textContent.
+// The player: one question, any number of methods, three tracks. Text from people only ever becomes textContent.
 const root = element.querySelector(".lz-player");
 const find = (name) => root.querySelector(".lz-" + name);
 const page = (window.lmaczs = window.lmaczs || {});
-const REMEMBER = 16; // explanations kept in the browser, so that going back costs nothing
+const facts = props.facts;
 const PREFIX = "this is the sound of ";
 const NAMES = { original: "Original", kept: "What counted", removed: "What was ignored" };
 
-const kept = new Map(); // key -> loaded explanation
+const library = new Library();
+let methods = {}; // domain -> key -> name for people
 let shown = null; // the explanation on screen
-let turn = 0; // every wish of the visitor is a turn; what comes late, for an older one, is dropped
-let wanted = null; // method of the next request
+let question = null; // what the chips, the panels and the table are about
+let wanted = null; // explanation to show when it comes: its key, "first" for whatever comes first, or null
+let turn = 0; // every wish of the visitor is a turn; what comes late, for an older one, is not shown
+let pending = 0; // requests whose last answer has not come
+let work = null; // what is being done: { list: methods asked for, method, share }
 
-const picture = new Picture(find("picture"), find("colourbar"));
+const picture = new Picture(find("picture"), [find("colourbar")]);
 const sound = new Sound(() => render());
+const compare = new Compare(
+  { grid: find("grid"), bar: find("rampbar"), extent: find("extent") },
+  picture.look,
+  (method) => hear(method),
+  (share) => sound.seek(share * sound.duration),
+);
+const faithfulness = new Faithfulness(find("numbers"), find("source"), facts);
 
 // ---- what the visitor chose to look at, remembered in this browser only
 
@@ -34,175 +45,262 @@ const setLook = (change) => {
   redraw();
 };
 
-// ---- loading
+// ---- what comes from the server
 
-const keyOf = (clip, prompts, target, method) => JSON.stringify([clip, prompts, target, method]);
-
-const readTrack = async (file) => {
-  const answer = await fetch(file.url);
-  if (!answer.ok) throw new Error("sound " + answer.status);
-  return decodeWav(await answer.arrayBuffer());
-};
-
-const shared = new Map(); // clip id -> original sound and spectrogram, equal for all methods and prompts
-const readClip = (clip) => {
-  if (!shared.has(clip.id)) {
-    if (shared.size > 3) shared.delete(shared.keys().next().value);
-    const parts = Promise.all([readTrack(clip.original), readGrey(clip.spectrogram.url)]);
-    parts.catch(() => shared.delete(clip.id));
-    shared.set(clip.id, parts);
-  }
-  return shared.get(clip.id);
-};
-
-const keyOfPayload = ({ clip, prompts, target, method }) => keyOf(clip.id, prompts, target, method);
-
-const loadOne = async (payload) => {
-  const key = keyOfPayload(payload);
-  const known = kept.get(key);
-  if (known) {
-    known.payload = { ...payload, probability: payload.probability || known.payload.probability };
-    return known;
-  }
-  const [[original, level], mask, keptTrack, removedTrack] = await Promise.all([
-    readClip(payload.clip),
-    readGrey(payload.mask.url),
-    readTrack(payload.kept),
-    readTrack(payload.removed),
-  ]);
-  const found = { key, payload, level, mask, tracks: { original, kept: keptTrack, removed: removedTrack } };
-  kept.set(key, found);
-  while (kept.size > REMEMBER) kept.delete(kept.keys().next().value);
-  return found;
-};
-
-const show = (found) => {
-  const before = shown;
-  shown = found;
-  wanted = found.payload.method;
-  if (before !== found) {
-    const same = before && before.payload.clip.id === found.payload.clip.id;
-    sound.load(found.tracks, same);
-    picture.load(found.payload.clip, found.level, found.mask);
-  }
-  if (page.mark) page.mark(found.payload.target);
-  root.dataset.ready = "yes";
-  root.dataset.busy = "no";
-  say("");
-  fill();
-  redraw();
-};
-
-const receive = async () => {
+// A value holds everything that its request has found so far, so it does not matter if one is passed over.
+const receive = () => {
   const value = props.value;
-  if (!value || value.turn !== turn) return;
-  if (value.progress !== undefined) return report(value.progress, value.message);
-  if (value.archive) return save(value.archive.url, fileName("explanation.zip"));
-  try {
-    const found = await Promise.all(value.show.map(loadOne));
-    if (value.turn === turn) show(found[0]);
-  } catch (error) {
-    if (value.turn === turn) say("The explanation could not be loaded: press Classify to make it again.");
+  if (!value) return;
+  if (value.methods) methods = value.methods;
+  const records = (value.results || []).map((payload) => library.keep(payload));
+  for (const payload of value.controls || []) library.keep(payload);
+  if (value.turn === turn) {
+    if (value.archive) return save(value.archive.url, fileName("explanation.zip"));
+    const next = wanted === "first" ? records[0] : records.find(({ key }) => key === wanted);
+    if (next && next !== shown) show(next);
   }
+  refresh();
+};
+
+const show = async (record) => {
+  wanted = record.key;
+  const mine = turn;
+  try {
+    const [{ level, mask }, tracks] = await Promise.all([library.picture(record), library.sound(record)]);
+    if (turn !== mine || wanted !== record.key) return; // the visitor went on meanwhile
+    const same = shown && shown.payload.clip.id === record.payload.clip.id;
+    shown = record;
+    question = record.question;
+    sound.load(tracks, same);
+    picture.load(record.payload.clip, level, mask);
+    if (page.mark) page.mark(record.payload.target);
+    root.dataset.ready = "yes";
+    announce(label(record.method) + " explains " + record.payload.prompts[record.payload.target]);
+    refresh();
+    redraw();
+  } catch {
+    if (turn === mine) announce("The explanation could not be loaded: press Classify to make it again.", true);
+  }
+};
+
+const report = (value) => {
+  if (value.turn !== turn || !pending) return;
+  if (!work) work = { list: [] };
+  if (value.method && value.method !== work.method) announce("Explaining with " + label(value.method));
+  Object.assign(work, { method: value.method, share: value.share, message: value.message });
+  refresh();
 };
 
 const clear = () => {
-  turn++;
-  shown = null;
+  halt();
+  shown = question = null;
   sound.clear();
   picture.clear();
   root.dataset.ready = "empty";
-  root.dataset.busy = "no";
-  say("");
+  refresh();
+  return turn;
 };
 
 // ---- asking for more
 
-const ask = (prompts, target, method) => {
-  const clip = shown && shown.payload.clip.id;
-  const name = method || wanted;
-  const known = clip && kept.get(keyOf(clip, prompts, target, name));
-  turn++;
-  if (known && known.payload.probability) return show(known);
-  busy("Explaining…");
-  trigger("ask", { prompts, target, method: name, turn });
+// Show an explanation of a question, or ask for it.
+const wish = (next, method) => {
+  const known = library.find(next, method);
+  const same = sameQuestion(next, question);
+  if (!known || !known.payload.metrics) {
+    const queue = same && pending && work && work.list.length > 1 ? missing().filter((name) => work.list.includes(name)) : [];
+    return request(next, [method, ...queue.filter((name) => name !== method)], questionKey(next) + method);
+  }
+  if (!same) halt();
+  question = next;
+  return show(known);
 };
 
-let pending = 0; // requests whose last answer has not come
-const busy = (message) => {
+// Explain a question with a list of methods; `display` says which one to show, as `wanted` does.
+const request = (next, list, display) => {
+  newTurn();
+  question = next;
+  wanted = display;
+  work = { list, method: list[0], share: 0, message: "" };
+  began();
+  const { domain, prompts, target } = next;
+  trigger("ask", { prompts, target, methods: list, domain, turn });
+};
+
+const missing = () => {
+  if (!question) return [];
+  const names = [...Object.keys(methods[question.domain] || {}), ...Object.keys(facts.controls)];
+  return names.filter((name) => !library.find(question, name)?.payload.metrics);
+};
+
+const askAll = () => {
+  const list = missing();
+  // The controls take a moment only, and without them the first numbers cannot be read.
+  const quick = list.filter((name) => facts.controls[name]);
+  if (list.length) request(question, [...quick, ...list.filter((name) => !facts.controls[name])], null);
+};
+
+// Hear what counted for a method, from where the playhead is.
+const hear = async (method) => {
+  if (!question) return;
+  sound.choose("kept");
+  await wish(question, method);
+  if (shown && shown.method === method) play();
+};
+
+// Everything before this turn is void, also on the server.
+const newTurn = () => {
+  turn++;
+  if (pending) trigger("halt", { turn });
+};
+const began = () => {
   pending++;
   root.dataset.busy = "yes";
-  say(message);
+  refresh();
+};
+const halt = () => {
+  newTurn();
+  wanted = work = null;
+  root.dataset.busy = "no";
+};
+const stop = () => {
+  halt();
+  settle();
+  announce("Stopped. What was finished is still here.");
+};
+// Nothing more will come: what is on screen is what the page is about.
+const settle = () => {
+  work = null;
+  root.dataset.busy = "no";
+  if (shown) {
+    question = shown.question;
+    if (page.mark) page.mark(shown.payload.target);
+  }
+  refresh();
 };
 const idle = () => {
   pending = Math.max(0, pending - 1);
-  if (pending) return;
-  root.dataset.busy = "no";
-  say("");
-  // A request that failed leaves the old explanation: mark what is on screen again.
-  if (shown) {
-    if (page.mark) page.mark(shown.payload.target);
-    fill();
-  }
-};
-const say = (message) => {
-  setText(find("status"), message);
-};
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const report = (share, message) => {
-  if (root.dataset.busy === "yes" && message) say(capital(message) + " · " + Math.round(100 * share) + " %");
+  if (!pending) settle();
 };
 
 // ---- writing
 
-const setText = (node, text) => {
-  if (node.textContent !== text) node.textContent = text;
+const announce = (message, seen) => {
+  setText(find("live"), message);
+  find("live").classList.toggle("lz-seen", Boolean(seen));
+};
+const label = (method) => methods[question?.domain || "stft"]?.[method] || facts.controls[method] || method;
+
+// What is known about each method of the question.
+const rows = () =>
+  Object.entries(methods[question?.domain] || {}).map(([method, name]) => {
+    const record = library.find(question, method);
+    const running = pending > 0 && work && !record?.payload.metrics;
+    const state = record ? "ready" : running && work.method === method ? "running" : running && work.list.includes(method) ? "waiting" : "none";
+    return { method, label: name, state, record };
+  });
+
+const NOTES = { running: "running", waiting: "waiting", none: "not run yet" };
+const noteOf = ({ state, record }) => {
+  if (state === "running") return Math.round(100 * work.share) + " %";
+  if (!record) return NOTES[state];
+  const { metrics } = record.payload;
+  return metrics ? "keeps " + page.percent(metrics.mm) : "checking";
+};
+
+const refresh = () => {
+  const found = rows();
+  const chosen = shown && sameQuestion(shown.question, question) ? shown.method : null;
+  fillChips(found, chosen);
+  compare.fill(found.map((row) => ({ ...row, note: noteOf(row) })), chosen, library);
+  const controls = Object.entries(facts.controls).map(([method, name]) => ({ method, label: name, control: true }));
+  faithfulness.fill(
+    [...found, ...controls].map((row) => ({ ...row, note: NOTES[row.state], payload: library.find(question, row.method)?.payload })),
+    question?.domain,
+  );
+  const replaced = root.dataset.busy === "yes" && wanted === "first";
+  root.dataset.stale = shown && (replaced || !sameQuestion(shown.question, question)) ? "yes" : "no";
+  fillWork();
+  if (shown) fill();
+};
+
+const fillWork = () => {
+  const busy = root.dataset.busy === "yes";
+  const left = missing().filter((name) => !facts.controls[name]).length;
+  const percent = " · " + Math.round(100 * (work?.share || 0)) + " %";
+  let text = capital(work?.message || "listening") + (work?.share ? percent : "…");
+  // Which method it is, its chip shows.
+  if (work?.method) text = (work.list.length > 1 ? work.list.indexOf(work.method) + 1 + " of " + work.list.length : "Explaining") + percent;
+  setText(find("status"), busy ? text : "");
+  find("stop").hidden = !busy;
+  find("all").hidden = busy || !left || root.dataset.ready === "empty";
+  setText(find("all"), "Run all methods");
+};
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+const fillChips = (found, chosen) => {
+  const group = find("methods");
+  const names = JSON.stringify(found.map(({ method, label }) => [method, label]));
+  if (group.dataset.names !== names) {
+    group.dataset.names = names;
+    group.replaceChildren(
+      ...found.map((row) => {
+        const chip = document.createElement("button");
+        chip.type = "button";
+        chip.dataset.method = row.method;
+        chip.setAttribute("role", "radio");
+        chip.textContent = row.label;
+        chip.addEventListener("click", () => wish(question, row.method));
+        return chip;
+      }),
+    );
+  }
+  const focus = group.contains(document.activeElement) && document.activeElement.dataset.method;
+  const stop = focus || chosen || found[0]?.method; // where Tab enters the group
+  for (const row of found) {
+    const chip = group.querySelector(`[data-method="${row.method}"]`);
+    chip.setAttribute("aria-checked", String(row.method === chosen));
+    chip.tabIndex = row.method === stop ? 0 : -1;
+    chip.dataset.state = row.state;
+    chip.style.setProperty("--share", row.state === "running" ? work.share : 0);
+    const note = NOTES[row.state];
+    if (note) chip.setAttribute("aria-label", row.label + ", " + note);
+    else chip.removeAttribute("aria-label");
+    chip.title = note ? capital(note) : "Key M goes to the next method";
+  }
 };
 
 const fill = () => {
-  if (!shown) return;
   const { payload } = shown;
   const prompt = payload.prompts[payload.target];
   const title = find("target");
-  title.replaceChildren();
-  if (prompt.startsWith(PREFIX) && prompt.length > PREFIX.length) {
-    const prefix = document.createElement("span");
-    prefix.className = "lz-prefix";
-    prefix.textContent = PREFIX;
-    title.append(prefix, prompt.slice(PREFIX.length));
-  } else {
-    title.textContent = prompt;
+  if (title.textContent !== prompt) {
+    title.replaceChildren();
+    if (prompt.startsWith(PREFIX) && prompt.length > PREFIX.length) {
+      const prefix = document.createElement("span");
+      prefix.className = "lz-prefix";
+      prefix.textContent = PREFIX;
+      title.append(prefix, prompt.slice(PREFIX.length));
+    } else {
+      title.textContent = prompt;
+    }
   }
-  const chips = Object.entries(payload.methods).map(([name, label]) => {
-    const chip = document.createElement("button");
-    chip.type = "button";
-    chip.dataset.method = name;
-    chip.setAttribute("role", "radio");
-    chip.setAttribute("aria-checked", String(name === payload.method));
-    chip.tabIndex = name === payload.method ? 0 : -1;
-    chip.title = "Key M goes to the next method";
-    chip.textContent = label;
-    chip.addEventListener("click", () => ask(payload.prompts, payload.target, name));
-    return chip;
-  });
-  const focused = find("methods").contains(document.activeElement);
-  find("methods").replaceChildren(...chips);
-  if (focused) find("methods").querySelector("[aria-checked=true]").focus();
   const share = payload.probability;
   for (const button of find("tracks").children) {
-    button.querySelector("b").textContent = share ? page.percent(share[button.dataset.track]) : "";
+    setText(button.querySelector("b"), share ? page.percent(share[button.dataset.track]) : "");
   }
-  find("check").textContent = share
-    ? "Percentages: how sure the classifier is of this prompt when it hears only that part."
-    : "";
+  setText(find("check"), share ? "Percentages: how sure the classifier is of this prompt when it hears only that part." : "");
   for (const name of ["kept", "removed"]) {
     const link = find("get-" + name);
     link.href = payload[name].url;
     link.download = fileName(name === "kept" ? "what-counted.wav" : "what-was-ignored.wav");
   }
-  setText(find("length"), shownTime(payload.clip.duration_s) + (payload.clip.duration_s < 60 ? " s" : ""));
-  const canvas = find("canvas");
-  canvas.setAttribute("aria-valuemax", payload.clip.duration_s.toFixed(2));
+  const seconds = payload.clip.duration_s;
+  setText(find("length"), shownTime(seconds, seconds) + (seconds < 60 ? " s" : ""));
+  find("canvas").setAttribute("aria-valuemax", seconds.toFixed(2));
+  const domains = Object.keys(methods).filter((domain) => Object.keys(methods[domain]).length);
+  find("domain").parentElement.hidden = domains.length < 2;
+  find("domain").value = question.domain;
 };
 
 const fileName = (ending) => (shown ? shown.payload.clip.name + "-" : "") + ending;
@@ -218,57 +316,11 @@ const save = (url, name) => {
 
 // ---- drawing
 
-const niceStep = (length, most) => {
-  const steps = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300];
-  return steps.find((step) => length / step <= most) || 600;
-};
-
-const clock = (seconds, step) => {
-  if (sound.duration < 60) return String(Number(seconds.toFixed(step < 1 ? 2 : 0)));
-  const rest = Math.round(seconds % 60);
-  return Math.floor(seconds / 60) + ":" + String(rest).padStart(2, "0");
-};
-
-const shownTime = (seconds) => {
-  if (sound.duration < 60) return seconds.toFixed(2);
-  const tenths = Math.floor(10 * seconds);
-  return Math.floor(tenths / 600) + ":" + String(Math.floor(tenths / 10) % 60).padStart(2, "0") + "." + (tenths % 10);
-};
-
-const tick = (className, place, share, text) => {
-  const node = document.createElement("span");
-  node.className = className;
-  node.style[place] = 100 * share + "%";
-  node.textContent = text;
-  return node;
-};
-
-const axes = () => {
-  const { duration_s, max_hz } = shown.payload.clip;
-  const canvas = find("canvas");
-  const step = niceStep(duration_s, Math.max(3, canvas.clientWidth / 80));
-  const seconds = [];
-  for (let at = 0; at <= duration_s + 1e-6; at += step) {
-    if (at / duration_s < 0.95) seconds.push(tick("lz-tick", "left", at / duration_s, clock(at, step)));
-  }
-  seconds.push(tick("lz-tick lz-unit", "left", 1, duration_s < 60 ? "s" : "min:s"));
-  find("seconds").replaceChildren(...seconds);
-  const hertz = [];
-  let last = -1;
-  for (const hz of [0, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 6000, 8000, 12000, 16000, 20000]) {
-    const share = picture.share(hz);
-    if (hz > max_hz * 1.001 || share < -1e-6 || (share - last) * canvas.clientHeight < 20) continue;
-    hertz.push(tick("lz-tick", "bottom", share, hz >= 1000 ? hz / 1000 + " k" : String(hz)));
-    last = share;
-  }
-  hertz[hertz.length - 1].textContent += "Hz";
-  find("hz").replaceChildren(...hertz);
-};
-
 const redraw = () => {
   picture.track = sound.active;
   picture.draw();
-  if (shown) axes();
+  compare.draw();
+  if (shown && find("canvas").clientWidth) drawAxes(picture, find("hz"), find("seconds"), [80, 20]);
   find("colours").value = picture.look.colours;
   find("opacity").value = Math.round(100 * picture.look.opacity);
   find("view").value = picture.look.view;
@@ -290,6 +342,7 @@ const render = () => {
   find("loop").setAttribute("aria-pressed", String(sound.looping));
   find("match").setAttribute("aria-pressed", String(sound.matched));
   root.dataset.track = sound.active;
+  root.dataset.playing = playing ? "yes" : "no";
   if (picture.track !== sound.active) {
     picture.track = sound.active;
     picture.draw();
@@ -307,15 +360,29 @@ const frame = () => {
   if (render.running) requestAnimationFrame(frame);
 };
 
+// One playhead: every line on the page stands where this says.
 const move = () => {
   const position = sound.position;
-  const share = sound.duration ? position / sound.duration : 0;
-  find("head-line").style.left = 100 * share + "%";
-  setText(find("now"), shownTime(position));
+  root.style.setProperty("--head", sound.duration ? position / sound.duration : 0);
+  setText(find("now"), shownTime(position, sound.duration));
   const canvas = find("canvas");
   canvas.setAttribute("aria-valuenow", position.toFixed(2));
   canvas.setAttribute("aria-valuetext", position.toFixed(1) + " seconds, " + NAMES[sound.active]);
 };
+
+// ---- views
+
+const tabs = [...find("tabs").children];
+const openTab = (name) => {
+  root.dataset.tab = name;
+  for (const tab of tabs) {
+    const open = tab.dataset.tab === name;
+    tab.setAttribute("aria-selected", String(open));
+    tab.tabIndex = open ? 0 : -1;
+  }
+  redraw();
+};
+for (const tab of tabs) tab.addEventListener("click", () => openTab(tab.dataset.tab));
 
 // ---- hands
 
@@ -347,8 +414,8 @@ canvas.addEventListener("pointerleave", () => {
 });
 
 find("play").addEventListener("click", () => toggle());
-const toggle = () => {
-  if (sound.playing) return sound.pause();
+const toggle = () => (sound.playing ? sound.pause() : play());
+const play = () => {
   document.querySelector('#lz-sound button[aria-label="Pause"]')?.click(); // one sound at a time
   sound.play();
 };
@@ -361,17 +428,26 @@ find("colours").addEventListener("change", (event) => setLook({ colours: event.t
 find("view").addEventListener("change", (event) => setLook({ view: event.target.value }));
 find("scale").addEventListener("change", (event) => setLook({ scale: event.target.value }));
 find("opacity").addEventListener("input", (event) => setLook({ opacity: event.target.value / 100 }));
+find("domain").addEventListener("change", (event) => {
+  const domain = event.target.value;
+  const method = methods[domain][shown.method] ? shown.method : Object.keys(methods[domain])[0];
+  wish({ ...question, domain }, method);
+});
+find("all").addEventListener("click", () => askAll());
+find("stop").addEventListener("click", () => stop());
 find("get-all").addEventListener("click", () => {
   if (!shown) return;
-  busy("Packing…");
-  const { prompts, target, method } = shown.payload;
-  trigger("archive", { prompts, target, method, turn });
+  work ||= { list: [], message: "packing", share: 0 }; // what runs goes on
+  began();
+  const { prompts, target, method, domain } = shown.payload;
+  trigger("archive", { prompts, target, method, domain, turn });
 });
 
+// The next one that is there already: a key press starts no long work.
 const nextMethod = () => {
-  const names = Object.keys(shown.payload.methods);
-  const next = names[(names.indexOf(shown.payload.method) + 1) % names.length];
-  ask(shown.payload.prompts, shown.payload.target, next);
+  const ready = rows().filter(({ record }) => record);
+  const next = ready[(ready.findIndex(({ method }) => method === shown.method) + 1) % ready.length];
+  if (next) wish(question, next.method);
 };
 
 const keys = {
@@ -390,13 +466,14 @@ const keys = {
 
 // Arrow keys inside a group of choices move between the choices, as they do in every radio group.
 const inGroup = (event) => {
-  const group = event.target.closest(".lz-tracks, .lz-methods");
+  const group = event.target.closest(".lz-tracks, .lz-methods, .lz-tabs");
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
   if (!group || !step) return false;
   const choices = [...group.children];
   const next = choices[(choices.indexOf(event.target.closest("button")) + step + choices.length) % choices.length];
   next.focus();
-  next.click();
+  if (!next.dataset.state || next.dataset.state === "ready") next.click(); // long work starts at a press only
+  else refresh();
   return true;
 };
 
@@ -418,17 +495,29 @@ new ResizeObserver(() => shown && redraw()).observe(canvas);
 
 // ---- what the rest of the page and the tests may use
 
-page.ask = ask;
-page.busy = () => {
-  page.pressed = true;
-  busy("Listening…");
-  return ++turn;
+page.ask = (prompts, target) => {
+  if (shown) return wish({ ...question, prompts, target }, shown.method);
+  return request({ clip: null, domain: "stft", prompts, target }, [null], "first"); // the first answer names the recording
 };
+page.analyse = () => {
+  page.pressed = true;
+  newTurn();
+  wanted = "first";
+  work = null;
+  began();
+  return turn;
+};
+page.report = report;
 page.idle = idle;
+page.failed = () => {
+  idle();
+  announce("Something went wrong on the server: try it again.", true);
+};
 page.pause = () => sound.playing && sound.pause();
 page.clear = () => {
   clear();
   for (const empty of page.empties || []) empty();
+  return turn;
 };
 page.turn = () => turn;
 root.state = () => ({
@@ -437,8 +526,16 @@ root.state = () => ({
   dur: sound.duration,
   active: sound.active,
   gains: sound.gains(),
-  method: shown && shown.payload.method,
+  tab: root.dataset.tab,
+  domain: question && question.domain,
+  method: shown && shown.method,
   prompt: shown && shown.payload.prompts[shown.payload.target],
+  methods: Object.fromEntries(rows().map(({ method, state }) => [method, state])),
+  metrics: Object.fromEntries(
+    [...rows(), ...Object.keys(facts.controls).map((method) => ({ method }))]
+      .map(({ method }) => [method, library.find(question, method)?.payload.metrics])
+      .filter(([, metrics]) => metrics),
+  ),
   look: { ...picture.look },
 });
 
@@ -446,5 +543,7 @@ root.samples = () =>
   Object.fromEntries(Object.entries(sound.tracks).map(([name, buffer]) => [name, buffer.getChannelData(0)]));
 
 watch("value", receive);
+openTab("explain");
+if (props.value) wanted = "first"; // the stored example
 receive();
 render();

@@ -1,7 +1,7 @@
 """Long work in another thread, so that a handler can tell how far it is and be stopped."""
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor, TimeoutError
+from concurrent.futures import Executor, wait
 from threading import Event
 from typing import TypeVar
 
@@ -15,35 +15,37 @@ class Stopped(Exception):
 
 
 def watched(
-    work: Callable[[Report], Result], executor: Executor, stopped: Event
+    work: Callable[[Report], Result], executor: Executor, is_over: Callable[[], bool]
 ) -> Generator[tuple[float, str], None, Result]:
     """Run `work(report)` and yield its latest report from time to time; returns its result.
 
     Args:
         work: calls `report` now and then.
         executor: runs it.
-        stopped: once set, the next report ends the work.
+        is_over: whether nobody waits for it any more; asked often, from both threads. The caller is free at once, the
+            work ends at its next report.
 
     Raises:
         Stopped: the work was ended.
     """
     latest = (0.0, "")
+    left = Event()
 
     def report(share: float, message: str) -> None:
         nonlocal latest
-        if stopped.is_set():
+        if left.is_set() or is_over():
             raise Stopped
         latest = (share, message)
 
+    if is_over():
+        raise Stopped
     future = executor.submit(work, report)
     try:
-        while True:
-            try:
-                return future.result(timeout=PATIENCE_S)
-            except TimeoutError:
-                if future.done():  # the work itself timed out
-                    raise
-                yield latest
+        while not wait([future], PATIENCE_S).done:
+            if is_over():
+                raise Stopped
+            yield latest
+        return future.result()
     finally:
-        stopped.set()
+        left.set()
         future.cancel()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+STYLES = ("page.css", "scores.css", "player.css", "compare.css", "faithfulness.css")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
 
     return {
         "theme": page_theme(),
-        "css": "\n".join(read(name) for name in ("page.css", "scores.css", "player.css")),
+        "css": "\n".join(read(name) for name in STYLES),
         "head": f"<script>{read('microphone.js')}</script>",
         "max_file_size": f"{settings.max_file_mb}mb",
         "run_history": False,

@@ -4,18 +4,20 @@ import hashlib
 import itertools
 import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import soundfile
 
 from lmaczs.errors import AudioError, LMACError
+from lmaczs.types import MaskDomain
 from lmaczs.ui import text
 from lmaczs.ui.progress import Report
 from lmaczs.ui.settings import Settings
@@ -27,11 +29,34 @@ if TYPE_CHECKING:
     from lmaczs.types import ExplainResult, Prediction
 
 logger = logging.getLogger(__name__)
-SECONDS_KEPT = 1200  # of all recordings in memory together
+Kept = TypeVar("Kept")
+HEARD_SECONDS = 1200  # of all recordings in memory together
+EXPLAINED_SECONDS = 300  # of all explanations in memory together
+DOMAINS: tuple[MaskDomain, ...] = ("stft", "mel")
+TRACKS = ("original", "kept", "removed")
+QUICK = (
+    None,
+    "grad-cam++",
+)  # one with its own weights, one with gradients: they warm up whatever the others need
 
 
 def quiet(share: float, message: str) -> None:
     """Ignore progress."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An explanation, and what is learnt about it later.
+
+    Attributes:
+        result: its metrics are filled by `Studio.check`.
+        seconds: how long it took.
+        probability: of the target, in [0, 1], by track; filled by `Studio.check`.
+    """
+
+    result: "ExplainResult"
+    seconds: float
+    probability: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,6 +72,16 @@ class Heard:
     recording: "Recording"
 
 
+def _forget(
+    kept: OrderedDict[Any, Kept], seconds: Callable[[Kept], float], most_s: float, most: int | None = None
+) -> None:
+    """Drop the oldest until what is kept fits; the newest always stays."""
+    while len(kept) > 1 and (
+        (most is not None and len(kept) > most) or sum(map(seconds, kept.values())) > most_s
+    ):
+        kept.popitem(last=False)
+
+
 class Studio:
     """Loads the models at the first use; safe to call from several threads, one at a time does the work."""
 
@@ -55,7 +90,8 @@ class Studio:
         self.worker = ThreadPoolExecutor(1, "models")  # one: torch keeps a pool of threads for each caller
         self._lock = threading.RLock()
         self._heard: OrderedDict[str, Heard] = OrderedDict()
-        self._explainers: dict[str, Explainer] | None = None
+        self._explained: OrderedDict[tuple, Explained] = OrderedDict()
+        self._explainers: dict[str, dict[str, Explainer]] = {}
 
     @property
     def backend(self) -> "CLAPBackend":
@@ -65,36 +101,46 @@ class Studio:
         with self._lock:
             return load_backend(self.settings.backend, self.settings.device)
 
-    @property
-    def explainers(self) -> "dict[str, Explainer]":
-        """Every method that can run here, by key, the default first."""
+    def explainers(self, domain: MaskDomain = "stft") -> "dict[str, Explainer]":
+        """Every method that can run here, by key, the default and the fast ones first."""
         from lmaczs import load_explainer
         from lmaczs.explainers import EXPLAINERS
 
         with self._lock:
-            if self._explainers is None:
+            if domain not in self._explainers:
                 backend, found = self.backend, {}
                 for name in EXPLAINERS:
                     try:
-                        found[name] = load_explainer(name, backend)
+                        found[name] = load_explainer(name, backend, domain)
                     except LMACError as error:
-                        logger.info("without %s: %s", name, error)
-                self._explainers = found
-            return self._explainers
+                        logger.info("without %s in the %s domain: %s", name, domain, error)
+                self._explainers[domain] = found
+            return self._explainers[domain]
 
-    def explainer(self, method: str | None = None) -> "Explainer":
-        """A method by key, or the default.
+    def explainer(self, method: str | None = None, domain: MaskDomain = "stft") -> "Explainer":
+        """A method or control by key, or the default method.
 
         Raises:
             LMACError: it cannot run here.
         """
-        found = self.explainers
+        from lmaczs.ui.controls import CONTROLS, Control
+
+        if method in CONTROLS:
+            return Control(self.backend, domain, method)
+        found = self.explainers(domain)
         if not found:
             raise LMACError(text.NO_METHOD.format(backend=self.settings.backend))
         name = next(iter(found)) if method is None else method
         if name not in found:
             raise LMACError(f"There is no method '{str(name)[:40]}' here: choose one of {', '.join(found)}.")
         return found[name]
+
+    def labels(self) -> dict[str, dict[str, str]]:
+        """Names for people of all methods that can run here: domain -> key -> label."""
+        return {
+            domain: {name: explainer.label for name, explainer in self.explainers(domain).items()}
+            for domain in DOMAINS
+        }
 
     def hear(self, path: str | None, progress: Report = quiet) -> Heard:
         """Open a recording, or take it from the last ones.
@@ -115,16 +161,13 @@ class Studio:
             if key not in self._heard:
                 self._heard[key] = Heard(key, open_recording(load_clip(path), self.backend, progress))
             self._heard.move_to_end(key)
-            self._forget_old()
+            _forget(
+                self._heard,
+                lambda heard: heard.recording.clip.duration_s,
+                HEARD_SECONDS,
+                self.settings.recordings_kept,
+            )
             return self._heard[key]
-
-    def _forget_old(self) -> None:
-        def too_much() -> bool:
-            seconds = sum(heard.recording.clip.duration_s for heard in self._heard.values())
-            return len(self._heard) > self.settings.recordings_kept or seconds > SECONDS_KEPT
-
-        while len(self._heard) > 1 and too_much():
-            self._heard.popitem(last=False)
 
     def classify(self, heard: Heard, prompts: Sequence[str]) -> "Prediction":
         """Which prompt fits best."""
@@ -139,33 +182,48 @@ class Studio:
         prompts: Sequence[str],
         target: str | None,
         method: str | None,
+        domain: MaskDomain = "stft",
         progress: Report = quiet,
-        *,
-        score: bool = False,
-    ) -> "ExplainResult":
-        """Explain one prompt; scoring the explanation takes two more encoder passes."""
+    ) -> Explained:
+        """Explain one prompt with one method or control, or take the explanation from the last ones."""
         from lmaczs.pipeline import explain
 
-        explainer = self.explainer(method)
+        explainer = self.explainer(method, domain)
+        key = (heard.id, tuple(prompts), target, method or explainer.name, domain)
         with self._lock:
-            recording, backend = heard.recording, self.backend
-            return explain(
-                recording, prompts, backend, explainer, target=target, score=score, progress=progress
-            )
+            if key not in self._explained:
+                start = time.perf_counter()
+                result = explain(
+                    heard.recording,
+                    prompts,
+                    self.backend,
+                    explainer,
+                    target=target,
+                    score=False,
+                    progress=progress,
+                )
+                self._explained[key] = Explained(result, time.perf_counter() - start)
+            self._explained.move_to_end(key)
+            _forget(self._explained, lambda explained: explained.result.clip.duration_s, EXPLAINED_SECONDS)
+            return self._explained[key]
 
-    def listen(self, result: "ExplainResult", progress: Report = quiet) -> dict[str, float]:
-        """The target's probability on the original, on what is kept alone and on what is removed alone."""
-        from lmaczs.pipeline import classify, open_recording
+    def check(self, heard: Heard, explained: Explained, progress: Report = quiet) -> dict[str, float]:
+        """Let the classifier hear the parts.
 
-        prompts = tuple(dict.fromkeys((*result.prediction.prompts, result.target)))
-        index = prompts.index(result.target)
-        clips = {"original": result.clip, "kept": result.listening.kept, "removed": result.listening.removed}
-        found = {}
-        for name, clip in clips.items():
-            with self._lock:
-                prediction = classify(open_recording(clip, self.backend, progress), prompts, self.backend)
-            found[name] = float(prediction.probabilities[index])
-        return found
+        Returns:
+            The target's probability on each of `TRACKS`, in [0, 1]; the numbers of `lmaczs explain` are left in the
+            result's metrics.
+        """
+        from lmaczs.pipeline import logits_of_parts, metrics_of_parts
+
+        result = explained.result
+        with self._lock:
+            if not explained.probability:
+                logits, target = logits_of_parts(result, heard.recording, self.backend, progress)
+                result.metrics.update(metrics_of_parts(result, logits, target))
+                shares = logits.softmax(-1)[:, target]
+                explained.probability.update(zip(TRACKS, map(float, shares), strict=True))
+            return explained.probability
 
     def warm_up(self) -> None:
         """Do all that is slow only once, so that the first click is quick; errors wait for that click."""
@@ -174,12 +232,19 @@ class Studio:
             with TemporaryDirectory() as folder:
                 soundfile.write(Path(folder, "noise.wav"), noise, 44100)
                 heard = self.hear(str(Path(folder, "noise.wav")))
-            for name in self.explainers:
-                self.listen(self.explain(heard, ["noise", "silence"], None, name))
+            for name in QUICK:
+                self.check(heard, self.explain(heard, ["noise", "silence"], None, name))
             with self._lock:
                 self._heard.pop(heard.id, None)
-            for prompt in dict.fromkeys(itertools.chain.from_iterable(text.PROMPT_SETS.values())):
-                with self._lock:  # one at a time: a visitor's click comes in between
-                    self.backend.encode_text([prompt])
+                self._explained.clear()
+            self._encode_next(iter(dict.fromkeys(itertools.chain.from_iterable(text.PROMPT_SETS.values()))))
         except LMACError as error:
             logger.warning("%s", error)
+
+    def _encode_next(self, prompts: Iterator[str]) -> None:
+        """One prompt a task: a visitor's click comes in between."""
+        prompt = next(prompts, None)
+        if prompt is not None:
+            with self._lock:
+                self.backend.encode_text([prompt])
+            self.worker.submit(self._encode_next, prompts)

@@ -20,20 +20,33 @@ mask.
 better one is there. The percentages on the three buttons are the classifier's own answer when it hears only
 that part. A good explanation keeps the answer in *what counted* and loses it in *what was ignored*.
 
-**Methods.** {methods}
+**Methods.** {methods} *Run all methods* starts with the fast ones; *Stop* ends what runs and keeps what is finished.
+
+**Comparing.** *Compare* shows every method on the same axes and scale: press a picture to hear it. *Faithfulness*
+shows what the classifier says to each of them, on this sound (large) and on average over recordings that it was not
+trained on (small). FF is how far the answer falls when what counted is taken away; AD is the share of the answer that
+is lost, and AG the share of the doubt that is gone, when only what counted is left; AI says whether it then convinces
+more than the whole, Fid-In whether the decision stays. Random cells and the loudest cells go through the same test: a
+method that does no better explains nothing.
+
+**Mask on.** A mask over STFT bins is what you hear, cell by cell. A mask over mel bands works on the bands that the
+classifier hears; for your ears it is spread over the bins.
 
 **Keys.** `Space` plays and pauses, `1` `2` `3` choose what you hear, `←` `→` move by a second (`Shift`: a
-tenth), `Home` goes to the start, `M` changes the method, `L` loops, `E` matches loudness.
+tenth), `Home` goes to the start, `M` goes to the next method that is there, `L` loops, `E` matches loudness.
 
 **Privacy.** Everything runs on the machine that serves this page. Recordings are deleted within the hour
 and are not used for anything else; a link to a file works for anyone who has it until then.
 """
-METHODS = {
-    "lmac-zs": "LMAC-ZS is a decoder trained to draw the mask that keeps the classifier's answer "
-    "(Paissan et al. 2024).",
-    "grad-cam++": "GradCAM++ shows where the classifier's last layers react to the prompt "
-    "(Chattopadhay et al. 2018).",
-}
+METHODS = (
+    "LMAC-ZS is a decoder trained to draw the mask that keeps the classifier's answer (Paissan et al. 2024).",
+    "GradCAM (Selvaraju et al. 2017) and GradCAM++ (Chattopadhay et al. 2018) show where the classifier's last layers "
+    "react to the prompt.",
+    "Saliency (Simonyan et al. 2014), SmoothGrad (Smilkov et al. 2017) and integrated gradients (Sundararajan et al. "
+    "2017) ask which cells the score is sensitive to: at this sound, near it, and on the way from silence to it.",
+    "Occlusion (Zeiler and Fergus 2014) silences one patch after the other, RISE (Petsiuk et al. 2018) many at random.",
+    "The optimised mask is fitted to this one sound with the objective that LMAC-ZS was trained with.",
+)
 
 NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
 GONE = "This sound is no longer on the server: upload or record it again."

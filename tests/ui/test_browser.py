@@ -164,7 +164,7 @@ def test_click_on_the_picture_seeks_and_the_end_returns_to_play(visit: Visit):
     duration = visit.state()["dur"]
     assert visit.state()["pos"] == pytest.approx(duration / 2, abs=0.02)
     assert float(canvas.get_attribute("aria-valuenow")) == pytest.approx(duration / 2, abs=0.02)
-    line = visit.page.locator(".lz-head-line").bounding_box()
+    line = visit.page.locator(".lz-canvas .lz-head-line").bounding_box()
     assert line["x"] + 1 - box["x"] == pytest.approx(box["width"] / 2, abs=2)
     canvas.click(position={"x": box["width"] * 0.95, "y": 50})
     visit.play.click()
@@ -241,8 +241,8 @@ def test_newest_wish_wins(visit: Visit):
     bars.last.click()
     bars.nth(2).click()
     visit.until(f"state.prompt === {json.dumps(wanted)}")
-    visit.page.wait_for_selector(".lz-tracks b:not(:empty)")
     visit.ready()
+    visit.page.wait_for_selector(".lz-tracks b:not(:empty)")
     assert visit.state()["prompt"] == wanted
     assert bars.nth(2).get_attribute("aria-checked") == "true"
 
@@ -366,16 +366,69 @@ def test_prompt_sets_are_added_to_what_was_typed(visit: Visit, eventually):
 
 def test_example_is_loaded_classified_and_explained_by_one_click(visit: Visit):
     visit.ready()
-    visit.page.locator("#lz-tries button").nth(1).click()
-    visit.page.wait_for_function(
-        "document.querySelector('.lz-bar') && document.querySelector('.lz-bar .lz-name').textContent"
-        " === document.querySelector('.lz-player').state().prompt"
-    )
+    visit.try_example(1)
     visit.ready()
     prompts = visit.page.locator("#lz-prompts textarea").input_value().splitlines()
     assert sorted(visit.page.locator(".lz-name").all_inner_texts()) == sorted(prompts)
+    assert visit.page.locator(".lz-name").first.inner_text() == visit.state()["prompt"]
     visit.page.wait_for_selector(".lz-tracks b:not(:empty)")
     visit.picture("example")
+    prompt = visit.state()["prompt"]
+    visit.page.locator(".lz-bar").last.click()  # the example is a sound like any other: it can be asked about
+    visit.until(f"state.prompt !== {json.dumps(prompt)}")
+    visit.ready()
+
+
+def test_mistake_of_the_server_is_said_and_the_page_goes_on(visit: Visit):
+    visit.ready()
+    shown = visit.state()["prompt"]
+    visit.page.evaluate(
+        """() => {
+            const fetched = window.fetch;
+            window.fetch = (url, options) => {
+                if (String(url).includes("/queue/join") && options?.body?.includes('"target"')) {
+                    const sent = JSON.parse(options.body);
+                    sent.data = [{ no: "sound" }];
+                    options = { ...options, body: JSON.stringify(sent) };
+                    window.fetch = fetched;
+                }
+                return fetched(url, options);
+            };
+        }"""
+    )
+    visit.page.locator(".lz-bar").last.click()
+    visit.page.wait_for_selector(".lz-live.lz-seen")
+    assert visit.page.locator(".lz-live").inner_text().startswith("Something went wrong")
+    visit.ready()
+    assert visit.state()["prompt"] == shown
+    assert visit.page.locator(".lz-bar").first.get_attribute("aria-checked") == "true"
+    visit.page.evaluate("document.querySelectorAll('.toast-body').forEach(toast => toast.remove())")
+    visit.page.locator(".lz-bar").last.click()
+    visit.until(f"state.prompt !== {json.dumps(shown)}")
+
+
+def test_percentages_stay_when_a_picture_is_slow(visit: Visit, eventually):
+    """An explanation comes twice, the second time with its check: the slower of the two must not overwrite it."""
+    visit.ready()
+    seen, held = set(), []
+
+    def hold_the_first(route) -> None:
+        if route.request.url in seen:
+            return route.continue_()
+        seen.add(route.request.url)
+        held.append(route)
+
+    visit.page.route("**/mask.png", hold_the_first)
+    visit.try_example(1)
+    eventually(lambda: held)
+    visit.page.wait_for_selector('.lz-player[data-busy="no"]', state="attached")  # both answers are here
+    visit.page.wait_for_timeout(200)
+    for route in held:
+        route.continue_()
+    visit.ready()
+    visit.page.wait_for_timeout(300)
+    for share in visit.page.locator(".lz-tracks b").all_inner_texts():
+        assert share.endswith("%")
 
 
 def test_new_sound_stops_the_player_and_drops_what_is_under_way(visit: Visit, sounds: Path):
@@ -437,6 +490,11 @@ def test_dark(visit: Visit, server: str):
     ink = "element => getComputedStyle(element).color.match(/\\d+/g).slice(0, 3).map(Number)"
     assert min(visit.page.locator(".lz-target").evaluate(ink)) > 200
     visit.picture("desktop-dark")
+    for tab in ("Compare", "Faithfulness"):
+        visit.open_tab(tab)
+        visit.picture(f"desktop-dark-{tab.lower()}")
+    assert max(visit.page.locator(".lz-numbers tbody td").first.evaluate(light)) < 60
+    assert min(visit.page.locator(".lz-numbers tbody b").nth(1).evaluate(ink)) > 150
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -450,10 +508,13 @@ def test_phone(visit: Visit, server: str, theme: str):
         for name in ("#lz-sound", "#lz-prompts", "#lz-scores", "#lz-player")
     ]
     assert tops == sorted(tops)
-    for locator in visit.player.locator("button, a, select").all():
-        box = locator.bounding_box()
-        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
-    visit.picture(f"phone-{theme}")
+    for tab in ("Compare", "Faithfulness", "Explanation"):
+        visit.open_tab(tab)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
+        for locator in visit.player.locator("button:visible, a:visible, select:visible").all():
+            box = locator.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+        visit.picture(f"phone-{theme}-{tab.lower()}")
 
 
 def test_choices_have_names_and_states_for_screen_readers(visit: Visit):

@@ -1,4 +1,4 @@
-"""The stored explanation is what the embedded models say about the first example today."""
+"""What is stored with the page is what the embedded models and the evaluation say today."""
 
 import filecmp
 import json
@@ -9,11 +9,16 @@ import pytest
 from PIL import Image
 
 from lmaczs.ui.build_first_paint import explain_example
+from lmaczs.ui.build_test_set import SUMMARY, compact
+from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.examples import FIRST_PAINT, examples_folder, load_examples, load_first_paint
+from lmaczs.ui.facts import page_facts
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
 
+ROOT = Path(__file__).parents[2]
 REMAKE = "run: python -m lmaczs.ui.build_first_paint"
+QUICK_S = 1.0  # slower methods are not run again
 
 
 def test_stored_example_is_what_the_models_say_today(tmp_path: Path):
@@ -21,23 +26,62 @@ def test_stored_example_is_what_the_models_say_today(tmp_path: Path):
     assert folder is not None
     stored, example = load_first_paint(folder), load_examples(folder)[0]
     assert stored is not None, REMAKE
-    fresh = explain_example(Studio(Settings(backend=stored["backend"])), example, tmp_path)
-    fresh = json.loads(json.dumps(fresh))
+    results = stored["player"]["results"]
+    again = [row["method"] for row in results if row["seconds"] < QUICK_S]
+    assert {"lmac-zs", "grad-cam++"} <= set(again)
+    studio = Studio(Settings(backend=stored["backend"]))
+    fresh = json.loads(json.dumps(explain_example(studio, example, tmp_path, [*again, *CONTROLS])))
     assert stored["example"] == example.path.name
+    assert stored["player"]["methods"] == fresh["player"]["methods"], REMAKE
+    assert [row["method"] for row in results] == list(fresh["player"]["methods"]["stft"]), REMAKE
     assert stored["scores"]["prompts"] == fresh["scores"]["prompts"], REMAKE
     # Another processor may round differently; other weights move these by far more.
     assert stored["scores"]["similarities"] == pytest.approx(fresh["scores"]["similarities"], abs=2e-3), (
         REMAKE
     )
-    payloads = zip([stored["player"], *stored["more"]], [fresh["player"], *fresh["more"]], strict=True)
-    for old, new in payloads:
-        for key in ("clip", "prompts", "target", "method", "methods", "mask"):
+    old_rows = {row["method"]: row for row in (*results, *stored["player"]["controls"])}
+    for new in (*fresh["player"]["results"], *fresh["player"]["controls"]):
+        old = old_rows[new["method"]]
+        for key in ("clip", "prompts", "target", "domain"):
             assert old[key] == new[key], REMAKE
         assert old["probability"] == pytest.approx(new["probability"], abs=0.01), REMAKE
-        masks = [
-            np.asarray(Image.open(place / old["mask"]["file"])).astype(int)
-            for place in (folder / FIRST_PAINT, tmp_path)
-        ]
-        assert np.abs(masks[0] - masks[1]).mean() < 1, REMAKE
-    for track in (stored["player"]["clip"]["original"]["file"],):
-        assert filecmp.cmp(folder / FIRST_PAINT / track, tmp_path / track, shallow=False), REMAKE
+        if "mask" in new:
+            masks = [
+                np.asarray(Image.open(place / new["mask"]["file"])).astype(int)
+                for place in (folder / FIRST_PAINT, tmp_path)
+            ]
+            assert np.abs(masks[0] - masks[1]).mean() < 1, REMAKE
+    assert filecmp.cmp(folder / FIRST_PAINT / "original.wav", tmp_path / "original.wav", shallow=False), (
+        REMAKE
+    )
+
+
+def test_every_stored_file_is_there_and_none_is_left_over():
+    folder = examples_folder()
+    assert folder is not None
+    stored = load_first_paint(folder)
+    assert stored is not None, REMAKE
+    named = {file["file"] for row in stored["player"]["results"] for file in _files(row)}
+    there = {
+        path.relative_to(folder / FIRST_PAINT).as_posix() for path in (folder / FIRST_PAINT).rglob("*.*")
+    }
+    assert there == named | {"payload.json"}
+
+
+def _files(row: dict) -> list[dict]:
+    return [row["mask"], row["kept"], row["removed"], row["clip"]["original"], row["clip"]["spectrogram"]]
+
+
+def test_test_set_is_read_from_either_form_of_a_summary():
+    row = {"ff": {"mean": 0.123456, "n": 7}, "ad": {"mean": None, "n": 0}}
+    expected = {"title": "set", "domains": {"mel": {"rise": {"ff": 0.1235, "n": 7}}}}
+    table = {"soft": {"rise": row, "empty": {"ff": {"mean": None, "n": 0}}}}
+    settings = {"conditions": {"none": {"domains": {"mel": {"forms": table}}}}}
+    assert compact(settings, "set") == expected
+    assert compact({"settings": {"domain": "mel"}, "forms": table}, "set") == expected
+
+
+def test_numbers_of_the_test_set_are_those_of_the_evaluation():
+    stored = page_facts()["test_set"]
+    summary = json.loads((ROOT / SUMMARY).read_text("utf-8"))
+    assert stored == compact(summary, stored["title"]), "run: python -m lmaczs.ui.build_test_set"

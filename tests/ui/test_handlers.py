@@ -3,7 +3,10 @@
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import gradio as gr
 import numpy as np
@@ -12,14 +15,20 @@ import soundfile
 from PIL import Image
 
 from lmaczs.errors import LMACError, PromptError
-from lmaczs.ui import text
-from lmaczs.ui.handlers import Handlers
+from lmaczs.pipeline import explain_clip
+from lmaczs.signal.audio import load_clip
+from lmaczs.ui import progress, text
+from lmaczs.ui.controls import CONTROLS
+from lmaczs.ui.facts import COLUMNS, page_facts
+from lmaczs.ui.handlers import Handlers, Update
 from lmaczs.ui.layout import build_demo, numbered
-from lmaczs.ui.payload import FLOOR_DB, level_picture, mask_picture
+from lmaczs.ui.payload import FLOOR_DB, LINEAR_ROWS, level_picture, linear_rows, mask_picture
 from lmaczs.ui.prompts import MAX_PROMPTS, add_prompts, check_prompts, read_prompts
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.studio import Studio
+from lmaczs.ui.turns import Turns, Wish, read_turn
 
+FAST = ["grad-cam", "grad-cam++", "saliency"]
 PROMPTS = ["a beep", "rain", "a dog"]
 
 
@@ -46,12 +55,16 @@ def read_file(payload: dict) -> tuple[np.ndarray, int]:
     return soundfile.read(payload["path"])
 
 
-def first_shown(outputs) -> dict:
-    """The first explanation; its files are there as long as the caller keeps `outputs`."""
-    for *_, player, _ in outputs:
-        if isinstance(player, dict) and "show" in player:
-            return player["show"][0]
-    raise AssertionError("nothing was shown")
+def first_shown(updates) -> dict:
+    """The first explanation; its files are there as long as the caller keeps `updates`."""
+    return next(update.player["results"][0] for update in updates if update.player)
+
+
+def said(updates) -> str:
+    """The one sentence that is all that the updates bring."""
+    (update,) = (update for update in updates if update.notice != {"message": ""} and not update.progress)
+    assert update.scores is None and update.player is None
+    return update.notice["message"]
 
 
 def skipped(value) -> bool:
@@ -110,18 +123,20 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
 
 def test_one_click_gives_scores_then_the_explanation_then_its_check(handlers: Handlers, clip: str):
     kinds = []
-    for scores, player, notice in handlers.analyse(clip, "\n".join(PROMPTS)):
-        if not skipped(scores):
+    for update in handlers.analyse(clip, "\n".join(PROMPTS)):
+        if scores := update.scores:
             kinds.append("scores")
             assert scores["prompts"] == PROMPTS
             assert sum(scores["probabilities"]) == pytest.approx(1, abs=1e-4)
             assert scores["predicted"] == int(np.argmax(scores["probabilities"])) == scores["target"]
-            assert notice == {"message": ""}
-        if isinstance(player, dict) and "show" in player:
-            (payload,) = player["show"]
+            assert update.notice == {"message": ""}
+        if update.player:
+            (payload,) = update.player["results"]
             kinds.append("check" if payload["probability"] else "explanation")
             assert payload["prompts"][payload["target"]] == PROMPTS[scores_of(handlers, clip)]
     assert kinds == ["scores", "explanation", "check"]
+    assert set(payload["probability"]) == {"original", "kept", "removed"}
+    assert set(COLUMNS) <= set(payload["metrics"])
 
 
 def scores_of(handlers: Handlers, clip: str) -> int:
@@ -195,9 +210,7 @@ def test_picture_of_a_long_recording_is_reduced(studio: Studio, tmp_path: Path):
 def test_bad_prompts_become_one_sentence_and_change_nothing_else(
     handlers: Handlers, clip: str, typed: str, words: str
 ):
-    ((scores, player, notice),) = handlers.analyse(clip, typed)
-    assert skipped(scores) and skipped(player)
-    assert words in notice["message"]
+    assert words in said(handlers.analyse(clip, typed))
 
 
 def test_bad_sounds_become_one_sentence(handlers: Handlers, tmp_path: Path):
@@ -208,34 +221,88 @@ def test_bad_sounds_become_one_sentence(handlers: Handlers, tmp_path: Path):
         (str(tmp_path / "gone.wav"), text.GONE),
         (str(corrupt), "corrupt.wav"),
     ):
-        ((scores, player, notice),) = handlers.analyse(sound, "rain")
-        assert skipped(scores) and skipped(player)
-        assert words in notice["message"]
-        assert str(tmp_path) not in notice["message"]
+        message = said(handlers.analyse(sound, "rain"))
+        assert words in message
+        assert str(tmp_path) not in message
 
 
 @pytest.mark.parametrize(
-    ("prompts", "target", "method"),
+    ("prompts", "target", "method", "domain"),
     [
-        (PROMPTS, 3, None),
-        (PROMPTS, -1, None),
-        (PROMPTS, "0", None),
-        (PROMPTS, None, None),
-        (None, 0, None),
-        ([1, 2], 0, None),
-        ({"a": "b"}, 0, None),
-        ([], 0, None),
-        (PROMPTS, 0, "no such method"),
-        (PROMPTS, 0, ["grad-cam++"]),
-        (PROMPTS, True, {}),
+        (PROMPTS, 3, None, "stft"),
+        (PROMPTS, -1, None, "stft"),
+        (PROMPTS, "0", None, "stft"),
+        (PROMPTS, None, None, "stft"),
+        (None, 0, None, "stft"),
+        ([1, 2], 0, None, "stft"),
+        ({"a": "b"}, 0, None, "stft"),
+        ([], 0, None, "stft"),
+        (PROMPTS, 0, "no such method", "stft"),
+        (PROMPTS, 0, ["grad-cam++"], "stft"),
+        (PROMPTS, True, {}, "stft"),
+        (PROMPTS, 0, None, "no such domain"),
+        (PROMPTS, 0, None, ["stft"]),
     ],
 )
-def test_whatever_a_browser_sends_gets_a_plain_answer(handlers: Handlers, clip: str, prompts, target, method):
-    for event in (handlers.explain, handlers.archive):
-        ((player, notice),) = event(clip, prompts, target, method)
-        assert skipped(player)
-        assert notice["message"]
-        assert "Traceback" not in notice["message"]
+def test_whatever_a_browser_sends_gets_a_plain_answer(
+    handlers: Handlers, clip: str, prompts, target, method, domain
+):
+    assert "Traceback" not in said(handlers.explain(clip, prompts, target, [method], domain))
+    assert "Traceback" not in said(handlers.archive(clip, prompts, target, method, domain))
+
+
+@pytest.mark.parametrize("methods", [None, [], "grad-cam", {}, [None] * 31])
+def test_lists_of_methods_are_checked_too(handlers: Handlers, clip: str, methods):
+    assert said(handlers.explain(clip, PROMPTS, 0, methods)) == text.BAD_REQUEST
+
+
+def test_methods_come_one_by_one_and_each_answer_holds_the_earlier_ones(handlers: Handlers, clip: str):
+    answers = [
+        update.player
+        for update in handlers.explain(clip, PROMPTS, 1, ["random", *FAST, "energy"])
+        if update.player
+    ]
+    order = [
+        [payload["method"] for payload in (*answer["results"], *answer["controls"])] for answer in answers
+    ]
+    for before, after in zip(order, order[1:], strict=False):
+        assert set(before) <= set(after)
+    assert [payload["method"] for payload in answers[-1]["results"]] == FAST
+    assert [payload["method"] for payload in answers[-1]["controls"]] == list(CONTROLS)
+    assert all(payload["metrics"] for payload in (*answers[-1]["results"], *answers[-1]["controls"]))
+    assert {payload["clip"]["original"]["path"] for payload in answers[-1]["results"]} == {
+        answers[-1]["results"][0]["clip"]["original"]["path"]
+    }
+
+
+def test_method_that_fails_leaves_the_others(handlers: Handlers, clip: str):
+    updates = list(handlers.explain(clip, PROMPTS, 0, ["grad-cam", "no such method", "saliency"]))
+    last = [update.player for update in updates if update.player][-1]
+    assert [payload["method"] for payload in last["results"]] == ["grad-cam", "saliency"]
+    assert "no such method" in updates[-1].notice["message"]
+
+
+@pytest.mark.parametrize("domain", ["stft", "mel"])
+def test_numbers_are_those_of_the_command_line(handlers: Handlers, clip: str, domain: str):
+    updates = handlers.explain(clip, PROMPTS, 2, ["grad-cam", "integrated-gradients"], domain)
+    payloads = [update.player for update in updates if update.player][-1]["results"]
+    for payload in payloads:
+        explainer = handlers.studio.explainer(payload["method"], domain)
+        result = explain_clip(load_clip(clip), PROMPTS, handlers.studio.backend, explainer, target=PROMPTS[2])
+        assert payload["domain"] == domain
+        assert payload["metrics"] == pytest.approx(result.metrics, abs=1e-3)
+        p, q, r = payload["probability"].values()
+        assert payload["metrics"]["ff"] == pytest.approx(p - r, abs=1e-6)
+        assert payload["metrics"]["ad"] == pytest.approx(100 * max(0, p - q) / p, abs=1e-3)
+
+
+def test_mel_cells_are_drawn_at_their_frequencies():
+    hertz = np.array([100.0, 200.0, 400.0, 800.0], np.float32)
+    rows = linear_rows(np.arange(4, dtype=np.float32)[:, None], hertz)[:, 0]
+    assert len(rows) == LINEAR_ROWS
+    assert rows[0] == 0 and rows[LINEAR_ROWS // 2] == 2 and rows[-1] == 3  # 0, 400 and 800 Hz
+    linear = np.linspace(0, 8000, 5, dtype=np.float32)
+    assert linear_rows(np.ones((5, 2), np.float32), linear).shape == (5, 2)
 
 
 def test_programming_mistakes_are_not_hidden(handlers: Handlers, clip: str, monkeypatch: pytest.MonkeyPatch):
@@ -267,37 +334,123 @@ def test_only_the_last_recordings_are_kept(tmp_path: Path):
     assert studio.hear(str(paths[1])) is not second
 
 
-def test_long_work_tells_how_far_it_is_and_stops_when_told(handlers: Handlers, clip: str, monkeypatch):
-    monkeypatch.setattr("lmaczs.ui.progress.PATIENCE_S", 0.01)
-    ended = []
+def slow(steps: int, ended: list[int]):
+    """Work that reports every 5 ms and says where it ended."""
 
-    def slow(sound, report):
-        import time
-
+    def work(*arguments) -> None:
+        *_, report = arguments
+        step = 0
         try:
-            for step in range(1000):
-                report(step / 1000, "listening")
+            for step in range(steps):
+                report(step / steps, "listening")
                 time.sleep(0.005)
         finally:
             ended.append(step)
 
-    monkeypatch.setattr(handlers.studio, "hear", slow)
-    outputs = handlers.analyse(clip, "rain", session="visitor")
+    return work
+
+
+def test_long_work_tells_how_far_it_is_and_stops_when_told(handlers: Handlers, clip: str, monkeypatch):
+    monkeypatch.setattr("lmaczs.ui.progress.PATIENCE_S", 0.01)
+    ended: list[int] = []
+    monkeypatch.setattr(handlers.studio, "hear", slow(1000, ended))
     shares = []
-    for _, player, _ in outputs:
-        shares.append(player["progress"])
+    for update in handlers.analyse(clip, "rain", Wish("visitor", 4)):
+        shares.append(update.progress["share"])
         if len(shares) == 5:
-            handlers.stop("somebody else")
-            handlers.stop("visitor")
+            handlers.stop(Wish("somebody else", 5))
+            handlers.stop(Wish("visitor", 3))  # an old message that comes late
+        if len(shares) == 10:
+            handlers.stop(Wish("visitor", 5))
+    assert len(shares) == 10
     assert shares == sorted(shares) and shares[-1] > 0
+    handlers.studio.worker.submit(int).result()  # after the work
     assert len(ended) == 1 and ended[0] < 900
 
 
+def test_stop_frees_the_page_at_once_and_keeps_what_is_finished(handlers: Handlers, clip: str, monkeypatch):
+    """A slow method stops between its steps, so that the next wish need not wait for its end."""
+    wish, found = Wish("visitor", 1), []
+    ended: list[int] = []
+    real = handlers.studio.explain
+
+    def explain(heard, prompts, target, method, domain, report):
+        if method == "rise":
+            return slow(100_000, ended)(report)
+        return real(heard, prompts, target, method, domain, report)
+
+    monkeypatch.setattr(handlers.studio, "explain", explain)
+    start = None
+    for update in handlers.explain(clip, PROMPTS, 0, ["grad-cam", "rise", "saliency"], "stft", wish):
+        if update.player:
+            found = [payload["method"] for payload in update.player["results"]]
+        if update.progress and update.progress["method"] == "rise" and start is None:
+            start = time.monotonic()
+            handlers.stop(Wish("visitor", 2))
+    assert start is not None and time.monotonic() - start < 1
+    assert found == ["grad-cam"]
+    handlers.studio.worker.submit(int).result(timeout=2)
+    assert len(ended) == 1
+
+
+def test_wish_that_waited_too_long_is_not_begun(handlers: Handlers, clip: str, monkeypatch):
+    monkeypatch.setattr(handlers.studio, "hear", None)
+    handlers.stop(Wish("visitor", 8))
+    assert list(handlers.analyse(clip, "rain", Wish("visitor", 7))) == []
+
+
+def test_work_that_ends_at_the_last_moment_is_not_taken_for_an_error():
+    """Python's own TimeoutError of a wait must never be mistaken for one of the work."""
+    with ThreadPoolExecutor(1) as worker:
+        go = Event()
+        steps = progress.watched(lambda report: go.wait() and "done", worker, lambda: False)
+        assert next(steps) == (0.0, "")
+        go.set()
+        with pytest.raises(StopIteration) as end:
+            while True:
+                next(steps)
+    assert end.value.value == "done"
+
+
+def test_turns_only_go_forward():
+    turns = Turns()
+    turns.advance(Wish("a", 5))
+    turns.advance(Wish("a", 3))
+    assert turns.is_over(Wish("a", 4)) and not turns.is_over(Wish("a", 5))
+    assert not turns.is_over(Wish("b", 0))
+    assert [read_turn(sent) for sent in (3, 2.5, "7", None, True, float("nan"), [])] == [
+        3,
+        2.5,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]
+
+
 def test_every_answer_carries_its_turn_and_is_new():
-    outputs = list(numbered(iter([({"a": 1}, gr.skip()), ({"a": 1}, gr.skip())]), 7))
+    updates = iter([Update(player={"a": 1}), Update(player={"a": 1}, notice={"message": ""})])
+    outputs = list(numbered(updates, Wish("visitor", 7), ("player", "notice")))
     assert outputs[0][0] == {"a": 1, "turn": 7, "serial": 0}
     assert outputs[1][0] == {"a": 1, "turn": 7, "serial": 1}
     assert skipped(outputs[0][1])
+    assert outputs[1][1] == {"message": "", "turn": 7, "serial": 1}
+
+
+def test_explanation_is_made_once(handlers: Handlers, clip: str, monkeypatch):
+    list(handlers.explain(clip, PROMPTS, 0, ["grad-cam"]))
+    monkeypatch.setattr("lmaczs.pipeline.explain", None)
+    archive = [update.player for update in handlers.archive(clip, PROMPTS, 0, "grad-cam") if update.player]
+    assert set(archive[-1]) == {"archive"}
+
+
+def test_page_knows_what_the_numbers_mean_and_what_the_test_set_said():
+    facts = page_facts()
+    assert [column["key"] for column in facts["columns"]] == list(COLUMNS)
+    assert all(column["meaning"] for column in facts["columns"])
+    assert set(facts["controls"]) <= set(facts["test_set"]["domains"]["stft"])
+    json.dumps(facts, allow_nan=False)
 
 
 def test_prompts_are_cleaned_and_nothing_typed_is_lost():

@@ -37,7 +37,7 @@ class Visit:
         return self.player.evaluate("player => player.state()")
 
     def ready(self) -> None:
-        """Wait until an explanation can be played."""
+        """Wait until an explanation can be played and nothing more is under way."""
         self.page.wait_for_selector('.lz-player[data-ready="yes"][data-busy="no"]')
 
     def until(self, condition: str) -> None:
@@ -57,6 +57,20 @@ class Visit:
 
     def classify(self) -> None:
         self.page.get_by_role("button", name="Classify", exact=True).click()
+
+    def try_example(self, index: int) -> None:
+        """Press an example, and wait until the page has let go of what it showed before."""
+        self.page.locator("#lz-tries button").nth(index).click()
+        self.page.wait_for_selector('.lz-player[data-ready="empty"]')
+
+    def open_tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name, exact=True).click()
+
+    def chip(self, method: str) -> Locator:
+        return self.page.locator(f'.lz-methods [data-method="{method}"]')
+
+    def panel(self, method: str) -> Locator:
+        return self.page.locator(f'.lz-panel[data-method="{method}"]')
 
     def track(self, name: str) -> Locator:
         return self.page.locator(f'.lz-tracks [data-track="{name}"]')

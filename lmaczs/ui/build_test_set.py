@@ -1,0 +1,63 @@
+"""Store what the methods scored on the test set, in a form small enough to come with the page.
+
+    python -m lmaczs.ui.build_test_set [--summary benchmarks/esc50/summary.json] [--title "ESC-50, fold 4"]
+
+Run it again after the evaluation; a test compares what is stored with what the evaluation says today. It lies beside
+the page's scripts, so that an installed wheel has it too.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lmaczs.ui.facts import COLUMNS, TEST_SET
+from lmaczs.ui.settings import HERE
+
+SUMMARY = "benchmarks/esc50/summary.json"
+TITLE = "ESC-50, fold 4"
+DIGITS = 4
+
+
+def compact(summary: Mapping[str, Any], title: str) -> dict[str, Any]:
+    """Means of the soft masks on clean clips.
+
+    Args:
+        summary: as `python -m lmaczs evaluate` writes it.
+        title: of the test set, for people.
+
+    Returns:
+        title; domains: domain -> key of a method or control -> metric -> mean, and "n", the clips that went in.
+    """
+    if "conditions" in summary:
+        tables = {name: found["forms"] for name, found in summary["conditions"]["none"]["domains"].items()}
+    else:  # written before evaluations had several conditions and domains
+        tables = {summary["settings"]["domain"]: summary["forms"]}
+    return {"title": title, "domains": {domain: _means(forms["soft"]) for domain, forms in tables.items()}}
+
+
+def _means(rows: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    found = {}
+    for name, row in rows.items():
+        known = {key: row[key] for key in COLUMNS if key in row and row[key]["mean"] is not None}
+        if known:
+            found[name] = {key: round(entry["mean"], DIGITS) for key, entry in known.items()}
+            found[name]["n"] = max(entry["n"] for entry in known.values())
+    return found
+
+
+def main() -> None:
+    """Write test_set.json beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--summary", default=SUMMARY)
+    parser.add_argument("--title", default=TITLE)
+    arguments = parser.parse_args()
+    summary = json.loads(Path(arguments.summary).read_text("utf-8"))
+    stored = json.dumps(compact(summary, arguments.title), indent=1)
+    (HERE / TEST_SET).write_text(stored + "\n", "utf-8")
+    print(f"Wrote {TEST_SET}: {len(stored) // 1000 + 1} kB")
+
+
+if __name__ == "__main__":
+    main()

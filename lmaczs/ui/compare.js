@@ -1,0 +1,81 @@
+// Every method's picture of the same sound side by side: same axes, same scale of the mask, one playhead.
+class Compare {
+  // `grid` takes the panels, `bar` the scale of the masks and `extent` the ends of the axes; `choose(method)` is called
+  // for a panel that is not heard yet, `seek(share)` for the one that is.
+  constructor({ grid, bar, extent }, look, choose, seek) {
+    this.grid = grid;
+    this.bar = bar;
+    this.extent = extent;
+    this.look = look;
+    this.choose = choose;
+    this.seek = seek;
+    this.panels = new Map(); // method -> { node, picture, … }
+    new ResizeObserver(() => this.draw()).observe(grid);
+  }
+
+  // `rows`: [{ method, label, state, note, record }] in the order to show; `chosen`: the method that is heard.
+  fill(rows, chosen, library) {
+    const names = rows.map(({ method }) => method).join();
+    if (names !== this.names) {
+      this.names = names;
+      this.panels = new Map(rows.map((row) => [row.method, this.panel(row)]));
+      this.grid.replaceChildren(...[...this.panels.values()].map(({ node }) => node));
+    }
+    for (const row of rows) this.update(this.panels.get(row.method), row, row.method === chosen, library);
+  }
+
+  panel({ method }) {
+    const part = (tag, className) => {
+      const node = document.createElement(tag);
+      node.className = className;
+      return node;
+    };
+    const node = part("button", "lz-panel");
+    node.type = "button";
+    node.dataset.method = method;
+    const caption = part("span", "lz-caption");
+    const name = part("span", "lz-panel-name");
+    const note = part("span", "lz-panel-note");
+    const frame = part("span", "lz-frame");
+    const canvas = part("canvas", "lz-panel-picture");
+    const line = part("span", "lz-head-line");
+    caption.append(name, note);
+    frame.append(canvas, line);
+    node.append(caption, frame);
+    const picture = new Picture(canvas, [this.bar]);
+    picture.look = this.look;
+    const panel = { node, name, note, frame, picture, record: null };
+    node.addEventListener("click", (event) => {
+      const box = frame.getBoundingClientRect();
+      const inside = event.detail > 0 && event.clientY >= box.top; // a key press has no place
+      if (node.getAttribute("aria-pressed") === "true" && inside) this.seek((event.clientX - box.left) / box.width);
+      else this.choose(method);
+    });
+    return panel;
+  }
+
+  async update(panel, { label, state, note, record }, pressed, library) {
+    setText(panel.name, label);
+    setText(panel.note, note);
+    panel.node.dataset.state = state;
+    panel.node.setAttribute("aria-pressed", String(pressed));
+    panel.node.title = record ? "Hear what counted for " + label : "Explain with " + label;
+    if (panel.record === record) return;
+    panel.record = record;
+    if (!record) return panel.picture.clear();
+    try {
+      const { level, mask } = await library.picture(record);
+      if (panel.record !== record) return;
+      const { duration_s, max_hz } = record.payload.clip;
+      panel.picture.load(record.payload.clip, level, mask);
+      const length = shownTime(duration_s, duration_s) + (duration_s < 60 ? " s" : "");
+      setText(this.extent, "Across 0 to " + length + ", upwards 0 to " + max_hz / 1000 + " kHz");
+    } catch {
+      if (panel.record === record) panel.record = null; // asked for again with the next answer
+    }
+  }
+
+  draw() {
+    for (const { picture } of this.panels.values()) picture.draw();
+  }
+}

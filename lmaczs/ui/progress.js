@@ -1,0 +1,2 @@
+const page = (window.lmaczs = window.lmaczs || {});
+watch("value", () => page.report && props.value && page.report(props.value));
