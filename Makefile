@@ -67,9 +67,10 @@ $(DEMO_READY): requirements.txt pyproject.toml setup.py | $(BIN)/python
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(TEST_READY): requirements.txt pyproject.toml setup.py | $(BIN)/python
+$(TEST_READY): requirements.txt pyproject.toml setup.py .ci/parity-requirements.txt | $(BIN)/python
 	@echo "Installing the libraries into $(VENV): once, a few minutes"
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps --requirement .ci/parity-requirements.txt
 	@touch $@ $(DEMO_READY)
 
 $(BROWSER_READY): .ci/install-browser | $(TEST_READY)

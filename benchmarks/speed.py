@@ -1,7 +1,9 @@
 """Measure how long an explanation takes, in units of one encoder pass, and how much memory a long file needs.
 
-    python benchmarks/speed.py                  # writes benchmarks/speed.md; a few minutes on two cores
+    python benchmarks/speed.py                  # writes benchmarks/speed.md; some minutes on two cores
     python benchmarks/speed.py --rounds 3 --long-minutes 1 --out out/speed.md     # a quick look
+
+Also: every method on one clip in seconds, and what captum and grad-cam need for the same work on the same model.
 
 Every round times each task once, in turn, so that a slow moment of the machine meets all of them; medians
 over rounds. Run it on a machine that does nothing else.
@@ -32,11 +34,20 @@ from lmaczs.explainers import EXPLAINERS
 from lmaczs.explainers.base import Explainer
 from lmaczs.pipeline import classify, explain, open_recording
 from lmaczs.types import AudioClip
+from peers import INTEGRATION_STEPS, SMOOTHGRAD_COPIES, captum_pairs, grad_cam_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "assets" / "examples" / "siren-and-engine.wav"
 PROMPTS = ["a siren wailing", "an engine idling", "a dog barking", "church bells ringing", "rain falling"]
 LIMITS = {"explain": 5.0, "one more": 2.0}  # encoder passes
+ONE_PASS = ("lmac-zs", "grad-cam", "grad-cam++", "saliency")  # few encoder passes each: timed from end to end
+GRADIENT_METHODS = ("grad-cam", "grad-cam++", "saliency", "smoothgrad", "integrated-gradients")
+TOGETHER_LIMIT_S = 4.0  # LMAC-ZS and all gradient methods on one clip
+OPTIONS = {
+    "smoothgrad": {"n": SMOOTHGRAD_COPIES},
+    "integrated-gradients": {"steps": INTEGRATION_STEPS},
+}
+METHOD_ROUNDS = 5  # at most: the slow methods take seconds each
 MEMORY_LIMIT_MB = 1000
 
 
@@ -54,7 +65,7 @@ def load_explainers(backend: CLAPBackend) -> dict[str, Explainer]:
     found = {}
     for name in EXPLAINERS:
         try:
-            found[name] = load_explainer(name, backend)
+            found[name] = load_explainer(name, backend, **OPTIONS.get(name, {}))
         except LMACError as error:
             print(f"left out: {error}", file=sys.stderr)
     return found
@@ -75,7 +86,9 @@ def tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
         "open the recording and classify", lambda: classify(open_recording(clip, backend), PROMPTS, backend)
     )
     yield Task("text encoder, one new sentence", lambda: backend.encode_text([next(fresh)]))
-    for name, explainer in load_explainers(backend).items():
+    explainers = load_explainers(backend)
+    for name in (name for name in ONE_PASS if name in explainers):
+        explainer = explainers[name]
         yield Task(
             f"explain_clip, {name}",
             lambda explainer=explainer: explain_clip(clip, PROMPTS, backend, explainer, score=False),
@@ -99,6 +112,32 @@ def tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
             f"explain_clip with its faithfulness numbers, {name}",
             lambda explainer=explainer: explain_clip(clip, PROMPTS, backend, explainer),
         )
+
+
+def method_tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
+    """Every method on a recording that is already open; the first ones are to stay below TOGETHER_LIMIT_S together."""
+    recording = open_recording(clip, backend)
+    for name, explainer in load_explainers(backend).items():
+        yield Task(
+            name,
+            lambda explainer=explainer: explain(recording, PROMPTS, backend, explainer, score=False),
+        )
+
+
+def peer_tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
+    """Ours and a package's in turn; what is not installed is left out."""
+    window = open_recording(clip, backend).states[0]
+    for pairs in (
+        lambda: grad_cam_pairs(backend, window, PROMPTS[0]),
+        lambda: captum_pairs(backend, window, PROMPTS[0], "stft"),
+        lambda: captum_pairs(backend, window, PROMPTS[0], "mel"),
+    ):
+        try:
+            for name, ours, theirs in pairs():
+                yield Task(name, ours)
+                yield Task(f"{name} (package)", theirs)
+        except ImportError as error:
+            print(f"left out: {error}", file=sys.stderr)
 
 
 def measure(jobs: list[Task], rounds: int) -> list[float]:
@@ -176,9 +215,36 @@ def verdict(value: float, limit: float | None) -> str:
     return "" if limit is None else f"≤ {limit:g} {'✓' if value <= limit else '✗'}"
 
 
+def method_table(jobs: list[Task], seconds: list[float]) -> list[str]:
+    """Seconds of each method, and of LMAC-ZS and the gradient methods together."""
+    times = dict(zip((job.name for job in jobs), seconds, strict=True))
+    together = [name for name in ("lmac-zs", *GRADIENT_METHODS) if name in times]
+    total = sum(times[name] for name in together)
+    lines = ["| method, on an open 5 s clip | s | limit |", "|---|---:|---:|"]
+    lines += [f"| {name} | {value:.3f} | |" for name, value in times.items()]
+    lines.append(f"| **{' + '.join(together)}** | **{total:.3f}** | {verdict(total, TOGETHER_LIMIT_S)} |")
+    return lines
+
+
+def peer_table(jobs: list[Task], seconds: list[float]) -> list[str]:
+    """Ours beside the package's, as a ratio."""
+    lines = [
+        "| work, package | ours, ms | package, ms | ours / package | limit |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for job, ours, theirs in zip(jobs[::2], seconds[::2], seconds[1::2], strict=True):
+        ratio = ours / theirs
+        lines.append(
+            f"| {job.name} | {1000 * ours:.1f} | {1000 * theirs:.1f} | {ratio:.2f} | {verdict(ratio, 1.0)} |"
+        )
+    return lines
+
+
 def report(
     jobs: list[Task],
     seconds: list[float],
+    methods: list[str],
+    peers: list[str],
     memory: dict[str, dict[str, float]],
     arguments: argparse.Namespace,
 ) -> str:
@@ -201,6 +267,18 @@ def report(
     for job, value in zip(jobs, seconds, strict=True):
         ratio = value / unit
         lines.append(f"| {job.name} | {1000 * value:.1f} | {ratio:.2f} | {verdict(ratio, job.limit)} |")
+    lines += [
+        "",
+        f"SmoothGrad with {SMOOTHGRAD_COPIES} copies, integrated gradients with {INTEGRATION_STEPS} steps, the others "
+        f"with their default settings; medians of {min(arguments.rounds, METHOD_ROUNDS)} rounds:",
+        "",
+        *methods,
+        "",
+        "The same work by public packages on the same model, window and prompt, in turn with ours. Both sides get frozen",
+        "weights; the packages run in their default settings.",
+        "",
+        *peers,
+    ]
     lines += ["", f"A recording of {arguments.long_minutes:g} minutes, in a process of its own:", ""]
     lines += ["| method | peak memory above the loaded model, MB | limit | time, s |", "|---|---:|---:|---:|"]
     for method, row in memory.items():
@@ -226,10 +304,14 @@ def main() -> None:
         backend = load_backend("compact", "cpu")
         jobs = list(tasks(backend, load_clip(EXAMPLE)))
         seconds = measure(jobs, arguments.rounds)
-        methods = list(load_explainers(backend))
+        clip, few = load_clip(EXAMPLE), min(arguments.rounds, METHOD_ROUNDS)
+        every, peers = list(method_tasks(backend, clip)), list(peer_tasks(backend, clip))
+        methods = method_table(every, measure(every, few))
+        ratios = peer_table(peers, measure(peers, few))
         minutes = arguments.long_minutes
-        memory = {name: in_own_process(minutes, name) for name in tqdm(methods, desc="long file")}
-    page = report(jobs, seconds, memory, arguments)
+        named = [name for name in ONE_PASS if name in load_explainers(backend)]
+        memory = {name: in_own_process(minutes, name) for name in tqdm(named, desc="long file")}
+    page = report(jobs, seconds, methods, ratios, memory, arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(page, encoding="utf-8")
     print(page)

@@ -3,7 +3,7 @@
 The page, the command line and the evaluation all call these functions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,16 +12,38 @@ from torch import Tensor
 
 from lmaczs.clap import similarity
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.base import Explainer
+from lmaczs.explainers.base import (
+    Attribution,
+    AttributionExplainer,
+    Explainer,
+    SteppedExplainer,
+    attribution_to_mask,
+    no_progress,
+    part_of,
+)
 from lmaczs.metrics.faithfulness import faithfulness
 from lmaczs.metrics.shape import mask_shape
 from lmaczs.signal.audio import make_clip, resample
 from lmaczs.signal.masking import masked_waveform, mel_mask_to_stft
-from lmaczs.signal.spectral import frequencies_hz, mel_frequencies_hz, power_to_db, stft, times_s
+from lmaczs.signal.spectral import (
+    SpectralConfig,
+    frequencies_hz,
+    power_to_db,
+    stft,
+    times_s,
+)
 from lmaczs.signal.windows import WindowPlan, cut_windows, plan_windows, stitch_mask
-from lmaczs.types import AudioClip, AudioState, ExplainResult, Explanation, Listening, Prediction, TextState
+from lmaczs.types import (
+    AudioClip,
+    AudioState,
+    ExplainResult,
+    Explanation,
+    Listening,
+    Prediction,
+    Progress,
+    TextState,
+)
 
-Progress = Callable[[float, str], None]  # share done in [0, 1], what is being done
 WINDOWS_KEPT = 4  # encoder passes of recordings up to 20 s are kept for further prompts; longer ones run window by window
 
 
@@ -42,11 +64,7 @@ class Recording:
     states: tuple[AudioState, ...] = field(repr=False)
 
 
-def _no_progress(share: float, text: str) -> None:
-    """Ignore progress."""
-
-
-def open_recording(clip: AudioClip, backend: CLAPBackend, progress: Progress = _no_progress) -> Recording:
+def open_recording(clip: AudioClip, backend: CLAPBackend, progress: Progress = no_progress) -> Recording:
     """Resample, cut into windows and encode them, one window in memory at a time.
 
     Args:
@@ -93,7 +111,7 @@ def explain(
     *,
     target: str | None = None,
     score: bool = True,
-    progress: Progress = _no_progress,
+    progress: Progress = no_progress,
 ) -> ExplainResult:
     """Explain one prompt for a recording that is already open.
 
@@ -104,7 +122,7 @@ def explain(
         explainer: made for this backend.
         target: sentence to explain, also one that is not in `prompts`; None explains the predicted prompt.
         score: also measure the faithfulness of this explanation (encodes kept and removed audio again).
-        progress: called after each window.
+        progress: called after each window, and after each step of a `SteppedExplainer`; may raise to stop.
 
     Returns:
         ExplainResult on the CPU, on the recording's own time axis.
@@ -116,11 +134,15 @@ def explain(
     sentence = prediction.prompts[prediction.predicted] if target is None else target.strip()
     text = backend.encode_text([sentence])
     clip, plan, grid = recording.clip, recording.plan, backend.spectral
-    masks = []
+    masks, attributions = [], []
     for index in range(len(plan.starts)):
         state = recording.states[index] if recording.states else _window_state(clip, plan, index, backend)
-        masks.append(explainer.masks(state, text).detach().cpu()[0])
-        progress((index + 1) / len(plan.starts), f"explaining with {explainer.label}")
+        mask, attribution = _explain_window(
+            explainer, state, text, part_of(progress, index, len(plan.starts))
+        )
+        masks.append(mask.detach().cpu()[0])
+        if attribution is not None:
+            attributions.append(attribution)
     mask = stitch_mask(torch.stack(masks), plan, grid)
     peak = mask.max()
     mask = mask / peak if peak > 0 else mask
@@ -137,10 +159,12 @@ def explain(
         prediction=prediction,
         target=sentence,
         target_similarity=float(recording.embedding @ text.embedding[0].cpu()),
-        explanation=Explanation(explainer.name, sentence, mask, explainer.domain),
+        explanation=Explanation(
+            explainer.name, sentence, mask, explainer.domain, *_join_windows(attributions, plan, grid)
+        ),
         listening=listening,
         magnitude_db=power_to_db(power if on_bins else backend.mel_filters.cpu() @ power),
-        frequencies_hz=frequencies_hz(grid) if on_bins else mel_frequencies_hz(grid),
+        frequencies_hz=frequencies_hz(grid) if on_bins else backend.mel_frequencies_hz,
         times_s=times_s(mask.shape[1], grid),
         metrics={},
     )
@@ -149,20 +173,100 @@ def explain(
     return result
 
 
+def _explain_window(
+    explainer: Explainer, state: AudioState, text: TextState, progress: Progress
+) -> tuple[Tensor, Attribution | None]:
+    """Mask of one window, and the attribution that it is made of, where the method has one."""
+    if isinstance(explainer, AttributionExplainer):
+        attribution = explainer.attribute(state, text, progress)
+        return attribution_to_mask(attribution.values), attribution
+    if isinstance(explainer, SteppedExplainer):
+        return explainer.masks(state, text, progress), None
+    masks = explainer.masks(state, text)
+    progress(1.0, f"explaining with {explainer.label}")
+    return masks, None
+
+
+def _join_windows(
+    attributions: list[Attribution], plan: WindowPlan, grid: SpectralConfig
+) -> tuple[Tensor | None, float | None]:
+    """Attribution on the recording's own time axis, and the worst window's completeness error; None if there is none."""
+    if not attributions:
+        return None, None
+    values = stitch_mask(torch.stack([part.values[0].detach().cpu() for part in attributions]), plan, grid)
+    errors = [float(part.completeness_error) for part in attributions if part.completeness_error is not None]
+    return values, max(errors, default=None)
+
+
+def explain_top(
+    recording: Recording,
+    prompts: Sequence[str],
+    backend: CLAPBackend,
+    explainer: Explainer,
+    count: int,
+    *,
+    score: bool = True,
+    progress: Progress = no_progress,
+) -> Iterator[ExplainResult]:
+    """Explain the most probable prompts one after the other, the most probable first.
+
+    Args:
+        recording: as in `explain`, and so are the other arguments and errors.
+        count: how many of the prompts, 1 or more; all of them where there are fewer.
+
+    Yields:
+        An ExplainResult as soon as it is there; who stops asking stops the work.
+    """
+    prediction = classify(recording, prompts, backend)
+    order = prediction.probabilities.argsort(descending=True, stable=True).tolist()[:count]
+    for number, index in enumerate(order):
+        yield explain(
+            recording,
+            prompts,
+            backend,
+            explainer,
+            target=prediction.prompts[index],
+            score=score,
+            progress=part_of(progress, number, len(order)),
+        )
+
+
 def score_explanation(result: ExplainResult, recording: Recording, backend: CLAPBackend) -> dict[str, float]:
     """This clip's faithfulness numbers, scored on the audio that is heard, for the target among the prompts."""
+    return metrics_of_parts(result, *logits_of_parts(result, recording, backend))
+
+
+def logits_of_parts(
+    result: ExplainResult, recording: Recording, backend: CLAPBackend, progress: Progress = no_progress
+) -> tuple[Tensor, int]:
+    """Let the classifier hear what is kept and what is removed.
+
+    Args:
+        result: one explanation.
+        recording: that it explains.
+        backend: the CLAP.
+        progress: as in `open_recording`.
+
+    Returns:
+        (3, prompts), logit_scale * cosine of the whole, the kept and the removed audio, for the prediction's prompts
+        and the target; and the target's index among them.
+    """
     prompts = tuple(dict.fromkeys((*result.prediction.prompts, result.target)))
     text = backend.encode_text(prompts).embedding.cpu()
     heard = torch.stack(
         [
             recording.embedding,
-            open_recording(result.listening.kept, backend).embedding,
-            open_recording(result.listening.removed, backend).embedding,
+            open_recording(result.listening.kept, backend, progress).embedding,
+            open_recording(result.listening.removed, backend, progress).embedding,
         ]
     )
     logits = backend.logit_scale.detach().cpu() * similarity.similarities(heard, text)
-    target = torch.tensor([prompts.index(result.target)])
-    values = faithfulness(logits[0:1], logits[1:2], logits[2:3], target)
+    return logits, prompts.index(result.target)
+
+
+def metrics_of_parts(result: ExplainResult, logits: Tensor, target: int) -> dict[str, float]:
+    """Faithfulness and shape of one explanation from `logits_of_parts`."""
+    values = faithfulness(logits[0:1], logits[1:2], logits[2:3], torch.tensor([target]))
     values |= mask_shape(result.explanation.mask.unsqueeze(0))
     return {key: float(value[0]) for key, value in values.items()}
 
@@ -175,7 +279,7 @@ def explain_clip(
     *,
     target: str | None = None,
     score: bool = True,
-    progress: Progress = _no_progress,
+    progress: Progress = no_progress,
 ) -> ExplainResult:
     """Explain one zero-shot decision end to end: `open_recording`, then `explain`.
 

@@ -51,26 +51,26 @@ def explanation_figure(result: ExplainResult, method_label: str | None = None) -
     mask = result.explanation.mask.numpy()
     kept = power * (mask**2 if result.explanation.domain == "stft" else mask)
     frequencies = result.frequencies_hz.double().numpy()
-    drawn = [_drawn(values, frequencies) for values in (power, kept)]
+    drawn = [picture_cells(values, frequencies) for values in (power, kept)]
     sounds = [10 * np.log10(np.maximum(values / drawn[0].max(), 1e-20)) for values in drawn]
 
     layout = ConstrainedLayoutEngine(h_pad=0.08, hspace=0.04)
     figure = Figure(figsize=(10, 8.2), layout=layout, facecolor=PAPER)
     panels = figure.subplots(3, 1, sharex=True, sharey=True)
-    extent = (0.0, result.clip.duration_s, 0.0, float(_mel(frequencies[-1])))
+    extent = (0.0, result.clip.duration_s, 0.0, float(mel_scale(frequencies[-1])))
     level = {"cmap": "magma", "vmin": -RANGE_DB, "vmax": 0.0}
     titles = (
         "The recording",
         "The mask: 1 counted, 0 did not",
         "What counted: the recording through the mask",
     )
-    values = (sounds[0], _drawn(mask, frequencies), sounds[1])
+    values = (sounds[0], picture_cells(mask, frequencies), sounds[1])
     styles = (level, {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0}, level)
     bars = ("dB re loudest cell", "mask", "dB re loudest cell")
     for panel, title, cells, style, bar in zip(panels, titles, values, styles, bars, strict=True):
         image = panel.imshow(cells, origin="lower", aspect="auto", extent=extent, **style)
         panel.set_title(title, loc="left", fontsize=10.5, color=INK)
-        _label_axes(panel, frequencies[-1])
+        label_frequencies(panel, frequencies[-1])
         scale = figure.colorbar(image, ax=panel, pad=0.012, aspect=14)
         scale.set_label(bar, color=INK, fontsize=9)
         scale.ax.tick_params(colors=INK, labelsize=9)
@@ -116,25 +116,26 @@ def _numbers(result: ExplainResult, method_label: str | None) -> str:
     return " · ".join(parts)
 
 
-def _label_axes(panel: "Axes", highest_hz: float) -> None:
+def label_frequencies(panel: "Axes", highest_hz: float) -> None:
+    """Mark the vertical axis of a picture whose rows are `picture_cells`."""
     ticks = [hertz for hertz in TICKS_HZ if hertz <= highest_hz * 1.001]
     names = [f"{hertz // 1000} kHz" if hertz >= 1000 else f"{hertz} Hz" for hertz in ticks]
-    panel.set_yticks(_mel(np.array(ticks)), names)
+    panel.set_yticks(mel_scale(np.array(ticks)), names)
     panel.tick_params(colors=INK, labelsize=9)
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def _mel(hertz: np.ndarray | float) -> np.ndarray:
+def mel_scale(hertz: np.ndarray | float) -> np.ndarray:
     """Mel scale of O'Shaughnessy (1987), the usual one for pictures."""
     return 2595 * np.log10(1 + np.asarray(hertz, dtype=np.float64) / 700)
 
 
-def _drawn(cells: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+def picture_cells(cells: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
     """Average (freq, frames) cells onto the picture's grid: equal steps in mel, at most COLUMNS in time."""
     if cells.shape[1] > COLUMNS:
         starts = np.linspace(0, cells.shape[1], COLUMNS + 1).astype(int)
         cells = np.add.reduceat(cells, starts[:-1], axis=1) / np.diff(starts)
-    edges = 700 * (10 ** (np.linspace(0, _mel(frequencies[-1]), ROWS + 1) / 2595) - 1)
+    edges = 700 * (10 ** (np.linspace(0, mel_scale(frequencies[-1]), ROWS + 1) / 2595) - 1)
     middles = (frequencies[1:] + frequencies[:-1]) / 2
     source = np.concatenate([[min(0.0, frequencies[0])], middles, [frequencies[-1]]])
     return _averaged(cells.astype(np.float64), source, edges)

@@ -34,6 +34,7 @@ def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
         "domain": result.explanation.domain,
         "target": result.target,
         "target_similarity": result.target_similarity,
+        "completeness_error": result.explanation.completeness_error,
         "prediction": prediction_row(result.prediction),
         "metrics": {key: value if math.isfinite(value) else None for key, value in result.metrics.items()},
         "lmaczs": __version__,

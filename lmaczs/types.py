@@ -1,11 +1,13 @@
 """The plain data that flows through the project, one type per arrow (see `lmaczs.pipeline`)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
 MaskDomain = Literal["stft", "mel"]
+Progress = Callable[[float, str], None]  # share done in [0, 1], what is being done; may raise to stop
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Explanation:
         mask: (freq, frames) float32 in [0, 1]; 1 keeps the bin.
         domain: whether freq is STFT bins or mel bands.
         attribution: (freq, frames) raw scores in the method's own unit; None for mask methods.
+        completeness_error: of integrated gradients: how far the attribution's sum misses the change of the score from
+            silence to the recording, relative to that change; the worst window's. None for other methods.
     """
 
     method: str
@@ -107,6 +111,7 @@ class Explanation:
     mask: Tensor
     domain: MaskDomain
     attribution: Tensor | None = None
+    completeness_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from lmaczs import cli, results
 from lmaczs.cli import main
 from lmaczs.errors import LMACError
 from lmaczs.explainers import load_explainer
+from lmaczs.explainers.scores import SCORES
 from lmaczs.pipeline import classify, explain_clip, open_recording
 from lmaczs.signal.audio import load_clip, save_wav
 
@@ -119,6 +120,53 @@ def test_explaining_twice_gives_equal_bytes(desk):
         assert (desk / "first" / name).read_bytes() == (desk / "second" / name).read_bytes(), name
 
 
+def test_the_top_prompts_get_a_folder_each(desk, no_picture, debug_backend, capsys):
+    assert main(explain_arguments("--top-k", "2")) == 0
+    expected = classify(open_recording(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
+    order = expected.probabilities.argsort(descending=True).tolist()
+    assert sorted(path.name for path in (desk / "out").iterdir()) == ["1", "2"]
+    for rank, index in enumerate(order[:2], start=1):
+        folder = desk / "out" / str(rank)
+        assert sorted(path.name for path in folder.iterdir()) == RESULTS
+        assert json.loads((folder / "result.json").read_text("utf-8"))["target"] == PROMPTS[index]
+    assert "folders 1 to 2" in capsys.readouterr().out
+    (desk / "out/1/notes.txt").write_text("mine")
+    assert main(explain_arguments("--top-k", "9", "--domain", "mel")) == 0, "into the folders that are there"
+    assert sorted(path.name for path in (desk / "out").iterdir()) == ["1", "2", "3"]
+    assert json.loads((desk / "out/1/result.json").read_text("utf-8"))["domain"] == "mel"
+    assert (desk / "out/1/notes.txt").read_text() == "mine"
+
+
+def test_score_and_options_reach_the_method(desk, no_picture, debug_backend, beep_in_noise):
+    more = ("--method", "smoothgrad", "--score", "contrastive", "--option", "n=3", "--option", "sigma=0.05")
+    assert main(explain_arguments(*more)) == 0
+    options = {"score": "contrastive", "rivals": PROMPTS, "n": 3, "sigma": 0.05}
+    explainer = load_explainer("smoothgrad", debug_backend, **options)
+    expected = explain_clip(beep_in_noise, PROMPTS, debug_backend, explainer, score=False)
+    with np.load(desk / "out/mask.npz") as stored:
+        assert np.array_equal(stored["mask"], expected.explanation.mask.numpy())
+    assert main(explain_arguments("--option", "layer=block3")) == 0
+    with np.load(desk / "out/mask.npz") as stored:
+        layer = load_explainer("grad-cam++", debug_backend, layer="block3")
+        expected = explain_clip(beep_in_noise, PROMPTS, debug_backend, layer, score=False)
+        assert np.array_equal(stored["mask"], expected.explanation.mask.numpy())
+
+
+def test_the_scores_on_offer_are_those_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["explain", "--help"])
+    assert f"{{{','.join(SCORES)}}}" in capsys.readouterr().out
+
+
+def test_the_completeness_error_is_reported(desk, no_picture):
+    method = ("--method", "integrated-gradients", "--option", "steps=60")
+    assert main(explain_arguments(*method, "--target", "rain on a roof")) == 0
+    error = json.loads((desk / "out/result.json").read_text("utf-8"))["completeness_error"]
+    assert 0 < error < 0.1
+    assert main(explain_arguments()) == 0
+    assert json.loads((desk / "out/result.json").read_text("utf-8"))["completeness_error"] is None
+
+
 def test_a_mel_mask_has_mel_rows(desk, no_picture):
     assert main(explain_arguments("--domain", "mel")) == 0
     with np.load(desk / "out/mask.npz") as stored:
@@ -154,6 +202,18 @@ BAD = {
     "explain-silent": (explain_arguments(clip="silent.wav"), "'silent.wav' is silent"),
     "method": (explain_arguments("--method", "magic"), "explainer 'magic'"),
     "no-decoder": (explain_arguments("--method", "lmac-zs"), "lmac-zs-debug-stft"),
+    "option": (explain_arguments("--option", "n"), "write NAME=VALUE"),
+    "unknown-option": (explain_arguments("--option", "n=3"), "'grad-cam++' has no option 'n'"),
+    "option-value": (explain_arguments("--method", "rise", "--option", "n=x"), "option n is x"),
+    "layer": (explain_arguments("--option", "layer=block9"), "no layer 'block9'"),
+    "score": (explain_arguments("--score", "loss"), "invalid choice: 'loss'"),
+    "score-of-lmac-zs": (explain_arguments("--method", "lmac-zs", "--score", "logit"), "leave --score out"),
+    "score-alone": (
+        explain_arguments("--score", "contrastive", prompts=("--prompts-file", "one.txt")),
+        "compares the prompt with others",
+    ),
+    "top-k": (explain_arguments("--top-k", "0"), "no whole number of 1 or more"),
+    "top-k-and-target": (explain_arguments("--top-k", "2", "--target", "rain"), "not allowed with"),
     "empty-target": (explain_arguments("--target", "  "), "target is empty"),
     "out-is-a-file": (explain_arguments(out="beep.wav"), "'beep.wav' is a file"),
 }
@@ -162,6 +222,7 @@ BAD = {
 @pytest.mark.parametrize(("arguments", "words"), BAD.values(), ids=BAD.keys())
 def test_bad_input_is_one_sentence_and_leaves_nothing(desk, capsys, arguments, words):
     (desk / "empty.txt").write_text(" \n\n")
+    (desk / "one.txt").write_text("rain\n")
     (desk / "twice.txt").write_text("rain\nsnow\n rain \n")
     (desk / "endless.txt").write_text("x" * 10000)
     before = {path: path.read_bytes() for path in desk.iterdir()}
@@ -213,7 +274,7 @@ def test_an_interruption_is_told_and_leaves_nothing(desk, monkeypatch, capsys):
 def test_list_names_what_the_other_commands_accept(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert "compact" in out and "lmac-zs, grad-cam++" in out and "compact-clap (clap)" in out
+    assert "compact" in out and "lmac-zs, grad-cam, grad-cam++" in out and "compact-clap (clap)" in out
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])

@@ -7,8 +7,8 @@ import torch
 
 from lmaczs.errors import AudioError, PromptError
 from lmaczs.explainers import load_explainer
-from lmaczs.explainers.base import Explainer
-from lmaczs.pipeline import WINDOWS_KEPT, classify, explain, explain_clip, open_recording
+from lmaczs.explainers.base import PASSES_AT_ONCE, Explainer
+from lmaczs.pipeline import WINDOWS_KEPT, classify, explain, explain_clip, explain_top, open_recording
 from lmaczs.signal.audio import make_clip, resample
 from lmaczs.types import AudioClip
 
@@ -239,3 +239,61 @@ def test_the_shortest_accepted_clip_can_be_explained(debug_backend, make_beep):
     tone = torch.sin(torch.arange(800) * 0.3)  # 0.1 s at 8 kHz
     result = explain_clip(make_clip(tone, 8000), PROMPTS, debug_backend, LoudCells(debug_backend))
     assert len(result.listening.kept.waveform) == 1600
+
+
+def test_the_most_probable_prompts_come_one_after_the_other(debug_backend, beep_in_noise, monkeypatch):
+    recording = open_recording(beep_in_noise, debug_backend)
+    prompts = ["rain", "a beep", "a dog", "wind"]
+    prediction = classify(recording, prompts, debug_backend)
+    order = [prompts[i] for i in prediction.probabilities.argsort(descending=True).tolist()]
+    explained, shares = [], []
+    explainer = load_explainer("grad-cam++", debug_backend)
+    attribute = explainer.attribute
+    monkeypatch.setattr(
+        explainer, "attribute", lambda a, t, p: explained.append(t.prompts[0]) or attribute(a, t, p)
+    )
+    task = (recording, prompts, debug_backend, explainer)
+    results = explain_top(*task, 3, score=False, progress=lambda share, _: shares.append(share))
+    assert next(results).target == order[0] and explained == order[:1], (
+        "nothing is made before it is asked for"
+    )
+    assert [result.target for result in results] == order[1:3]
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+    assert [result.target for result in explain_top(*task, 9, score=False)] == order
+    alone = explain(*task, target=order[1], score=False)
+    again = list(explain_top(*task, 2, score=False))[1]
+    assert torch.equal(alone.explanation.mask, again.explanation.mask)
+
+
+def test_an_attribution_lies_on_the_recordings_own_axis_beside_its_mask(debug_backend, make_beep):
+    clip = make_beep(4.7)
+    explainer = load_explainer("integrated-gradients", debug_backend, "mel", steps=4)
+    explanation = explain_clip(clip, PROMPTS, debug_backend, explainer, score=False).explanation
+    assert explanation.attribution.shape == explanation.mask.shape == (32, 236)
+    assert float(explanation.attribution.min()) < 0
+    assert bool((explanation.mask[explanation.attribution <= 0] == 0).all())
+    errors = []
+    for state in open_recording(clip, debug_backend).states:
+        found = explainer.attribute(state, debug_backend.encode_text([explanation.prompt]))
+        errors.append(float(found.completeness_error))
+    assert len(errors) == 3 and explanation.completeness_error == pytest.approx(max(errors))
+    other = explain_clip(clip, PROMPTS, debug_backend, LoudCells(debug_backend), score=False).explanation
+    assert other.attribution is None and other.completeness_error is None
+
+
+def test_steps_inside_a_window_count_as_progress_and_may_stop_it(debug_backend, make_beep):
+    class Stopped(Exception):
+        pass
+
+    explainer = load_explainer("rise", debug_backend, "mel", n=3 * PASSES_AT_ONCE)
+    shares = []
+    task = (make_beep(3.5), PROMPTS, debug_backend, explainer)
+    explain_clip(*task, score=False, progress=lambda share, _: shares.append(share))
+    assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1.0])  # two windows of three chunks
+
+    def stop(share, _):
+        if share > 0.4:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        explain_clip(*task, score=False, progress=stop)

@@ -124,7 +124,7 @@ def test_wheel_carries_package_page_releases_and_examples(wheel):
     wanted |= {
         path.relative_to(ROOT).as_posix()
         for path in (package / "ui").rglob("*")
-        if path.suffix in (".js", ".css")
+        if path.suffix in (".js", ".css", ".html", ".json")
     }
     for part in ("releases", "examples"):
         wanted |= {

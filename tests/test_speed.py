@@ -27,10 +27,33 @@ def test_median_leaves_the_warm_up_out():
 def test_report_divides_by_the_first_task_and_judges_limits():
     jobs = [speed.Task("unit", lambda: None), speed.Task("slow", lambda: None, limit=2.0)]
     arguments = argparse.Namespace(rounds=3, long_minutes=10.0)
-    page = speed.report(jobs, [0.010, 0.025], {"lmac-zs": {"above_mb": 640.0, "seconds": 30.0}}, arguments)
+    memory = {"lmac-zs": {"above_mb": 640.0, "seconds": 30.0}}
+    page = speed.report(jobs, [0.010, 0.025], ["a table"], ["another"], memory, arguments)
     assert "| slow | 25.0 | 2.50 | ≤ 2 ✗ |" in page
     assert "| lmac-zs | 640 | ≤ 1000 ✓ | 30.0 |" in page
     assert "python benchmarks/speed.py --rounds 3 --long-minutes 10" in page
+
+
+def test_methods_are_added_up_and_packages_compared():
+    def task(name):
+        return speed.Task(name, lambda: None)
+
+    methods = speed.method_table([task("lmac-zs"), task("smoothgrad"), task("rise")], [0.5, 1.0, 9.0])
+    assert "| rise | 9.000 | |" in methods
+    assert methods[-1] == "| **lmac-zs + smoothgrad** | **1.500** | ≤ 4 ✓ |"
+    peers = speed.peer_table([task("GradCAM++, grad-cam"), task("the package")], [0.03, 0.02])
+    assert peers[-1] == "| GradCAM++, grad-cam | 30.0 | 20.0 | 1.50 | ≤ 1 ✗ |"
+
+
+def test_ours_and_the_packages_run_in_turn_on_a_tiny_model(debug_backend):
+    pytest.importorskip("captum")
+    pytest.importorskip("cv2")
+    jobs = list(speed.peer_tasks(debug_backend, load_clip(speed.EXAMPLE)))
+    names = [job.name for job in jobs]
+    assert [name + " (package)" for name in names[::2]] == names[1::2] and len(names) == 12
+    assert {"GradCAM++, grad-cam", "SmoothGrad, 25 copies, stft, captum"} <= set(names)
+    for job in jobs[:6]:
+        assert job.work() is not None
 
 
 def test_peak_memory_holds_what_is_taken_and_current_memory_lets_go():

@@ -92,7 +92,9 @@ def make_batch(
     snr_db = augment.uniform((mixed,), -10, 10, generator)
     mel[:mixed] = augment.mix(mel[:mixed], power(torch.tensor(second)), snr_db)
     # Two recordings of one concept are a third one: most concepts come from few places and microphones.
-    doubled = mixed + torch.nonzero(torch.rand(size - mixed, generator=generator) < config.doubled_share)[:, 0]
+    doubled = (
+        mixed + torch.nonzero(torch.rand(size - mixed, generator=generator) < config.doubled_share)[:, 0]
+    )
     if len(doubled):
         other = [sampler.draw_of(int(concept), generator) for concept in sampler.concept[rows[doubled]]]
         level = augment.uniform((len(doubled),), -6, 12, generator)

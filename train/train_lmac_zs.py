@@ -80,7 +80,7 @@ class Sounds:
 def draw_sounds(
     store, sampler: ClipSampler, siblings: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Sounds:
-    """Clips rolled in time; for our objective two thirds of them are mixed with another at -6 to 6 dB, and some get noise."""
+    """Clips rolled in time, some with noise; for our objective two thirds are mixed with another at -6 to 6 dB."""
     first = sampler.draw(config.batch_size, generator)
 
     def read(indices: Tensor) -> Tensor:

@@ -1,39 +1,114 @@
 """Zero-shot classifiers, opened up between front end and encoder; `BACKENDS` lists them by key."""
 
+import os
 from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from lmaczs.errors import BackendUnavailableError
+from lmaczs.types import Progress
 
 if TYPE_CHECKING:
     from lmaczs.clap.base import CLAPBackend
 
-
-def _compact() -> "CLAPBackend":
-    from lmaczs.clap.compact_release import load_compact
-
-    return load_compact()
+VARIABLE = "LMACZS_BACKEND"
 
 
-def _debug() -> "CLAPBackend":
+@dataclass(frozen=True)
+class BackendEntry:
+    """What is known of a backend before it is loaded.
+
+    Attributes:
+        label: name for people.
+        licence: of its weights.
+        load: builds it on the CPU; None for weights means the embedded or published ones.
+        download_mb: to fetch at the first use; 0 if it came with this installation.
+    """
+
+    label: str
+    licence: str
+    load: Callable[[Path | None, Progress | None], "CLAPBackend"]
+    download_mb: int = 0
+
+
+def _compact(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
+    from lmaczs.clap.compact_release import NAME, load_compact
+
+    return load_compact(weights or NAME)
+
+
+def _debug(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
     from lmaczs.clap.debug import build_debug
 
+    if weights is not None:
+        raise BackendUnavailableError("The backend 'debug' has no weights to load: leave out --weights.")
     return build_debug()
 
 
-BACKENDS: dict[str, Callable[[], "CLAPBackend"]] = {
-    "compact": _compact,  # embedded, works without a network
-    "debug": _debug,  # the same class with tiny untrained weights, for tests
+def _msclap_2022(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
+    from lmaczs.clap.msclap import VERSION_2022, load_msclap
+
+    return load_msclap(VERSION_2022, weights, progress)
+
+
+def _msclap_2023(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
+    from lmaczs.clap.msclap import VERSION_2023, load_msclap
+
+    return load_msclap(VERSION_2023, weights, progress)
+
+
+def _laion(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
+    def load(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
+        from lmaczs.clap.laion import load_laion
+
+        return load_laion(name, weights, progress)
+
+    return load
+
+
+BACKENDS: dict[str, BackendEntry] = {
+    "compact": BackendEntry("Compact CLAP", "Apache-2.0", _compact),  # works without a network
+    "debug": BackendEntry("Tiny untrained CLAP for tests", "Apache-2.0", _debug),
+    "msclap-2022": BackendEntry("Microsoft CLAP 2022", "MS-PL", _msclap_2022, download_mb=2300),
+    "msclap-2023": BackendEntry("Microsoft CLAP 2023", "MS-PL", _msclap_2023, download_mb=690),
+    "laion": BackendEntry("LAION CLAP, HTSAT unfused", "Apache-2.0", _laion("laion"), download_mb=615),
+    "laion-general": BackendEntry(
+        "LAION CLAP, larger, general", "Apache-2.0", _laion("laion-general"), download_mb=777
+    ),
+    "laion-music": BackendEntry(
+        "LAION CLAP, larger, music and speech", "Apache-2.0", _laion("laion-music"), download_mb=777
+    ),
 }
 
+_Key = tuple[str, str, str]  # name, device, weights
+_loaded: dict[_Key, "CLAPBackend"] = {}
+_locks = {name: Lock() for name in BACKENDS}  # one for each: a download must not hold up the embedded model
 
-def load_backend(name: str = "compact", device: str | None = None) -> "CLAPBackend":
+
+def default_backend() -> str:
+    """The backend that is used where none is named: LMACZS_BACKEND, or the embedded one."""
+    return os.environ.get(VARIABLE, "").strip() or "compact"
+
+
+def load_backend(
+    name: str | None = None,
+    device: str | None = None,
+    *,
+    weights: str | Path | None = None,
+    progress: Progress | None = None,
+) -> "CLAPBackend":
     """Load a CLAP for inference; asking again gives the same object.
 
+    One fetched model is kept at a time: the next one takes its place, and its memory is free once nobody uses it.
+
     Args:
-        name: key in `BACKENDS`.
+        name: key in `BACKENDS`; None is `default_backend()`.
         device: "cpu", "cuda", "cuda:1", …; None takes a GPU if there is one.
+        weights: a file or folder to load in the place of the published weights, in the publisher's own layout.
+        progress: called while files are fetched, with the share done and what is being done; it may raise to stop.
+            None shows a bar in the terminal.
 
     Returns:
         The backend in evaluation mode, without gradients for its own weights (gradients still flow through
@@ -41,17 +116,25 @@ def load_backend(name: str = "compact", device: str | None = None) -> "CLAPBacke
 
     Raises:
         BackendUnavailableError: no such backend or device, or its weights are not at hand.
-        CheckpointError: its release is damaged.
+        CheckpointError: its weights are damaged or belong to another model.
     """
+    name = default_backend() if name is None else name
     if name not in BACKENDS:
         known = ", ".join(f"'{key}'" for key in BACKENDS)
         raise BackendUnavailableError(f"There is no backend '{name}': choose one of {known}.")
-    return _load(name, _device(device))
-
-
-@lru_cache(maxsize=4)
-def _load(name: str, device: str) -> "CLAPBackend":
-    return BACKENDS[name]().to(device).eval().requires_grad_(False)
+    place = _device(device)
+    path = None if weights is None else Path(weights)
+    key = (name, place, "" if path is None else str(path.absolute()))
+    if key not in _loaded:
+        with _locks[name]:
+            if key not in _loaded:
+                fresh = BACKENDS[name].load(path, progress).to(place).eval().requires_grad_(False)
+                for other in [
+                    k for k in _loaded if BACKENDS[k[0]].download_mb and BACKENDS[name].download_mb
+                ]:
+                    _loaded.pop(other, None)
+                _loaded[key] = fresh
+    return _loaded[key]
 
 
 def _device(device: str | None) -> str:

@@ -7,8 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from lmaczs.errors import PromptError
-from lmaczs.signal.spectral import SpectralConfig, stft
+from lmaczs.signal.spectral import SpectralConfig, mel_frequencies_hz, stft
 from lmaczs.types import AudioState, TextState
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """Switch autocast off for the front end: decibels of a half-precision power lose what is quiet.
+
+    Args:
+        like: tensor on the device that is meant.
+    """
+    return torch.autocast(like.device.type, enabled=False)
 
 
 class CLAPBackend(nn.Module, ABC):
@@ -53,7 +62,13 @@ class CLAPBackend(nn.Module, ABC):
         Returns:
             (batch, n_mels, frames) >= 0.
         """
-        return self.mel_filters @ power
+        with full_precision(power):
+            return self.mel_filters @ power
+
+    @property
+    def mel_frequencies_hz(self) -> Tensor:
+        """Centre of each mel band: (n_mels,) Hz."""
+        return mel_frequencies_hz(self.spectral)
 
     def analyze(self, waveform: Tensor, valid_samples: Tensor | None = None) -> AudioState:
         """Run front end and encoder once.
@@ -65,8 +80,9 @@ class CLAPBackend(nn.Module, ABC):
         Returns:
             AudioState whose tensors keep the autograd graph of `waveform`.
         """
-        spectrum = stft(waveform, self.spectral)
-        mel = self.mel_power(spectrum.real.square() + spectrum.imag.square())
+        with full_precision(waveform):
+            spectrum = stft(waveform, self.spectral)
+            mel = self.mel_power(spectrum.real.square() + spectrum.imag.square())
         embedding, hidden = self.encode(mel)
         if valid_samples is None:
             valid_samples = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
@@ -87,6 +103,14 @@ class CLAPBackend(nn.Module, ABC):
     @abstractmethod
     def embed_sentences(self, prompts: Sequence[str]) -> Tensor:
         """Embed sentences without a cache: (prompts, embed_dim), unit norm."""
+
+    def sentence_features(self, prompts: Sequence[str]) -> Tensor:
+        """What a training script computes once for each sentence: (prompts, width); `project_text` does the rest."""
+        return self.embed_sentences(prompts)
+
+    def project_text(self, features: Tensor) -> Tensor:
+        """Map sentence features (prompts, width) to the joint space: (prompts, embed_dim), unit norm."""
+        return features
 
     def encode_text(self, prompts: Sequence[str]) -> TextState:
         """Embed prompts; a sentence seen before comes from a cache.

@@ -55,11 +55,11 @@ class CompactCLAP(CLAPBackend):
         self.spectral = self.config.spectral
         self.clip_samples = round(self.config.clip_seconds * self.spectral.sample_rate)
         self.embed_dim = self.config.embed_dim
-        self.hidden_channels = tuple(self.config.widths[-4:])
         self.register_buffer("mel_filters", mel_filterbank(self.spectral))
         self.audio_encoder = CNN14(
             self.config.widths, self.spectral.n_mels, dropout=(0.0, 0.3), embed_width=self.config.widths[-1]
         )
+        self.hidden_channels = self.audio_encoder.hidden_channels
         self.audio_projection = Projection(self.config.widths[-1], self.embed_dim, dropout=0.2)
         self.text_projection = Projection(TEXT_WIDTH, self.embed_dim, dropout=0.2)
         self.log_logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
@@ -73,8 +73,7 @@ class CompactCLAP(CLAPBackend):
     @property
     def cam_layers(self) -> dict[str, nn.Module]:
         """The four deepest convolution blocks."""
-        count = self.audio_encoder.num_blocks
-        return {f"block{i}": self.audio_encoder.block(i) for i in range(count - 3, count + 1)}
+        return self.audio_encoder.cam_layers
 
     def log_mel(self, mel_power: Tensor) -> Tensor:
         """Level-free log-mel map.
@@ -93,12 +92,16 @@ class CompactCLAP(CLAPBackend):
         features, hidden = self.audio_encoder(self.log_mel(mel_power))
         return F.normalize(self.audio_projection(features), dim=-1), hidden
 
-    def embed_sentences(self, prompts: Sequence[str]) -> Tensor:
-        """See `CLAPBackend.embed_sentences`."""
+    def sentence_features(self, prompts: Sequence[str]) -> Tensor:
+        """See `CLAPBackend.sentence_features`: MiniLM embeddings, (prompts, 384), unit norm."""
         if not self._sentence_encoder:  # kept out of the module tree: its weights are not part of our release
             self._sentence_encoder.append(MiniLM().to(self.mel_filters.device))
+        return self._sentence_encoder[0](prompts).to(self.mel_filters.device)
+
+    def embed_sentences(self, prompts: Sequence[str]) -> Tensor:
+        """See `CLAPBackend.embed_sentences`."""
         with torch.no_grad():
-            return self.project_text(self._sentence_encoder[0](prompts).to(self.mel_filters.device))
+            return self.project_text(self.sentence_features(prompts))
 
     def project_text(self, sentence_embedding: Tensor) -> Tensor:
         """Map sentence embeddings (prompts, 384) to the joint space: (prompts, embed_dim), unit norm."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": "lmaczs.cli.explain",
     "evaluate": "lmaczs.cli.evaluate",
     "evaluate-clap": "lmaczs.cli.evaluate_clap",
+    "sanity": "lmaczs.cli.sanity",
     "list": "lmaczs.cli.list_models",
 }
 SUMMARIES = {
@@ -28,6 +29,7 @@ SUMMARIES = {
     "explain": "split a recording into what counted for a prompt and the rest",
     "evaluate": "score explainers on a set of recordings",
     "evaluate-clap": "score the zero-shot classifier on a labelled set",
+    "sanity": "check that explanations depend on the model and on the prompt",
     "list": "show backends, explainers and embedded releases",
 }
 

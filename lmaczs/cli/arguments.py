@@ -1,9 +1,13 @@
-"""Arguments that several commands take: prompts from a file, and the model."""
+"""Arguments that several commands take: prompts from a file, the model, the method and its options."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from lmaczs.errors import PromptError
+from lmaczs.clap import default_backend
+from lmaczs.errors import LMACError, PromptError
+from lmaczs.explainers import EXPLAINERS, options_of
 
 MAX_PROMPTS = 1000
 MAX_CHARACTERS = 2000
@@ -22,13 +26,89 @@ def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --backend and --device."""
+    """Add --backend, --weights and --device."""
     parser.add_argument(
-        "--backend", default="compact", metavar="NAME", help="the CLAP; 'lmaczs list' shows them (compact)"
+        "--backend",
+        default=default_backend(),
+        metavar="NAME",
+        help="the CLAP; 'lmaczs list' shows them (LMACZS_BACKEND, or compact)",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="PATH",
+        help="file or folder in its publisher's layout, in the place of the published weights",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="cpu or cuda; without it a GPU is used where there is one"
     )
+
+
+def add_method_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --method, --domain, --score and --option."""
+    parser.add_argument(
+        "--method", default="lmac-zs", metavar="NAME", help=f"{', '.join(EXPLAINERS)} (lmac-zs)"
+    )
+    parser.add_argument(
+        "--domain", default="stft", choices=("stft", "mel"), help="where the mask applies (stft)"
+    )
+    parser.add_argument(
+        "--score",
+        choices=("cosine", "logit", "probability", "contrastive"),
+        help="what the method explains; probability and contrastive compare with the other prompts (logit)",
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="setting of the method, e.g. layer=block3 of grad-cam++, n=50 and sigma=0.1 of smoothgrad; repeatable",
+    )
+
+
+def method_options(arguments: argparse.Namespace, prompts: Sequence[str]) -> dict[str, Any]:
+    """What `load_explainer` needs beside name, backend and domain.
+
+    Args:
+        arguments: with --method, --score and --option.
+        prompts: what the explained one is compared with, where the score compares.
+
+    Raises:
+        LMACError: no such method, an option that it has not, or one that is not NAME=VALUE.
+    """
+    accepted = options_of(arguments.method)
+    options: dict[str, Any] = {}
+    for text in arguments.option:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise LMACError(f"--option got '{as_text(text)}': write NAME=VALUE, e.g. n=50.")
+        options[name.strip()] = _number_or_text(as_text(value.strip()))
+    if arguments.score is not None:
+        if "score" not in accepted:
+            raise LMACError(
+                f"The method '{arguments.method}' explains no score of choice: leave --score out."
+            )
+        options |= {"score": arguments.score, "rivals": tuple(prompts)}
+    return options
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def whole_number(text: str) -> int:
+    """A count of 1 or more, for argparse.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{as_text(text)}' is no whole number of 1 or more")
+    return int(text)
 
 
 def read_lines(path: str) -> list[str]:

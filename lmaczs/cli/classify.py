@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     from lmaczs.pipeline import classify, open_recording
     from lmaczs.signal.audio import load_clip
 
-    backend = load_backend(arguments.backend, arguments.device)
+    backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
     predictions = []
     with progress_bar("classify") as progress:
         for number, path in enumerate(arguments.clips):

@@ -4,12 +4,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lmaczs.cli.arguments import add_model_arguments, add_prompt_arguments, as_text, read_lines, read_prompts
+from lmaczs.cli.arguments import (
+    add_method_arguments,
+    add_model_arguments,
+    add_prompt_arguments,
+    as_text,
+    method_options,
+    read_lines,
+    read_prompts,
+    whole_number,
+)
 from lmaczs.cli.classify import ranked_table
 from lmaczs.cli.console import progress_bar, quiet_decoders
 from lmaczs.cli.files import folder_written_whole
 from lmaczs.errors import PromptError
-from lmaczs.explainers import EXPLAINERS
 
 
 def add_parser(subparsers: Any) -> None:
@@ -23,17 +31,19 @@ def add_parser(subparsers: Any) -> None:
         "clip", metavar="CLIP", help="a recording: wav, flac, ogg, opus, mp3 (m4a, webm with ffmpeg)"
     )
     add_prompt_arguments(parser)
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
         "--target",
         metavar="PROMPT",
         help="what to explain, also a text that is not in the file (the top prompt)",
     )
-    parser.add_argument(
-        "--method", default="lmac-zs", metavar="NAME", help=f"{', '.join(EXPLAINERS)} (lmac-zs)"
+    what.add_argument(
+        "--top-k",
+        type=whole_number,
+        metavar="K",
+        help="explain the K most probable prompts, one after the other, into the folders 1 to K of DIR",
     )
-    parser.add_argument(
-        "--domain", default="stft", choices=("stft", "mel"), help="where the mask applies (stft)"
-    )
+    add_method_arguments(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results; made if missing")
     add_model_arguments(parser)
     parser.set_defaults(run=run)
@@ -47,27 +57,42 @@ def run(arguments: argparse.Namespace) -> None:
     """
     prompts = read_prompts(arguments)
     target = _target(arguments)
+    options = method_options(arguments, prompts)
     from lmaczs.clap import (
         load_backend,
     )  # the model libraries take seconds to import; bad prompts need none of them
     from lmaczs.explainers import load_explainer
-    from lmaczs.pipeline import explain_clip
+    from lmaczs.pipeline import explain, explain_top, open_recording
     from lmaczs.results import write_explanation
     from lmaczs.signal.audio import load_clip
 
     with quiet_decoders():
         clip = load_clip(arguments.clip)
+    written = []
     with folder_written_whole(Path(arguments.out)) as folder:
-        backend = load_backend(arguments.backend, arguments.device)
-        explainer = load_explainer(arguments.method, backend, arguments.domain)
+        backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
+        explainer = load_explainer(arguments.method, backend, arguments.domain, **options)
+        recording = open_recording(clip, backend)
+        task = (recording, prompts, backend, explainer)
         with progress_bar("explain") as progress:
-            result = explain_clip(clip, prompts, backend, explainer, target=target, progress=progress)
-        write_explanation(result, folder, backend.name, explainer.label)
-    print(ranked_table(as_text(arguments.clip), result.prediction))
-    print(
-        f'\nexplained with {explainer.label}: "{result.target}" (similarity {result.target_similarity:.3f})'
-    )
-    print(f"written to {arguments.out}: kept.wav, removed.wav, mask.npz, explanation.png, result.json")
+            if arguments.top_k is None:
+                results = iter([explain(*task, target=target, progress=progress)])
+            else:
+                results = explain_top(*task, arguments.top_k, progress=progress)
+            for rank, result in enumerate(results, start=1):
+                place = folder if arguments.top_k is None else folder / str(rank)
+                place.mkdir(exist_ok=True)
+                write_explanation(result, place, backend.name, explainer.label)
+                written.append(result)
+    print(ranked_table(as_text(arguments.clip), written[0].prediction))
+    print()
+    for result in written:
+        print(
+            f'explained with {explainer.label}: "{result.target}" (similarity {result.target_similarity:.3f})'
+        )
+    files = "kept.wav, removed.wav, mask.npz, explanation.png, result.json"
+    where = arguments.out if arguments.top_k is None else f"{arguments.out}, folders 1 to {len(written)}"
+    print(f"written to {where}: {files}")
 
 
 def _target(arguments: argparse.Namespace) -> str | None:

@@ -31,8 +31,10 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
         with plain_write_errors(target):
             temporary.chmod(0o755)  # mkdtemp makes private folders
             if target.exists():
-                for path in sorted(temporary.iterdir()):
-                    os.replace(path, target / path.name)
+                for path in sorted(path for path in temporary.rglob("*") if path.is_file()):
+                    place = target / path.relative_to(temporary)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(path, place)
             else:
                 os.replace(temporary, target)
     finally:

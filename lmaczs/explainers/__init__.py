@@ -1,7 +1,9 @@
 """(audio, prompt) -> mask, one file or folder per method; `EXPLAINERS` lists them by key."""
 
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from lmaczs.errors import LMACError
 from lmaczs.types import MaskDomain
@@ -10,41 +12,67 @@ if TYPE_CHECKING:
     from lmaczs.clap.base import CLAPBackend
     from lmaczs.explainers.base import Explainer
 
-
-def _lmac_zs(backend: "CLAPBackend", domain: MaskDomain) -> "Explainer":
-    from lmaczs.explainers.lmac_zs.explainer import LMACZS
-
-    return LMACZS.from_release(backend, domain)
-
-
-def _gradcam(backend: "CLAPBackend", domain: MaskDomain) -> "Explainer":
-    from lmaczs.explainers.gradcam import GradCAMPlusPlus
-
-    return GradCAMPlusPlus(backend, domain)
-
-
-EXPLAINERS: dict[str, Callable[["CLAPBackend", MaskDomain], "Explainer"]] = {
-    "lmac-zs": _lmac_zs,
-    "grad-cam++": _gradcam,
+# Key -> what builds it from (backend, domain, options); imported at the first use. Fast ones first.
+EXPLAINERS: dict[str, str] = {
+    "lmac-zs": "lmaczs.explainers.lmac_zs.explainer:LMACZS.from_release",
+    "grad-cam": "lmaczs.explainers.gradcam:GradCAM",
+    "grad-cam++": "lmaczs.explainers.gradcam:GradCAMPlusPlus",
+    "saliency": "lmaczs.explainers.saliency:Saliency",
+    "smoothgrad": "lmaczs.explainers.smoothgrad:SmoothGrad",
+    "integrated-gradients": "lmaczs.explainers.integrated_gradients:IntegratedGradients",
+    "occlusion": "lmaczs.explainers.occlusion:Occlusion",
+    "rise": "lmaczs.explainers.rise:RISE",
+    "optimized-mask": "lmaczs.explainers.optimized_mask:OptimizedMask",
 }
 
 
-def load_explainer(name: str, backend: "CLAPBackend", domain: MaskDomain = "stft") -> "Explainer":
-    """Build an explainer for a backend; a method with weights reads them from its release.
+def load_explainer(
+    name: str, backend: "CLAPBackend", domain: MaskDomain = "stft", **options: Any
+) -> "Explainer":
+    """Build an explainer for a backend; a method with weights reads them from its release, the others are made at once.
 
     Args:
         name: key in `EXPLAINERS`.
         backend: the CLAP whose decisions it explains.
         domain: where its masks apply, "stft" (what is heard is what is scored) or "mel".
+        **options: the method's own, see its class; `options_of(name)` lists them. All methods but "lmac-zs" and
+            "optimized-mask" take `score` (what is explained, see `lmaczs.explainers.scores`); all but "lmac-zs" take
+            `rivals` (sentences that the prompt competes with, for the scores that compare).
 
     Raises:
-        LMACError: no such explainer or domain.
+        LMACError: no such explainer, domain or option, or an option's value cannot be used.
         BackendUnavailableError: its weights for this backend and domain are not at hand.
         CheckpointError: its weights are damaged or made for another backend.
     """
+    build = _builder(name)
+    if domain not in ("stft", "mel"):
+        raise LMACError(f"There is no mask domain '{domain}': choose 'stft' or 'mel'.")
+    accepted = options_of(name)
+    for option in options:
+        if option not in accepted:
+            raise LMACError(
+                f"The explainer '{name}' has no option '{option}': it takes {', '.join(accepted)}."
+            )
+    return build(backend, domain, **options)
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """Options that a method takes besides backend and domain.
+
+    Raises:
+        LMACError: no such explainer.
+    """
+    parameters = tuple(inspect.signature(_builder(name)).parameters)
+    return tuple(parameter for parameter in parameters if parameter not in ("backend", "domain"))
+
+
+def _builder(name: str) -> Callable[..., "Explainer"]:
+    """What builds an explainer."""
     if name not in EXPLAINERS:
         known = ", ".join(f"'{key}'" for key in EXPLAINERS)
         raise LMACError(f"There is no explainer '{name}': choose one of {known}.")
-    if domain not in ("stft", "mel"):
-        raise LMACError(f"There is no mask domain '{domain}': choose 'stft' or 'mel'.")
-    return EXPLAINERS[name](backend, domain)
+    module, _, attribute = EXPLAINERS[name].partition(":")
+    found: Any = import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found

@@ -1,13 +1,31 @@
-"""The contract of every explainer: (audio, prompt) -> a mask."""
+"""The contract of every explainer: (audio, prompt) -> a mask; for most by way of an attribution."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.types import AudioState, MaskDomain, TextState
+from lmaczs.errors import LMACError
+from lmaczs.explainers.scores import Score
+from lmaczs.types import AudioState, MaskDomain, Progress, TextState
+
+PASSES_AT_ONCE = (
+    8  # windows in one encoder pass: bounds the memory of methods that need many, without costing speed
+)
+
+
+def no_progress(share: float, text: str) -> None:
+    """Tell nobody."""
+
+
+def part_of(progress: Progress, index: int, count: int) -> Progress:
+    """Progress of one of several equal parts of the work, as a share of the whole."""
+    return lambda share, text: progress((index + share) / count, text)
 
 
 class Explainer(ABC):
@@ -40,6 +58,96 @@ class Explainer(ABC):
             (batch, freq, frames) float32 in [0, 1], 1 = kept; freq as `domain` says. The largest value of a mask is 1
             unless nothing speaks for the prompt.
         """
+
+
+class SteppedExplainer(Explainer):
+    """Works in steps that it reports, and can be stopped between them: whatever `progress` raises ends it.
+
+    Hooks and evaluation modes are undone on the way out, and nothing is kept for the next call.
+    """
+
+    @abstractmethod
+    def masks(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Tensor:
+        """See `Explainer.masks`.
+
+        Args:
+            audio: (batch) windows.
+            text: (batch) prompts, one for each window, in order.
+            progress: called after each step with the share done in [0, 1] and what is being done; may raise to stop.
+        """
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What each cell did for the score of a window.
+
+    Attributes:
+        values: (batch, freq, frames) in the unit of the method, signed where the method tells for from against.
+        completeness_error: (batch,) >= 0, how far the values' sum misses the change of the score that they should add
+            up to, relative to that change; None for methods that promise no sum.
+    """
+
+    values: Tensor
+    completeness_error: Tensor | None = None
+
+
+class AttributionExplainer(SteppedExplainer):
+    """Finds what each cell did for a score; the mask is the positive part, divided by its maximum."""
+
+    def __init__(
+        self,
+        backend: CLAPBackend,
+        domain: MaskDomain = "stft",
+        *,
+        score: str = "logit",
+        rivals: Sequence[str] = (),
+    ) -> None:
+        """Choose what is explained.
+
+        Args:
+            backend: the CLAP; never changed.
+            domain: of the masks.
+            score: key in `lmaczs.explainers.scores.SCORES`.
+            rivals: the sentences that the prompt competes with, for the scores that compare; the prompt may be one
+                of them.
+
+        Raises:
+            LMACError: no such score, or one that compares without rivals.
+            PromptError: a rival is empty.
+        """
+        super().__init__(backend, domain)
+        self.score = Score(backend, score, rivals)
+
+    @abstractmethod
+    def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
+        """Say what each cell did for each window's score; arguments as in `masks`."""
+
+    def masks(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Tensor:
+        """See `SteppedExplainer.masks`."""
+        return attribution_to_mask(self.attribute(audio, text, progress).values)
+
+
+def check_whole(name: str, value: object, least: int = 1) -> int:
+    """An option that counts something.
+
+    Raises:
+        LMACError: it is no whole number, or too small; names the option, its value and what is accepted.
+    """
+    if not isinstance(value, int) or value < least:
+        raise LMACError(f"The option {name} is {value}: choose a whole number, {least} or more.")
+    return value
+
+
+def check_number(name: str, value: object, least: float, most: float = math.inf) -> float:
+    """An option that measures something.
+
+    Raises:
+        LMACError: it is no number, or out of range; names the option, its value and what is accepted.
+    """
+    if not isinstance(value, int | float) or not least <= value <= most or math.isinf(value):
+        accepted = f"{least:g} or more" if math.isinf(most) else f"{least:g} to {most:g}"
+        raise LMACError(f"The option {name} is {value}: choose a number, {accepted}.")
+    return float(value)
 
 
 def attribution_to_mask(attribution: Tensor) -> Tensor:

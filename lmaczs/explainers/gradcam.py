@@ -1,6 +1,6 @@
 """GradCAM and GradCAM++ for a text-audio similarity, on any layer of any backend.
 
-The explained number is the prompt's logit, logit_scale * cosine. Gradients are taken at the layer's output,
+The explained number is by default the prompt's logit, logit_scale * cosine. Gradients are taken at the layer's output,
 not at the input: the map that results lives on the layer's own (time, mel) grid and is only then brought to
 the grid of the mask, along the mel axis. (A plain resize to STFT rows, as in public code, would put a map of
 the low mel bands over the middle of the linear frequency axis.)
@@ -8,7 +8,7 @@ the low mel bands over the middle of the linear frequency axis.)
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -16,30 +16,40 @@ from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
-from lmaczs.explainers.base import Explainer, attribution_to_mask
+from lmaczs.explainers.base import Attribution, AttributionExplainer, no_progress
 from lmaczs.explainers.hooks import evaluation_mode, output_as_leaf
 from lmaczs.signal.spectral import mel_to_bins
-from lmaczs.types import AudioState, MaskDomain, TextState
+from lmaczs.types import AudioState, MaskDomain, Progress, TextState
 
 RELATIVE_EPSILON = 1e-6
 
 
-class _CAM(Explainer):
+class _CAM(AttributionExplainer):
     """What both share: activation and gradient at the layer, and the way to the mask's grid."""
 
-    def __init__(self, backend: CLAPBackend, domain: MaskDomain = "stft", layer: str | None = None) -> None:
-        """Choose the layer.
+    def __init__(
+        self,
+        backend: CLAPBackend,
+        domain: MaskDomain = "stft",
+        *,
+        layer: str | None = None,
+        score: str = "logit",
+        rivals: Sequence[str] = (),
+    ) -> None:
+        """Choose the layer; other arguments as in `AttributionExplainer`.
 
         Args:
             backend: the CLAP; never changed.
             domain: of the masks.
             layer: key in `backend.cam_layers`; None is the last, deepest one. An earlier one gives finer
                 maps.
+            score: what is explained.
+            rivals: for the scores that compare.
 
         Raises:
-            LMACError: the backend has no such layer.
+            LMACError: the backend has no such layer, or as in `AttributionExplainer`.
         """
-        super().__init__(backend, domain)
+        super().__init__(backend, domain, score=score, rivals=rivals)
         layers = backend.cam_layers
         self.layer = list(layers)[-1] if layer is None else layer
         if self.layer not in layers:
@@ -54,23 +64,29 @@ class _CAM(Explainer):
 
         Args:
             activation: (batch, channels, time, freq), output of the layer.
-            gradient: same shape, of the prompt's logit.
+            gradient: same shape, of the score.
 
         Returns:
             (batch, channels).
         """
 
-    def masks(self, audio: AudioState, text: TextState) -> Tensor:
-        """See `Explainer.masks`."""
-        cam = class_activation_map(*self._activation_and_gradient(audio, text), self.channel_weights)
+    def from_rest(self, activation: Tensor) -> Tensor:
+        """The activation counted from where the method takes a channel to be at rest: (batch, channels, time, freq)."""
+        return activation
+
+    def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
+        """See `AttributionExplainer.attribute`; values are >= 0, in units of activation times gradient."""
+        activation, gradient = self._activation_and_gradient(audio, text)
+        cam = class_activation_map(self.from_rest(activation), gradient, self.channel_weights)
         rows, frames = audio.mel_power.shape[1:]
         mel_map = stretch(stretch(cam, frames, dim=1), rows, dim=2).transpose(1, 2)
+        progress(1.0, self.label)
         if self.domain == "stft":
-            mel_map = mel_to_bins(self.backend.mel_filters) @ mel_map
-        return attribution_to_mask(mel_map)
+            return Attribution(mel_to_bins(self.backend.mel_filters) @ mel_map)
+        return Attribution(mel_map)
 
     def _activation_and_gradient(self, audio: AudioState, text: TextState) -> tuple[Tensor, Tensor]:
-        """Output of the layer and the gradient of each window's logit at it."""
+        """Output of the layer and the gradient of each window's score at it."""
         module = self.backend.cam_layers[self.layer]
         # Callers may be in no_grad or inference_mode; a copy made here is an ordinary tensor in both cases.
         with (
@@ -80,10 +96,10 @@ class _CAM(Explainer):
             output_as_leaf(module) as outputs,
         ):
             embedding, _ = self.backend.encode(audio.mel_power.detach().clone())
-            logits = self.backend.logit_scale * (embedding * text.embedding.detach().clone()).sum(-1)
+            scores = self.score(embedding, text.embedding.detach().clone())
             # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of
             # theirs.
-            (gradient,) = torch.autograd.grad(logits.sum(), outputs[-1])
+            (gradient,) = torch.autograd.grad(scores.sum(), outputs[-1])
         return outputs[-1].detach(), gradient
 
 
@@ -113,6 +129,14 @@ class GradCAMPlusPlus(_CAM):
 
     name: ClassVar[str] = "grad-cam++"
     label: ClassVar[str] = "GradCAM++"
+
+    def from_rest(self, activation: Tensor) -> Tensor:
+        """See `_CAM.from_rest`: from the channel's lowest value in the window where that is negative.
+
+        Nothing changes after a ReLU, which eq. 19 presumes. A transformer's channels have an offset of either sign that
+        its next layer's bias could take over as well; left in, it decides alone whether a map is empty or full.
+        """
+        return activation - activation.amin(dim=(2, 3), keepdim=True).clamp_max(0)
 
     def channel_weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """See `_CAM.channel_weights`."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 
 @contextmanager
@@ -46,3 +47,23 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in flags.items():
             module.training = training
+
+
+@contextmanager
+def call_order() -> Iterator[list[nn.Module]]:
+    """Note which modules run, of any model in this process, each at its first call.
+
+    Yields:
+        A list that grows while the block runs; a parent stands before its children.
+    """
+    order: list[nn.Module] = []
+
+    def note(module: nn.Module, _inputs: tuple) -> None:
+        if module not in order:
+            order.append(module)
+
+    handle = register_module_forward_pre_hook(note)
+    try:
+        yield order
+    finally:
+        handle.remove()

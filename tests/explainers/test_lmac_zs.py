@@ -187,6 +187,35 @@ def test_gradient_reaches_the_decoder_and_not_the_backend(debug_backend, decoder
     assert sum(gradient.abs().sum() for gradient in reached) > 0
 
 
+def test_gradient_through_a_mel_mask_is_finite_where_nothing_is_kept(debug_backend, states):
+    audio, _ = states
+    mask = torch.zeros(audio.mel_power.shape)
+    mask[:, :, ::2] = 1.0
+    mask.requires_grad_(True)
+    encode_masked(debug_backend, audio, torch.arange(len(mask)), mask, "mel").sum().backward()
+    assert torch.isfinite(mask.grad).all()
+    assert mask.grad.abs().sum() > 0
+
+
+def test_what_is_removed_is_searched_for_the_other_sound_only_where_there_is_one(
+    debug_backend, decoder, states
+):
+    audio, _ = states
+    sentences = ["a siren", "an engine", "rain"]
+    text = debug_backend.encode_text(sentences).embedding
+    rivals = debug_backend.encode_text([*sentences, "a dog", "wind"]).embedding
+    ignored = torch.eye(3, 5, dtype=torch.bool)
+    rows, right = torch.tensor([0, 0, 1]), torch.tensor([True, True, True])
+
+    def partner_loss(partner: list[int]) -> float:
+        pairs = Pairs(rows, text, rivals, ignored, right, torch.tensor(partner))
+        losses = contrast_loss(debug_backend, decoder, audio, pairs, torch.full((3,), 0.1), 1.0, 1.0, 1.0)
+        return losses["loss/partner"].item()
+
+    assert partner_loss([-1, -1, -1]) == 0.0
+    assert 0 < partner_loss([1, -1, -1]) < partner_loss([1, 0, -1])
+
+
 def test_decoder_learns_where_the_planted_backend_looks(planted_backend, make_beep):
     """From the CLAP's answers alone the decoder must find the box that decides, although a tone outside is louder."""
     torch.manual_seed(0)

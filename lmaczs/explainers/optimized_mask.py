@@ -1,0 +1,167 @@
+"""The objective of LMAC-ZS fitted to one clip: a mask for any CLAP, without a trained decoder.
+
+What is kept must be recognised as the prompt among rival sentences, what is removed must not, at a share of cells given
+from outside (see `lmaczs.explainers.lmac_zs.loss.contrast_loss`). In the decoder's place stands what its last layer
+puts out: smooth maps that say how much a cell's place, its loudness and its contrast with its neighbours count. They
+are fitted by gradient descent, through the sound in the "stft" domain: judged is what can be heard.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.explainers.base import SteppedExplainer, check_whole, no_progress, part_of
+from lmaczs.explainers.decibels import grid_power
+from lmaczs.explainers.hooks import evaluation_mode
+from lmaczs.explainers.lmac_zs.decoder import AREAS, DETAILS, cut_at_area, details
+from lmaczs.explainers.lmac_zs.explainer import worthwhile_mask
+from lmaczs.explainers.lmac_zs.loss import encode_masked
+from lmaczs.explainers.perturbing import to_grid
+from lmaczs.signal.masking import resize_mask
+from lmaczs.signal.spectral import power_to_db
+from lmaczs.types import AudioState, MaskDomain, Progress, TextState
+
+# What a prompt competes with when the caller names no rivals: everyday sounds of many kinds.
+EVERYDAY = tuple(
+    f"this is the sound of {label}"
+    for label in (
+        "rain", "wind", "thunder", "water flowing", "a dog barking", "a cat meowing", "birds singing", "crickets",
+        "a person speaking", "a crying baby", "a crowd", "laughter", "footsteps", "a door knock", "keyboard typing",
+        "an alarm clock", "a siren", "a car horn", "an engine idling", "a helicopter", "church bells", "music",
+        "fireworks", "hammering",
+    )
+)  # fmt: skip
+STEP_AREAS = ((0.05, 0.2), (0.1, 0.3), (0.02, 0.1))  # shares of cells that steps take in turn
+HOPELESS = 0.02  # bounds the pull of prompts that no mask brings out, as in training
+LEARNING_RATE = 0.15
+COARSE = (4, 8)  # mel bands and frames that share one value of a smooth map
+
+
+class OptimizedMask(SteppedExplainer):
+    """Fits the mask that brings the prompt out of this one clip.
+
+    Slower than a trained decoder by the number of steps, and free to find what moves this model for this clip, where a
+    decoder has learned what holds for many.
+    """
+
+    name: ClassVar[str] = "optimized-mask"
+    label: ClassVar[str] = "Optimised mask"
+
+    def __init__(
+        self,
+        backend: CLAPBackend,
+        domain: MaskDomain = "stft",
+        *,
+        steps: int = 60,
+        rivals: Sequence[str] = (),
+    ) -> None:
+        """Choose the budget.
+
+        Args:
+            backend: the CLAP; never changed.
+            domain: of the masks.
+            steps: of gradient descent, each of them four encoder passes there and back.
+            rivals: the sentences that the prompt competes with; the prompt may be one of them. Where there is none
+                but the prompt, everyday sounds that the model does not take for the same.
+
+        Raises:
+            LMACError: steps is too small.
+        """
+        super().__init__(backend, domain)
+        self.steps = check_whole("steps", steps)
+        self.rivals = tuple(rivals)
+
+    def masks(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Tensor:
+        """See `SteppedExplainer.masks`.
+
+        Raises:
+            PromptError: a rival is empty.
+        """
+        found = []
+        with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(self.backend):
+            for index in range(len(audio.waveform)):
+                contest = self._contest(text.prompts[index], text.embedding[index : index + 1])
+                report = part_of(progress, index, len(audio.waveform))
+                found.append(self._fit(_apart(audio[index : index + 1]), contest, report))
+        return torch.cat(found)
+
+    def _contest(self, prompt: str, embedding: Tensor) -> Tensor:
+        """(1 + rivals, embed_dim): the prompt first, then what it competes with."""
+        rivals = [rival for rival in self.rivals if rival.strip() != prompt]
+        others = self.backend.encode_text(rivals or EVERYDAY).embedding
+        if not rivals:
+            alike = (others @ embedding.T)[:, 0]
+            others = others[alike <= max(typical_neighbour(others), float(alike.min()))]
+        return torch.cat([embedding, others]).detach()
+
+    def _fit(self, window: AudioState, contest: Tensor, progress: Progress) -> Tensor:
+        """One window's mask: (1, freq, frames)."""
+        cells = details(power_to_db(grid_power(window, self.domain)))
+        _, rows, frames = window.mel_power.shape
+        start = window.mel_power.new_zeros(1 + DETAILS, -(-rows // COARSE[0]), -(-frames // COARSE[1]))
+        start[1] = 0.5  # loud cells first, until the model says otherwise
+        maps = start.requires_grad_(True)
+        optimiser = torch.optim.Adam([maps], lr=LEARNING_RATE)
+
+        def logits() -> Tensor:
+            parts = to_grid(self.backend, resize_mask(maps, rows, frames), self.domain)
+            return parts[:1] + (parts[1:] * cells[0]).sum(0, keepdim=True)
+
+        for step in range(self.steps):
+            area = torch.tensor(STEP_AREAS[step % len(STEP_AREAS)], device=maps.device)
+            log_kept, log_gone = self._judge(window, contest, logits(), area)
+            loss = -(log_kept.exp() + HOPELESS).log().mean() - log_gone.mean()
+            (maps.grad,) = torch.autograd.grad(loss, maps)
+            optimiser.step()
+            progress((step + 1) / self.steps, f"{self.label}: step {step + 1} of {self.steps}")
+        with torch.no_grad():
+            final = logits()
+            log_kept, log_gone = self._judge(window, contest, final, torch.tensor(AREAS, device=maps.device))
+            worth = log_kept.exp() - (1 - log_gone.exp())
+            mask = worthwhile_mask(final, worth.unsqueeze(0))
+            return mask / mask.amax().clamp_min(1e-12)
+
+    def _judge(
+        self, window: AudioState, contest: Tensor, logits: Tensor, area: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Log probability of the prompt in what is kept, and that it is none of what is removed, at each area.
+
+        Args:
+            window: a batch of one.
+            contest: (1 + rivals, embed_dim), unit norm, the prompt first.
+            logits: (1, freq, frames).
+            area: (areas,) shares of cells.
+
+        Returns:
+            (areas,), (areas,).
+        """
+        mask = cut_at_area(logits.expand(len(area), -1, -1), area)
+        rows = torch.zeros(2 * len(area), dtype=torch.long, device=area.device)
+        both = torch.cat([mask, 1 - mask])
+        embedding = encode_masked(self.backend, window, rows, both, self.domain)
+        scores = self.backend.logit_scale.detach() * embedding @ contest.T
+        own, others = scores[:, 0], scores[:, 1:].logsumexp(1)
+        kept, removed = (own - others).chunk(2)
+        return F.logsigmoid(kept), F.logsigmoid(-removed)
+
+
+def typical_neighbour(embedding: Tensor) -> float:
+    """How alike a sentence and its nearest neighbour are, on average: what is more alike counts as the same.
+
+    Models differ in how close they put any two sentences, so no fixed cosine would do.
+
+    Args:
+        embedding: (sentences, embed_dim), unit norm.
+    """
+    alike = embedding @ embedding.T - 2 * torch.eye(len(embedding), device=embedding.device)
+    return float(alike.amax(1).mean())
+
+
+def _apart(window: AudioState) -> AudioState:
+    """A copy whose spectra are ordinary tensors, also where the original was made in inference mode."""
+    return replace(window, stft=window.stft.detach().clone(), mel_power=window.mel_power.detach().clone())

@@ -1,0 +1,206 @@
+"""Every published CLAP keeps the contract, and every explainer works on it unchanged."""
+
+import pytest
+import torch
+from miniatures import recording, small_backend
+
+from lmaczs.clap.published import PublishedCLAP
+from lmaczs.errors import CheckpointError
+from lmaczs.explainers import EXPLAINERS, load_explainer
+from lmaczs.explainers.lmac_zs.decoder import AREAS
+from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
+from lmaczs.explainers.lmac_zs.loss import paper_loss
+from lmaczs.hub import save_release
+from lmaczs.pipeline import explain_clip
+from lmaczs.signal.audio import make_clip
+from lmaczs.types import TextState
+
+KINDS = ["msclap-2022", "msclap-2023", "laion"]
+FEW_STEPS = {
+    "smoothgrad": {"n": 2},
+    "integrated-gradients": {"steps": 3},
+    "occlusion": {"bands": 2, "seconds": 0.8, "overlap": 1},
+    "rise": {"n": 6},
+    "optimized-mask": {"steps": 2},
+}
+PROMPTS = ["this is the sound of rain", "a dog"]
+
+
+@pytest.fixture(scope="module")
+def backends(tmp_path_factory):
+    return {kind: small_backend(kind, tmp_path_factory.mktemp(kind)) for kind in KINDS}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def backend(request, backends) -> PublishedCLAP:
+    return backends[request.param]
+
+
+@pytest.fixture(scope="module")
+def directions(backend) -> TextState:
+    """Two prompts and their opposites: with random weights, for any window one of a pair has something in its favour."""
+    embedding = backend.encode_text(PROMPTS).embedding
+    return TextState((*PROMPTS, "not rain", "no dog"), torch.cat([embedding, -embedding]))
+
+
+@pytest.fixture(scope="module")
+def state(backend):
+    seconds = backend.clip_samples / backend.spectral.sample_rate
+    waveform = recording(seconds, backend.spectral.sample_rate, channels=2)
+    with torch.no_grad():
+        return backend.analyze(waveform)
+
+
+def write_decoder(backend, folder, domain, name=None):
+    """A release with an untrained decoder for this backend."""
+    torch.manual_seed(0)
+    decoder = build_decoder(backend, decoder_config(backend, domain))
+    config = release_config(backend, decoder, "contrast") | ({"backend": name} if name else {})
+    return save_release(folder, "lmac-zs", config, decoder.state_dict())
+
+
+def test_analyze_keeps_the_contract(backend, state):
+    frames = 1 + backend.clip_samples // backend.spectral.hop_length
+    assert state.stft.shape == (2, backend.spectral.n_bins, frames)
+    assert state.mel_power.shape == (2, backend.spectral.n_mels, frames)
+    assert tuple(level.shape[1] for level in state.hidden) == backend.hidden_channels
+    times = [level.shape[2] for level in state.hidden]
+    assert times == sorted(times, reverse=True) and all(
+        level.shape[3] < level.shape[2] for level in state.hidden
+    )
+    torch.testing.assert_close(state.embedding.norm(dim=1), torch.ones(2))
+
+
+def test_a_batch_gives_what_its_clips_give_alone(backend, state):
+    alone = torch.cat([backend.analyze(row[None]).embedding for row in state.waveform])
+    torch.testing.assert_close(state.embedding, alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_gradient_with_respect_to_the_sound_agrees_with_finite_differences(backend, seed):
+    """Guards against torch's backward of batch norm, which permutes the gradient of a transposed view."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = 1 + backend.clip_samples // backend.spectral.hop_length
+    log_power = torch.randn(1, backend.spectral.n_mels, frames, generator=generator) - 7
+    direction = torch.randn(1, backend.embed_dim, generator=generator)
+
+    def score(log_power):
+        return (backend.encode(log_power.exp())[0] * direction).sum()
+
+    point = log_power.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(point), point)
+    step = gradient / gradient.norm()
+    with torch.no_grad():
+        slope = (score(log_power + 0.05 * step) - score(log_power - 0.05 * step)) / 0.1
+    assert float(slope) == pytest.approx(float(gradient.norm()), rel=0.03)
+
+
+def test_the_waveform_gets_a_gradient_and_the_weights_do_not(backend, state):
+    waveform = state.waveform.clone().requires_grad_(True)
+    backend.analyze(waveform).embedding[:, 0].sum().backward()
+    assert bool(torch.isfinite(waveform.grad).all()) and float(waveform.grad.abs().sum()) > 0
+    assert all(parameter.grad is None for parameter in backend.parameters())
+
+
+def test_training_mode_does_not_reach_it(backend):
+    """A framework that calls `.train()` on a wrapper would otherwise switch dropout on."""
+    torch.nn.ModuleList([backend]).train()
+    assert not any(module.training for module in backend.modules())
+
+
+def test_in_half_precision_front_end_maps_and_embeddings_stay_float32(backend, state, monkeypatch):
+    """The way of a GPU, walked on the CPU: only the encoder's own arithmetic is shorter."""
+    monkeypatch.setattr(PublishedCLAP, "encoder_dtype", torch.bfloat16)
+    halved = backend.analyze(state.waveform)
+    assert torch.equal(halved.mel_power, state.mel_power)
+    tensors = (halved.mel_power, halved.embedding, *halved.hidden)
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+    assert not torch.equal(halved.embedding, state.embedding)
+    assert float((halved.embedding * state.embedding).sum(1).min()) > 0.995
+    mask = load_explainer("grad-cam", backend).masks(halved, backend.encode_text(PROMPTS))
+    assert mask.dtype == torch.float32 and bool(torch.isfinite(mask).all())
+
+
+def test_a_surrounding_autocast_leaves_the_front_end_alone(backend, state):
+    """Training scripts run under autocast; decibels of a bfloat16 power would lose what is quiet."""
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = backend.analyze(state.waveform)
+        mel = backend.mel_power(state.stft.abs().square())
+    assert torch.equal(inside.mel_power, state.mel_power)
+    assert mel.dtype == torch.float32
+
+
+@pytest.mark.parametrize("domain", ["stft", "mel"])
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_every_explainer_works_unchanged(backend, state, directions, name, domain, tmp_path):
+    options = dict(FEW_STEPS.get(name, {}))
+    if name == "lmac-zs":
+        options["release"] = write_decoder(backend, tmp_path / "decoder", domain)
+    explainer = load_explainer(name, backend, domain, **options)
+    windows = state[torch.tensor([0, 1, 0, 1])]
+    mask = explainer.masks(windows, directions)
+    rows = backend.spectral.n_bins if domain == "stft" else backend.spectral.n_mels
+    assert mask.shape == (4, rows, state.mel_power.shape[2]) and mask.dtype == torch.float32
+    assert bool(torch.isfinite(mask).all()) and float(mask.min()) >= 0
+    highest = mask.amax(dim=(1, 2))
+    assert all(float(value) == 0 or float(value) == pytest.approx(1.0, abs=1e-5) for value in highest)
+    assert bool((highest.view(2, 2).amax(0) > 0).all())  # of each pair of opposites at least one has evidence
+    assert torch.equal(mask, explainer.masks(windows, directions))
+
+
+def test_gradcam_knows_all_its_layers(backend, state, directions):
+    windows = state[torch.tensor([0, 1, 0, 1])]
+    masks = [
+        load_explainer("grad-cam", backend, "mel", layer=layer).masks(windows, directions)
+        for layer in backend.cam_layers
+    ]
+    assert len(masks) == 4
+    assert all(not torch.equal(first, second) for first, second in zip(masks, masks[1:], strict=False))
+
+
+def test_a_decoder_learns_on_it(backend, state):
+    """Two steps of the paper's objective: the gradient comes through the frozen encoder to the decoder's weights."""
+    torch.manual_seed(0)
+    decoder = build_decoder(backend, decoder_config(backend, "mel"))
+    assert decoder(
+        state.hidden,
+        backend.encode_text(PROMPTS).embedding,
+        torch.zeros(2),
+        state.mel_power,
+        torch.zeros(2, 3, *state.mel_power.shape[1:]),
+    ).values.shape == (2, len(AREAS))
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
+    before = decoder.last.weight.detach().clone()
+    for _ in range(2):
+        report = paper_loss(backend, decoder, state, backend.encode_text(PROMPTS).embedding, 0.1, 0.1)
+        loss = sum(value for key, value in report.items() if key.startswith("loss/"))
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(bool(torch.isfinite(p.grad).all()) for p in decoder.parameters() if p.grad is not None)
+        optimizer.step()
+    assert not torch.equal(decoder.last.weight, before)
+
+
+def test_a_decoder_of_another_backend_is_refused(backend, tmp_path):
+    folder = write_decoder(backend, tmp_path / "decoder", "stft", name="compact")
+    with pytest.raises(CheckpointError, match=f"trained for the backend 'compact'.*'{backend.name}'"):
+        load_explainer("lmac-zs", backend, "stft", release=folder)
+
+
+def test_a_recording_longer_than_the_window_is_explained_whole(backend):
+    rate = backend.spectral.sample_rate
+    seconds = 2.4 * backend.clip_samples / rate
+    clip = make_clip(recording(seconds, rate, channels=2), rate)
+    result = explain_clip(clip, PROMPTS, backend, load_explainer("grad-cam++", backend))
+    assert result.explanation.mask.shape == (513, 1 + clip.waveform.shape[-1] // backend.spectral.hop_length)
+    listening = result.listening
+    torch.testing.assert_close(listening.kept.waveform + listening.removed.waveform, result.clip.waveform)
+    assert float(result.prediction.probabilities.sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_bands_frequencies_are_those_of_the_filters(backend):
+    centres = backend.mel_frequencies_hz
+    assert bool((centres.diff() > 0).all()) and centres.shape == (backend.spectral.n_mels,)
+    middle = backend.spectral.n_mels // 2
+    peak = float(backend.mel_filters[middle].argmax()) * backend.spectral.sample_rate / backend.spectral.n_fft
+    assert float(centres[middle]) == pytest.approx(peak, rel=0.1)

@@ -1,0 +1,248 @@
+"""What each method promises beyond the contract: noise, seeds, completeness, patches, masks, memory, what is fitted."""
+
+import pytest
+import torch
+
+from lmaczs import load_backend
+from lmaczs.explainers import load_explainer
+from lmaczs.explainers.base import PASSES_AT_ONCE
+from lmaczs.explainers.decibels import grid_levels, level_gradient, score_levels, silence_db
+from lmaczs.explainers.integrated_gradients import line_rule
+from lmaczs.explainers.occlusion import patch_starts
+from lmaczs.explainers.optimized_mask import EVERYDAY, typical_neighbour
+from lmaczs.explainers.perturbing import to_grid
+from lmaczs.explainers.rise import random_masks
+from lmaczs.explainers.scores import Score
+from lmaczs.signal.masking import masked_mel_power
+from speed import resident_mb
+
+both_domains = pytest.mark.parametrize("domain", ["stft", "mel"])
+
+
+@pytest.fixture
+def window(debug_backend, make_beep):
+    """One beep in noise, and its prompt."""
+    waveform = make_beep(seed=1).waveform.unsqueeze(0)
+    return debug_backend.analyze(waveform), debug_backend.encode_text(["a beep"])
+
+
+def test_levels_are_those_of_the_front_end(debug_backend, window):
+    """Levels of the grid, brought back through the front end, give the score of the window itself."""
+    audio, text = window
+    score = Score(debug_backend)
+    for domain in ("stft", "mel"):
+        levels = grid_levels(debug_backend, audio, domain)
+        found = score_levels(debug_backend, score, levels, text.embedding, domain)
+        torch.testing.assert_close(found, score(audio.embedding, text.embedding), atol=1e-4, rtol=0)
+
+
+def test_silence_is_what_an_absolute_front_end_no_longer_hears(debug_backend):
+    """1e-10 in the mel bands, also where it is given on the STFT bins (low bands hold few bins and vary a little)."""
+    silent = 10 ** (silence_db(debug_backend, "stft") / 10)
+    power = debug_backend.mel_power(torch.full((1, debug_backend.spectral.n_bins, 1), silent))
+    assert float(power.median()) == pytest.approx(1e-10, rel=1e-3)
+    assert silence_db(debug_backend, "mel") == pytest.approx(-100.0)
+
+
+@both_domains
+def test_a_gradient_per_decibel_is_the_slope_of_the_score(debug_backend, window, domain):
+    """Against finite differences along the gradient and along random directions, through the whole front end."""
+    audio, text = window
+    score, levels = Score(debug_backend), grid_levels(debug_backend, audio, domain)
+    gradient = level_gradient(debug_backend, score, levels, text.embedding, domain)
+    saliency = load_explainer("saliency", debug_backend, domain).attribute(*window).values
+    assert torch.equal(saliency, gradient.abs())
+    scattered = torch.randint(2, levels.shape, generator=torch.Generator().manual_seed(0)) * gradient.sign()
+    for direction in (gradient.sign(), scattered):
+        higher, lower = (
+            score_levels(debug_backend, score, levels + sign * direction, text.embedding, domain).item()
+            for sign in (0.02, -0.02)
+        )
+        assert float((gradient * direction).sum()) == pytest.approx((higher - lower) / 0.04, rel=0.01)
+
+
+def test_noise_is_fresh_in_every_copy(debug_backend, window, monkeypatch):
+    """Drawn once, as in public code, all copies would be one; here more copies change the map, and less and less so."""
+    draw = torch.randn
+    drawn = []
+
+    def watched(*shape, **options):
+        drawn.append(draw(*shape, **options))
+        return drawn[-1]
+
+    monkeypatch.setattr(torch, "randn", watched)
+    load_explainer("smoothgrad", debug_backend, "mel", n=20).masks(*window)
+    noise = torch.cat(drawn)
+    assert len(noise) == 20 and all(len(part) <= PASSES_AT_ONCE for part in drawn)
+    alike = torch.corrcoef(noise.flatten(1)) - torch.eye(20)
+    assert float(alike.abs().max()) < 0.1
+    assert float(noise.std()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_seed_and_sigma_of_smoothgrad_count(debug_backend, window):
+    def mask(**options):
+        return load_explainer("smoothgrad", debug_backend, "mel", n=4, **options).masks(*window)
+
+    assert torch.equal(mask(), mask(seed=0))
+    assert not torch.equal(mask(), mask(seed=1))
+    assert not torch.equal(mask(sigma=0.05), mask(sigma=0.3))
+
+
+@both_domains
+def test_integrated_gradients_add_up(debug_backend, make_beep, domain):
+    """Within 2 % with 50 steps; the error that is reported is the one worked out here."""
+    audio = debug_backend.analyze(torch.stack([make_beep(seed=seed).waveform for seed in (1, 2)]))
+    text = debug_backend.encode_text(["rain", "a dog"])
+    found = load_explainer("integrated-gradients", debug_backend, domain).attribute(audio, text)
+    score = Score(debug_backend)
+    levels = grid_levels(debug_backend, audio, domain)
+    silence = torch.full_like(levels, silence_db(debug_backend, domain))
+    sound, nothing = (
+        score_levels(debug_backend, score, levels, text.embedding, domain) for levels in (levels, silence)
+    )
+    error = (found.values.sum(dim=(1, 2)) - (sound - nothing)).abs() / (sound - nothing).abs()
+    torch.testing.assert_close(found.completeness_error, error, atol=1e-3, rtol=0)  # float32 sums
+    assert float(error.max()) < 0.02
+
+
+def test_integrated_gradients_add_up_on_the_shipped_model():
+    """A beeping tone in noise, whatever weights are shipped; twice the default steps leave a reserve for others."""
+    backend = load_backend("compact", "cpu")
+    time = torch.arange(backend.clip_samples) / backend.spectral.sample_rate
+    tone = 0.1 * torch.sin(2 * torch.pi * 1200 * time) * (time % 1 < 0.3)
+    noise = 0.01 * torch.randn(len(time), generator=torch.Generator().manual_seed(3))
+    audio = backend.analyze((tone + noise).unsqueeze(0))
+    text = backend.encode_text(["this is the sound of an alarm clock"])
+    found = load_explainer("integrated-gradients", backend, "mel", steps=100).attribute(audio, text)
+    assert float(found.completeness_error) < 0.02
+
+
+def test_more_steps_leave_less_unexplained(debug_backend, window):
+    errors = [
+        float(
+            load_explainer("integrated-gradients", debug_backend, "mel", steps=steps)
+            .attribute(*window)
+            .completeness_error
+        )
+        for steps in (3, 150)
+    ]
+    assert errors[1] < 0.3 * errors[0] and errors[1] < 0.01
+
+
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_the_rule_integrates_a_line_exactly_and_starts_dense(steps):
+    points, weights = line_rule(steps)
+    assert float(weights.sum()) == pytest.approx(1.0)
+    assert float((weights * points).sum()) == pytest.approx(0.5, abs=0.5 / steps**2)
+    assert float(points[0]) > 0 and float(points[-1]) < 1
+    assert bool((points.diff() > 0).all()) and bool((points.diff().diff() > 0).all())
+
+
+@pytest.mark.parametrize(("length", "size", "stride"), [(32, 8, 4), (101, 25, 12), (10, 20, 3), (7, 3, 3)])
+def test_patches_cover_the_axis(length, size, stride):
+    starts = patch_starts(length, size, stride)
+    covered = {cell for start in starts for cell in range(start, start + size)}
+    assert set(range(length)) <= covered and all(start < length for start in starts)
+
+
+def test_occlusion_gives_each_cell_the_mean_fall_of_its_patches(planted_backend, beep_in_noise):
+    """Two patches side by side on the whole height: each half gets its own fall of the score, worked out here."""
+    audio = planted_backend.analyze(beep_in_noise.waveform.unsqueeze(0))
+    text = planted_backend.encode_text(["a beep"])
+    options = {"bands": 32, "seconds": 1.02, "overlap": 1}
+    found = load_explainer("occlusion", planted_backend, "mel", **options).attribute(audio, text).values[0]
+    score = Score(planted_backend)
+
+    def fall(columns):
+        silenced = audio.mel_power.clone()
+        silenced[:, :, columns] = 0
+        return float(
+            score(audio.embedding, text.embedding)
+            - score(planted_backend.encode(silenced)[0], text.embedding)
+        )
+
+    left, right = slice(0, 51), slice(51, 101)
+    for columns in (left, right):
+        assert found[:, columns].flatten().tolist() == pytest.approx(
+            [fall(columns)] * (32 * len(range(*columns.indices(101)))), abs=1e-4
+        )
+    assert fall(right) > 1.0  # most of the beep
+
+
+def test_random_masks_are_smooth_shifted_and_as_full_as_asked():
+    masks = torch.cat(list(random_masks(300, 32, 101, (8, 25), 0.3, seed=0)))
+    assert masks.shape == (300, 32, 101) and float(masks.min()) >= 0 and float(masks.max()) <= 1
+    assert float(masks.mean()) == pytest.approx(0.3, abs=0.02)
+    assert float(masks.mean(0).min()) > 0.15, "every cell is kept by some masks and not by others"
+    assert float(masks.mean(0).max()) < 0.45
+    assert float(masks.diff(dim=1).abs().max()) <= 1 / 8 + 1e-6, "no step steeper than a cell's height"
+    few = torch.cat(list(random_masks(10, 32, 101, (8, 25), 0.3, seed=0)))
+    assert torch.equal(few, masks[:10])
+    assert not torch.equal(few, torch.cat(list(random_masks(10, 32, 101, (8, 25), 0.3, seed=1))))
+
+
+def test_memory_of_rise_does_not_grow_with_its_masks(debug_backend, window, monkeypatch):
+    """800 masks of 257 x 101 cells would take 83 MB, and their encoder passes more; a chunk of 10 takes 1 MB."""
+    sizes, held = [], []
+    encode = debug_backend.encode
+    monkeypatch.setattr(debug_backend, "encode", lambda mel: sizes.append(len(mel)) or encode(mel))
+    load_explainer("rise", debug_backend, "stft", n=16).masks(*window)
+    before = resident_mb(peak=False)
+    explainer = load_explainer("rise", debug_backend, "stft", n=800)
+    explainer.masks(*window, progress=lambda share, text: held.append(resident_mb(peak=False)))
+    assert max(sizes) == PASSES_AT_ONCE and sum(sizes) == 816
+    assert len(held) == 800 / PASSES_AT_ONCE and max(held) - before < 40
+
+
+@both_domains
+def test_perturbed_copies_without_a_mask_are_the_window_itself(debug_backend, window, domain):
+    audio, _ = window
+    power = audio.stft.abs().square()
+    ones = to_grid(debug_backend, torch.ones_like(audio.mel_power), domain)
+    kept = masked_mel_power(power, ones, debug_backend.mel_filters, domain)
+    torch.testing.assert_close(kept, audio.mel_power, atol=1e-5, rtol=1e-4)
+
+
+def test_a_fitted_mask_serves_its_objective(planted_backend, beep_in_noise):
+    """Kept, the beep is recognised, and what is removed is none; with more steps than one, better so."""
+    audio = planted_backend.analyze(beep_in_noise.waveform.unsqueeze(0))
+    text = planted_backend.encode_text(["a beep"])
+    spectrum = audio.stft.abs().square()
+
+    def worth(steps):
+        mask = load_explainer("optimized-mask", planted_backend, steps=steps).masks(audio, text)
+        kept, removed = (
+            planted_backend.encode(planted_backend.mel_power(spectrum * part.square()))[0] @ text.embedding[0]
+            for part in (mask, 1 - mask)
+        )
+        return float(kept), float(removed)
+
+    kept, removed = worth(40)
+    assert kept > 0.9 and removed < 0.5
+    barely_kept, barely_removed = worth(1)
+    assert kept - removed > barely_kept - barely_removed
+
+
+def test_a_fitted_mask_follows_the_prompt_and_its_rivals(debug_backend, window):
+    audio, text = window
+    other = load_explainer("optimized-mask", debug_backend, "mel", steps=5)
+    assert not torch.equal(other.masks(audio, text), other.masks(audio, debug_backend.encode_text(["rain"])))
+    named = load_explainer("optimized-mask", debug_backend, "mel", steps=5, rivals=["rain", "a beep"])
+    assert not torch.equal(other.masks(audio, text), named.masks(audio, text))
+    alone = load_explainer("optimized-mask", debug_backend, "mel", steps=5, rivals=["a beep"])
+    assert torch.equal(other.masks(audio, text), alone.masks(audio, text)), "everyday sounds take their place"
+
+
+def test_everyday_rivals_that_mean_the_same_stand_aside():
+    """By the text encoder of the shipped model: "rainfall" has no rival in "rain", and most others stay."""
+    backend = load_backend("compact", "cpu")
+    explainer = load_explainer("optimized-mask", backend, "mel")
+    contest = explainer._contest("rainfall", backend.encode_text(["rainfall"]).embedding)
+    rain = backend.encode_text(["this is the sound of rain"]).embedding[0]
+    assert len(contest) >= len(EVERYDAY) // 2
+    assert float((contest[1:] @ rain).max()) < 0.99
+
+
+def test_typical_neighbours_are_the_mean_of_the_nearest():
+    directions = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    assert typical_neighbour(directions) == pytest.approx((0.6 + 0.8 + 0.8) / 3)
