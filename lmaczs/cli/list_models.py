@@ -20,7 +20,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the keys that other commands accept."""
     print("backends:  ", ", ".join(BACKENDS))
     for name, entry in BACKENDS.items():
-        origin = f"fetched at the first use, about {entry.download_mb} MB" if entry.download_mb else "embedded"
+        origin = (
+            f"fetched at the first use, about {entry.download_mb} MB" if entry.download_mb else "embedded"
+        )
         print(f"             {name}: {entry.label} ({origin}, licence {entry.licence})")
     print("explainers:", ", ".join(EXPLAINERS))
     releases = [f"{name} ({kind})" for name, kind in embedded_releases().items()]

@@ -63,7 +63,7 @@ def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: T
     The gradient reaches the mask through the frozen encoder; a mel mask is heard by way of the STFT bins.
     """
     if domain == "mel":
-        # An amplitude is the root of a power: its gradient is infinite where nothing at all is kept.
+        # The root of a power is steepest at zero: unbounded, a fit would be all about cells that nobody hears.
         mask = mel_mask_to_stft(mask.clamp_min(1e-6), backend.mel_filters)
     heard = heard_power(audio.stft[rows], mask, backend.spectral, audio.waveform.shape[-1])
     return backend.encode(backend.mel_power(heard))[0].float()
