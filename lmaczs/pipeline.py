@@ -152,7 +152,8 @@ def explain(
         kept=AudioClip(kept, clip.sample_rate, f"{clip.name}-kept"),
         removed=AudioClip(clip.waveform - kept, clip.sample_rate, f"{clip.name}-removed"),
     )
-    power = stft(clip.waveform.unsqueeze(0), grid).abs().square()[0]
+    spectrum = stft(clip.waveform.unsqueeze(0), grid)[0]
+    power = spectrum.real.square() + spectrum.imag.square()
     on_bins = explainer.domain == "stft"
     result = ExplainResult(
         clip=clip,

@@ -5,6 +5,8 @@ multiplies linear mel power; its sound is made with the mask mapped to STFT bins
 of 0 would turn -60 dB into 0 dB, that is, louder.
 """
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -123,6 +125,15 @@ def masked_waveform(waveform: Tensor, mask: Tensor, config: SpectralConfig) -> T
         parts = torch.fft.irfft(spectrum * mask[:, first:last].T, n=n_fft) * window
         size = (1, span.stop - span.start)
         total[span] += F.fold(parts.T[None], size, (1, n_fft), stride=(1, hop))[0, 0, 0]
-        squares = window.square().expand(last - first, -1).T[None]
-        weight[span] += F.fold(squares, size, (1, n_fft), stride=(1, hop))[0, 0, 0]
+        weight[span] += _overlap(last - first, config).to(waveform)
     return (total / weight.clamp_min(1e-8))[n_fft // 2 : n_fft // 2 + waveform.shape[-1]]
+
+
+@lru_cache(
+    maxsize=8
+)  # a block is up to BLOCK_FRAMES long, so this is small, and every prompt of a recording needs it
+def _overlap(frames: int, config: SpectralConfig) -> Tensor:
+    """Sum of the squared windows of so many frames: ((frames - 1) * hop_length + n_fft,)."""
+    squares = config.window_like(torch.empty(0)).square().expand(frames, -1).T[None]
+    size = (1, (frames - 1) * config.hop_length + config.n_fft)
+    return F.fold(squares, size, (1, config.n_fft), stride=(1, config.hop_length))[0, 0, 0]

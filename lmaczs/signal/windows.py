@@ -94,6 +94,8 @@ def stitch_mask(masks: Tensor, plan: WindowPlan, config: SpectralConfig) -> Tens
         copies = max(plan.clip_samples // plan.num_samples, 1)  # whole copies only
         shifted = [(sample + k * plan.num_samples) / hop for k in range(copies)]
         return torch.stack([_sample_frames(masks[0], position) for position in shifted]).mean(0)
+    if len(frames) == masks.shape[2]:  # the window is the recording
+        return masks[0]
     result = masks.new_zeros(masks.shape[1], len(frames))
     window = torch.clamp(sample // plan.clip_samples, max=len(plan.starts) - 1)
     for index, start in enumerate(plan.starts):

@@ -87,3 +87,13 @@ def test_an_extremely_short_recording_still_has_its_own_columns():
     plan = plan_windows(1600, WINDOW)  # 0.1 s
     folded = stitch_mask(torch.full((1, 3, 101), 0.7), plan, GRID)
     torch.testing.assert_close(folded, torch.full((3, 6), 0.7))
+
+
+def test_a_rest_without_a_window_of_its_own_shares_the_last_column():
+    window = 200 * 320
+    plan = plan_windows(window + 600, window)
+    assert plan.starts == (0,)
+    mask = torch.rand(1, 3, 201, generator=torch.Generator().manual_seed(0))
+    stitched = stitch_mask(mask, plan, GRID)
+    torch.testing.assert_close(stitched[:, :201], mask[0])
+    torch.testing.assert_close(stitched[:, 201], mask[0, :, -1])
