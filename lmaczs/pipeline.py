@@ -28,6 +28,7 @@ from lmaczs.signal.masking import masked_waveform, mel_mask_to_stft
 from lmaczs.signal.spectral import (
     SpectralConfig,
     frequencies_hz,
+    power_of,
     power_to_db,
     stft,
     times_s,
@@ -152,8 +153,7 @@ def explain(
         kept=AudioClip(kept, clip.sample_rate, f"{clip.name}-kept"),
         removed=AudioClip(clip.waveform - kept, clip.sample_rate, f"{clip.name}-removed"),
     )
-    spectrum = stft(clip.waveform.unsqueeze(0), grid)[0]
-    power = spectrum.real.square() + spectrum.imag.square()
+    power = power_of(stft(clip.waveform.unsqueeze(0), grid)[0])
     on_bins = explainer.domain == "stft"
     result = ExplainResult(
         clip=clip,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lmaczs.charts import INK, PAPER
 from lmaczs.types import ExplainResult
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ RANGE_DB = 70.0  # shown below the loudest cell
 ROWS, COLUMNS = 256, 1200  # cells drawn at most; a longer recording is averaged down to them
 LONGEST_PROMPT = 400  # letters tried in the heading; no more can fit
 TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000, 16000, 24000)
-INK, PAPER = "#1c2430", "#ffffff"
 
 
 def save_explanation_figure(result: ExplainResult, path: str | Path, method_label: str | None = None) -> None:

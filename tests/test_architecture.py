@@ -19,6 +19,7 @@ LAYERS = {
     "metrics": 2,
     "explainers": 3,
     "pipeline": 4,
+    "charts": 4,
     "plots": 5,
     "results": 6,
     "evaluation": 6,

@@ -69,7 +69,7 @@ def _laion(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]
 
 
 BACKENDS: dict[str, BackendEntry] = {
-    "compact": BackendEntry("Compact CLAP", "Apache-2.0", _compact),  # works without a network
+    "compact": BackendEntry("Compact CLAP", "for non-commercial use", _compact),  # works without a network
     "debug": BackendEntry("Tiny untrained CLAP for tests", "Apache-2.0", _debug),
     "msclap-2022": BackendEntry("Microsoft CLAP 2022", "MS-PL", _msclap_2022, download_mb=2300),
     "msclap-2023": BackendEntry("Microsoft CLAP 2023", "MS-PL", _msclap_2023, download_mb=690),

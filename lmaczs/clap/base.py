@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lmaczs.errors import PromptError
-from lmaczs.signal.spectral import SpectralConfig, mel_frequencies_hz, stft
+from lmaczs.signal.spectral import SpectralConfig, mel_frequencies_hz, power_of, stft
 from lmaczs.types import AudioState, TextState
 
 
@@ -82,7 +82,7 @@ class CLAPBackend(nn.Module, ABC):
         """
         with full_precision(waveform):
             spectrum = stft(waveform, self.spectral)
-            mel = self.mel_power(spectrum.real.square() + spectrum.imag.square())
+            mel = self.mel_power(power_of(spectrum))
         embedding, hidden = self.encode(mel)
         if valid_samples is None:
             valid_samples = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)

@@ -9,7 +9,6 @@ scored again. Exit code 1: some clips could not be scored.
 
 import argparse
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmaczs.cli.arguments import add_model_arguments
-from lmaczs.cli.files import write_text_whole
+from lmaczs.cli.files import write_json_whole, write_text_whole
 from lmaczs.errors import LMACError
 
 if TYPE_CHECKING:
@@ -110,6 +109,20 @@ def key_value_pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     return {key: value for key, _, value in (text.partition("=") for text in texts)}
 
 
+def method_names(text: str, least: int = 0) -> list[str]:
+    """Split --methods.
+
+    Raises:
+        LMACError: there are fewer than `least`, a method is named twice, or a control is named.
+    """
+    from lmaczs.evaluation.masks import CONTROLS
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if len(names) < least or len(set(names)) != len(names) or set(names) & set(CONTROLS):
+        raise LMACError(f"--methods got '{text}': name each method once; controls are always there.")
+    return names
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Score, and write results.csv, summary.json, summary.md and pictures.
 
@@ -157,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
         summary["mixtures"] = mixture_summary(mixed, judge, domains)
         failed += summary["mixtures"]["n_failed"]
     title = title_of(arguments.clips, where, len(clips), len(selection.clips))
-    write_text_whole(out / "summary.json", json.dumps(_plain(summary), indent=2, ensure_ascii=False) + "\n")
+    write_json_whole(out / "summary.json", summary, digits=6)  # more than anyone reads
     save_figures(rows, summary, judge, out, arguments.snr)
     text = report_markdown(summary, judge, title, arguments.snr, stopwatch)
     write_text_whole(out / "summary.md", text)
@@ -206,13 +219,8 @@ def _judge(
     from lmaczs.data.clip_table import limit_by_label
     from lmaczs.evaluation.contenders import SLOW, contenders
     from lmaczs.evaluation.judge import Judge
-    from lmaczs.evaluation.masks import CONTROLS
 
-    names = [name.strip() for name in arguments.methods.split(",") if name.strip()]
-    if len(set(names)) != len(names) or set(names) & set(CONTROLS):
-        raise LMACError(
-            f"--methods got '{arguments.methods}': name each method once; controls are always there."
-        )
+    names = method_names(arguments.methods)
     releases = _releases(arguments.releases, names)
     shares = _shares(arguments.curve)
     limits: dict[str, frozenset[str]] = {}
@@ -371,14 +379,3 @@ def _score_mixtures(
         _again(arguments, judge),
     )
     return mixtures.judge_mixtures(judge, plans, results)
-
-
-def _plain(value: Any) -> Any:
-    """Six digits are more than anyone reads; JSON has no nan: null instead."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if value == value else None
-    return value

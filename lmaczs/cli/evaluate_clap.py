@@ -7,13 +7,12 @@ Exit code 1: some clips could not be read.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from lmaczs.cli.arguments import add_model_arguments
 from lmaczs.cli.evaluate import add_table_arguments, key_value_pairs, title_of
-from lmaczs.cli.files import write_text_whole
+from lmaczs.cli.files import write_json_whole, write_text_whole
 
 
 def add_parser(subparsers: Any) -> None:
@@ -67,8 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     if summary["n_clips"]:
         heading += f", top-1 {summary['top1_percent']:.1f} %"
     save_confusion_picture(counts, selection.labels, out / "confusion.png", heading)
-    text = json.dumps({"settings": settings, **summary}, indent=2, ensure_ascii=False)
-    write_text_whole(out / "summary.json", text + "\n")
+    write_json_whole(out / "summary.json", {"settings": settings, **summary})
     text = zero_shot.zero_shot_markdown(summary, title)
     write_text_whole(out / "summary.md", text)
     print(text)

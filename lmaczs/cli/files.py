@@ -1,11 +1,13 @@
 """Results that appear complete or not at all."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lmaczs.errors import LMACError, plain_write_errors
 
@@ -58,3 +60,26 @@ def write_text_whole(path: Path, text: str) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def write_json_whole(path: Path, value: Any, digits: int | None = None) -> None:
+    """Write JSON values and numbers; JSON has no nan: null instead.
+
+    Args:
+        path: of the file.
+        value: dictionaries and lists of texts and numbers.
+        digits: significant ones to keep; None keeps all.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [plain(entry) for entry in value]
+        if isinstance(value, float):
+            if value != value:
+                return None
+            return value if digits is None else float(f"{value:.{digits}g}")
+        return value
+
+    write_text_whole(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")

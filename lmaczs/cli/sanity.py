@@ -8,13 +8,12 @@ checked again. Exit code 1: some clips could not be read.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmaczs.cli.arguments import add_model_arguments
-from lmaczs.cli.evaluate import add_table_arguments, key_value_pairs, title_of
-from lmaczs.cli.files import write_text_whole
+from lmaczs.cli.evaluate import add_table_arguments, key_value_pairs, method_names, title_of
+from lmaczs.cli.files import write_json_whole, write_text_whole
 from lmaczs.errors import LMACError
 
 if TYPE_CHECKING:
@@ -93,8 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         name: fingerprint(explainer) for name, explainer in trial.explainers.items()
     }
     title = title_of(arguments.clips, where, len(clips), len(selection.clips))
-    text = json.dumps(_plain(summary), indent=2, ensure_ascii=False)
-    write_text_whole(out / "summary.json", text + "\n")
+    write_json_whole(out / "summary.json", summary)
     save_figures(rows, summary, trial, clips, out)
     text = report_markdown(summary, trial, title)
     write_text_whole(out / "summary.md", text)
@@ -104,14 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _trial(arguments: argparse.Namespace, labels: tuple[str, ...]) -> "Trial":
     from lmaczs.clap import load_backend
-    from lmaczs.evaluation.masks import CONTROLS
     from lmaczs.sanity.checks import Trial
 
-    names, checks = (_names(text) for text in (arguments.methods, arguments.checks))
-    if not names or len(set(names)) != len(names) or set(names) & set(CONTROLS):
-        raise LMACError(
-            f"--methods got '{arguments.methods}': name each method once; controls are always there."
-        )
+    names = method_names(arguments.methods, least=1)
+    checks = [name.strip() for name in arguments.checks.split(",") if name.strip()]
     releases = key_value_pairs(arguments.releases, "--releases")
     if unused := sorted(releases.keys() - set(names)):
         raise LMACError(f"--releases names '{unused[0]}', which is not among the methods {', '.join(names)}.")
@@ -119,10 +113,6 @@ def _trial(arguments: argparse.Namespace, labels: tuple[str, ...]) -> "Trial":
     backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
     explainers = {name: _explainer(name, releases.get(name), backend, arguments.domain) for name in names}
     return Trial(backend, explainers, labels, checks=tuple(checks), **rest)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _explainer(name: str, release: str | None, backend: "CLAPBackend", domain: str) -> "Explainer":
@@ -138,12 +128,3 @@ def _explainer(name: str, release: str | None, backend: "CLAPBackend", domain: s
             f"The release of '{name}' makes {explainer.domain} masks, but --domain is {domain}: give the other one."
         )
     return explainer
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no nan: null instead."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return None if value != value else value

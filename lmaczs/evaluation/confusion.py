@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-INK, PAPER = "#1c2430", "#ffffff"
+from lmaczs.charts import INK, PAPER
+
 SHOWN = 0.10  # smaller shares are colour only: fifty labels leave no room for every number
 
 

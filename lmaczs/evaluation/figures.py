@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from lmaczs.charts import INK, new_chart, plain_axes, save_chart
 from lmaczs.evaluation.judge import Judge
 from lmaczs.evaluation.report import CONDITION_TITLES, DOMAIN_TITLES
 from lmaczs.evaluation.rows import Row
@@ -13,10 +14,9 @@ from lmaczs.evaluation.summary import competitors
 from lmaczs.metrics.table import METRICS, best_rows, format_value, table_value
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, PAPER, CONTROL = "#1c2430", "#ffffff", "#aab4c0"
+CONTROL = "#aab4c0"
 BAR_KEYS = ("ai", "ad", "ag", "ff", "fid_in", "deletion_auc")
 PANEL_COLUMNS = 4
 
@@ -39,24 +39,14 @@ def save_figures(
         for domain, found in table["domains"].items()
     }
     colours = _colours(judge)
-    _save(_metric_bars(settings, judge, colours), folder / "metrics.png")
-    _save(_curves(settings, colours), folder / "curves.png")
-    _save(_mask_means(rows, judge, colours), folder / "mask_mean.png")
+    save_chart(_metric_bars(settings, judge, colours), folder / "metrics.png")
+    save_chart(_curves(settings, colours), folder / "curves.png")
+    save_chart(_mask_means(rows, judge, colours), folder / "mask_mean.png")
 
 
 def _wrapped(title: str) -> str:
     """Short lines; a number stays with its unit."""
     return fill(title.replace(" dB", "\u00a0dB"), 26)
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    figure.savefig(path, dpi=110)
-
-
-def _new_figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure  # half a second to import, and only pictures need it
-
-    return Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
 
 
 def _colours(judge: Judge) -> dict[str, Any]:
@@ -68,15 +58,10 @@ def _colours(judge: Judge) -> dict[str, Any]:
     return colours | {c.name: CONTROL for c in judge.contenders if c.explainer is None}
 
 
-def _plain(axes: "Axes") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=INK, labelsize=8)
-
-
 def _metric_bars(settings: Mapping[str, Any], judge: Judge, colours: Mapping[str, Any]) -> "Figure":
     """Soft masks: one row of panels a setting, one column a metric."""
     names = list(dict.fromkeys(name for found in settings.values() for name in found["forms"]["soft"]))
-    figure = _new_figure(2.3 * len(BAR_KEYS) + 2.4, (0.2 * len(names) + 0.9) * len(settings) + 0.4)
+    figure = new_chart(2.3 * len(BAR_KEYS) + 2.4, (0.2 * len(names) + 0.9) * len(settings) + 0.4)
     panels = figure.subplots(len(settings), len(BAR_KEYS), sharey=True, sharex="col", squeeze=False)
     for row, (title, found) in zip(panels, settings.items(), strict=True):
         table = found["forms"]["soft"]
@@ -94,7 +79,7 @@ def _metric_bars(settings: Mapping[str, Any], judge: Judge, colours: Mapping[str
                     )
             axes.set_yticks(range(len(names)), names)
             axes.margins(x=0.22)
-            _plain(axes)
+            plain_axes(axes)
         row[0].set_ylabel(title, fontsize=8.5, color=INK)
     panels[0][0].invert_yaxis()  # of all panels: they share it
     for axes, key in zip(panels[0], BAR_KEYS, strict=True):
@@ -104,7 +89,7 @@ def _metric_bars(settings: Mapping[str, Any], judge: Judge, colours: Mapping[str
 
 def _curves(settings: Mapping[str, Any], colours: Mapping[str, Any]) -> "Figure":
     """Mean probability of the explained prompt while top cells are taken away, and while they are added."""
-    figure = _new_figure(11, 3.1 * len(settings) + 0.5)
+    figure = new_chart(11, 3.1 * len(settings) + 0.5)
     panels = figure.subplots(len(settings), 2, sharex=True, sharey=True, squeeze=False)
     for row, (title, found) in zip(panels, settings.items(), strict=True):
         for axes, kind in zip(row, ("deletion", "insertion"), strict=True):
@@ -118,7 +103,7 @@ def _curves(settings: Mapping[str, Any], colours: Mapping[str, Any]) -> "Figure"
                     shares, values, style, color=colours[name], label=f"{name} (n = {curve['n']})",
                     marker="o", markersize=3, linewidth=1.5,
                 )  # fmt: skip
-            _plain(axes)
+            plain_axes(axes)
         row[0].set_ylabel(f"{title}\nmean probability", fontsize=8.5, color=INK)
         if found["curves"]:
             row[1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -134,7 +119,7 @@ def _mask_means(rows: Sequence[Row], judge: Judge, colours: Mapping[str, Any]) -
     methods = [contender for contender in judge.contenders if contender.explainer is not None]
     columns = min(PANEL_COLUMNS, max(len(methods), 1))
     height = math.ceil(max(len(methods), 1) / columns)
-    figure = _new_figure(3.1 * columns, 2.8 * height + 0.3)
+    figure = new_chart(3.1 * columns, 2.8 * height + 0.3)
     panels = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes, contender in zip(panels, methods, strict=False):
         points = [
@@ -149,7 +134,7 @@ def _mask_means(rows: Sequence[Row], judge: Judge, colours: Mapping[str, Any]) -
         title = f"{contender.key}\nSpearman {shown}, n = {len(points)}"
         axes.set_title(title, fontsize=9, color=INK, loc="left")
         axes.set_ylim(0, 1)
-        _plain(axes)
+        plain_axes(axes)
     for axes in panels[len(methods) :]:
         axes.set_visible(False)
     figure.supxlabel("similarity of the clip and the explained prompt", fontsize=9, color=INK)

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.scores import Score
-from lmaczs.signal.spectral import power_to_db
+from lmaczs.signal.spectral import power_of, power_to_db
 from lmaczs.types import AudioState, MaskDomain
 
 SILENT_POWER = 1e-10  # mel power that front ends no longer tell from silence
 
 
-def grid_power(audio: AudioState, domain: MaskDomain) -> Tensor:
+def grid_power(audio: AudioState, domain: str) -> Tensor:
     """Power of every cell that a mask has: (batch, freq, frames) >= 0."""
-    return audio.stft.real.square() + audio.stft.imag.square() if domain == "stft" else audio.mel_power
+    return power_of(audio.stft) if domain == "stft" else audio.mel_power
 
 
 def silence_db(backend: CLAPBackend, domain: MaskDomain) -> float:

@@ -11,16 +11,13 @@ from lmaczs.explainers.base import (
     PASSES_AT_ONCE,
     Attribution,
     AttributionExplainer,
-    check_number,
     check_whole,
     no_progress,
     part_of,
 )
 from lmaczs.explainers.hooks import evaluation_mode
-from lmaczs.explainers.perturbing import score_masked, to_grid
+from lmaczs.explainers.perturbing import patch_cells, score_masked, to_grid
 from lmaczs.types import AudioState, MaskDomain, Progress, TextState
-
-MAX_SECONDS = 60.0  # no window is longer
 
 
 class Occlusion(AttributionExplainer):
@@ -59,11 +56,7 @@ class Occlusion(AttributionExplainer):
             LMACError: a number is too small, or as in `AttributionExplainer`.
         """
         super().__init__(backend, domain, score=score, rivals=rivals)
-        hop_s = backend.spectral.hop_length / backend.spectral.sample_rate
-        self.size = (
-            check_whole("bands", bands),
-            round(check_number("seconds", seconds, hop_s, MAX_SECONDS) / hop_s),
-        )
+        self.size = patch_cells(backend, bands, seconds)
         overlap = check_whole("overlap", overlap)
         self.stride = tuple(max(length // overlap, 1) for length in self.size)
 

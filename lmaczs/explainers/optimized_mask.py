@@ -20,7 +20,7 @@ from lmaczs.explainers.decibels import grid_power
 from lmaczs.explainers.hooks import evaluation_mode
 from lmaczs.explainers.lmac_zs.decoder import AREAS, DETAILS, cut_at_area, details
 from lmaczs.explainers.lmac_zs.explainer import worthwhile_mask
-from lmaczs.explainers.lmac_zs.loss import encode_masked
+from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
 from lmaczs.explainers.perturbing import to_grid
 from lmaczs.signal.masking import resize_mask
 from lmaczs.signal.spectral import power_to_db
@@ -37,7 +37,6 @@ EVERYDAY = tuple(
     )
 )  # fmt: skip
 STEP_AREAS = ((0.05, 0.2), (0.1, 0.3), (0.02, 0.1))  # shares of cells that steps take in turn
-HOPELESS = 0.02  # bounds the pull of prompts that no mask brings out, as in training
 LEARNING_RATE = 0.15
 COARSE = (4, 8)  # mel bands and frames that share one value of a smooth map
 

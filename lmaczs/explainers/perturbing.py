@@ -9,10 +9,29 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.explainers.base import check_number, check_whole
 from lmaczs.explainers.scores import Score
 from lmaczs.signal.masking import masked_mel_power
-from lmaczs.signal.spectral import mel_to_bins
+from lmaczs.signal.spectral import mel_to_bins, power_of
 from lmaczs.types import AudioState, MaskDomain
+
+MAX_SECONDS = 60.0  # no window is longer
+
+
+def patch_cells(backend: CLAPBackend, bands: int, seconds: float) -> tuple[int, int]:
+    """Height and width of a patch, in cells of the mel grid.
+
+    Args:
+        backend: whose grid it is.
+        bands: mel bands, 1 or more.
+        seconds: at least one frame, at most MAX_SECONDS.
+
+    Raises:
+        LMACError: a number is out of range.
+    """
+    hop_s = backend.spectral.hop_length / backend.spectral.sample_rate
+    bands = check_whole("bands", bands)
+    return bands, round(check_number("seconds", seconds, hop_s, MAX_SECONDS) / hop_s)
 
 
 def to_grid(backend: CLAPBackend, mel_maps: Tensor, domain: MaskDomain) -> Tensor:
@@ -53,7 +72,7 @@ def score_masked(
     Yields:
         A chunk and its scores (masks,).
     """
-    power = window.stft.real.square() + window.stft.imag.square()
+    power = power_of(window.stft)
     for chunk in chunks:
         chunk = chunk.to(power.device)
         mel = masked_mel_power(power, to_grid(backend, chunk, domain), backend.mel_filters, domain)

@@ -17,11 +17,9 @@ from lmaczs.explainers.base import (
     part_of,
 )
 from lmaczs.explainers.hooks import evaluation_mode
-from lmaczs.explainers.perturbing import score_masked, to_grid
+from lmaczs.explainers.perturbing import patch_cells, score_masked, to_grid
 from lmaczs.signal.masking import resize_mask
 from lmaczs.types import AudioState, MaskDomain, Progress, TextState
-
-MAX_SECONDS = 60.0  # no window is longer
 
 
 class RISE(AttributionExplainer):
@@ -68,11 +66,9 @@ class RISE(AttributionExplainer):
             LMACError: a number is out of range, or as in `AttributionExplainer`.
         """
         super().__init__(backend, domain, score=score, rivals=rivals)
-        hop_s = backend.spectral.hop_length / backend.spectral.sample_rate
         self.n, self.seed = check_whole("n", n), check_whole("seed", seed, 0)
         self.keep = check_number("keep", keep, 0.01, 0.99)
-        seconds = check_number("seconds", seconds, hop_s, MAX_SECONDS)
-        self.cell = (check_whole("bands", bands), round(seconds / hop_s))
+        self.cell = patch_cells(backend, bands, seconds)
 
     def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
         """See `AttributionExplainer.attribute`; values are signed, in units of the score."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lmaczs.charts import INK, PAPER, new_chart, plain_axes, save_chart
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.data.clip_table import ClipEntry
 from lmaczs.evaluation.rows import Row
@@ -26,7 +27,7 @@ from lmaczs.sanity.checks import (
 )
 from lmaczs.sanity.likeness import spearman, ssim
 from lmaczs.sanity.report import LIKENESS, MOST_ALIKE
-from lmaczs.signal.spectral import frequencies_hz, mel_frequencies_hz, stft
+from lmaczs.signal.spectral import frequencies_hz, mel_frequencies_hz, power_of, stft
 from lmaczs.types import AudioClip
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-INK, PAPER, CONTROL, WRONG = "#1c2430", "#ffffff", "#8b97a5", "#9aa5b1"
+CONTROL, WRONG = "#8b97a5", "#9aa5b1"
 CASCADE, MASKS, MASK_MEAN = "cascade.png", "cascade_masks.png", "mask_mean.png"
 PANEL_COLUMNS = 4
 CELL = (1.75, 1.45)  # inches of one mask in the grid
@@ -54,13 +55,13 @@ def save_figures(
     """
     colours = _colours(trial)
     if any(step != OTHER_CLIP for found in summary["methods"].values() for step in found["steps"]):
-        _save(cascade_figure(summary, colours), folder / CASCADE)
+        save_chart(cascade_figure(summary, colours), folder / CASCADE)
     if any("mask_mean" in found for found in summary["methods"].values()):
-        _save(mask_mean_figure(rows, summary, colours), folder / MASK_MEAN)
+        save_chart(mask_mean_figure(rows, summary, colours), folder / MASK_MEAN)
     if (chosen := _to_show(rows, clips)) is not None:
         audio = load_entry(chosen, trial.backend.spectral.sample_rate)
         if isinstance(audio, AudioClip):
-            _save(masks_figure(Group(trial, [(chosen, audio)]), Reference(trial, clips)), folder / MASKS)
+            save_chart(masks_figure(Group(trial, [(chosen, audio)]), Reference(trial, clips)), folder / MASKS)
 
 
 def _to_show(rows: Sequence[Row], clips: Sequence[ClipEntry]) -> ClipEntry | None:
@@ -91,7 +92,7 @@ def cascade_figure(summary: Mapping[str, Any], colours: Mapping[str, Any]) -> "F
         v["low"] for found in methods.values() for s in found["steps"].values() for v in s.values() if v["n"]
     )
     bottom = min(-0.25, lowest - 0.05)
-    figure = _new_figure(11.5, 4.4)
+    figure = new_chart(11.5, 4.4)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (key, label) in zip(panels, LIKENESS.items(), strict=True):
         axes.axhspan(bottom, MOST_ALIKE, color="#eef3ee", zorder=0)
@@ -123,7 +124,7 @@ def cascade_figure(summary: Mapping[str, Any], colours: Mapping[str, Any]) -> "F
         axes.set_xlim(-0.3, len(names) - 0.5)
         axes.set_ylim(bottom, 1.05)
         axes.set_title(f"{label} to the original mask ↓", fontsize=10, color=INK, loc="left")
-        _plain(axes)
+        plain_axes(axes)
     clips = f"{summary['n_clips']} clips, green: below {MOST_ALIKE}"
     panels[0].set_ylabel(f"likeness ({clips})", fontsize=9, color=INK)
     handles, labels = panels[
@@ -144,7 +145,7 @@ def mask_mean_figure(rows: Sequence[Row], summary: Mapping[str, Any], colours: M
     methods = {name: found for name, found in summary["methods"].items() if "mask_mean" in found}
     across = min(PANEL_COLUMNS, len(methods))
     down = math.ceil(len(methods) / across)
-    figure = _new_figure(3.1 * across, 2.8 * down + 0.5)
+    figure = new_chart(3.1 * across, 2.8 * down + 0.5)
     panels = figure.subplots(down, across, sharex=True, squeeze=False).flatten()
     for axes, (name, found) in zip(panels, methods.items(), strict=False):
         # Unrelated prompts first: there are more of them.
@@ -165,7 +166,7 @@ def mask_mean_figure(rows: Sequence[Row], summary: Mapping[str, Any], colours: M
         axes.set_title(
             f"{name}\nSpearman {correlation}, n = {values['n']}", fontsize=9, color=INK, loc="left"
         )
-        _plain(axes)
+        plain_axes(axes)
     for axes in panels[len(methods) :]:
         axes.set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -191,7 +192,7 @@ def masks_figure(group: Group, listen: Reference) -> "Figure":
             for method in trial.explainers:
                 takes = trial.takes(method, step)
                 answers[method].append(group.masks(method, heard, text)[0] if takes else None)
-    figure = _new_figure(CELL[0] * (len(steps) + 2) + 0.6, CELL[1] * len(answers) + 0.9)
+    figure = new_chart(CELL[0] * (len(steps) + 2) + 0.6, CELL[1] * len(answers) + 0.9)
     panels = figure.subplots(len(answers), len(steps) + 2, sharex=True, sharey=True, squeeze=False)
     for line, (method, masks) in zip(panels, answers.items(), strict=True):
         _draw_recording(line[0], group)
@@ -222,7 +223,7 @@ def _titles(group: Group, steps: Sequence[Step]) -> list[str]:
 
 def _draw_recording(axes: "Axes", group: Group) -> None:
     backend = group.trial.backend
-    power = stft(group.heard.waveforms[0].unsqueeze(0), backend.spectral).abs().square()
+    power = power_of(stft(group.heard.waveforms[0].unsqueeze(0), backend.spectral))
     power = power if group.trial.domain == "stft" else backend.mel_power(power)
     cells, extent = _cells(power[0].cpu(), group)
     level = 10 * np.log10(np.maximum(cells / cells.max(), 1e-12))
@@ -272,18 +273,3 @@ def _colours(trial: Trial) -> dict[str, Any]:
 
 def _dashes(name: str) -> str:
     return dict(zip(UNTOUCHED, ("-", "-.", ":", "--"), strict=True)).get(name, "-")
-
-
-def _plain(axes: "Axes") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=INK, labelsize=8)
-
-
-def _new_figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure  # half a second to import, and only pictures need it
-
-    return Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    figure.savefig(path, dpi=110)

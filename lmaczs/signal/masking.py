@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lmaczs.errors import MaskShapeError
-from lmaczs.signal.spectral import SpectralConfig, istft, stft
+from lmaczs.signal.spectral import SpectralConfig, istft, power_of, stft
 from lmaczs.types import MaskDomain
 
 BLOCK_FRAMES = 500
@@ -90,8 +90,7 @@ def heard_power(spectrum: Tensor, mask: Tensor, config: SpectralConfig, num_samp
     Returns:
         (batch, bins, frames) >= 0.
     """
-    heard = stft(istft(spectrum * mask, config, num_samples), config)
-    return heard.real.square() + heard.imag.square()
+    return power_of(stft(istft(spectrum * mask, config, num_samples), config))
 
 
 def masked_waveform(waveform: Tensor, mask: Tensor, config: SpectralConfig) -> Tensor:

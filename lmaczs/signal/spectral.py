@@ -61,6 +61,11 @@ def stft(waveform: Tensor, config: SpectralConfig) -> Tensor:
     )
 
 
+def power_of(spectrum: Tensor) -> Tensor:
+    """Squared magnitude of complex values, without the root that `abs` takes: any shape, >= 0, differentiable."""
+    return spectrum.real.square() + spectrum.imag.square()
+
+
 def istft(spectrum: Tensor, config: SpectralConfig, num_samples: int) -> Tensor:
     """Invert `stft`; exact for an unmodified spectrum, least squares for a masked one.
 

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from lmaczs.errors import LMACError
-from lmaczs.types import MaskDomain
+from lmaczs.types import MaskDomain, Progress
 from lmaczs.ui import text
 from lmaczs.ui.archive import write_archive
 from lmaczs.ui.components import with_files
@@ -19,7 +19,7 @@ from lmaczs.ui.payload import (
     explanation_payload,
     scores_payload,
 )
-from lmaczs.ui.progress import Report, Stopped, watched
+from lmaczs.ui.progress import Stopped, watched
 from lmaczs.ui.prompts import check_prompts, read_prompts
 from lmaczs.ui.studio import DOMAINS, Explained, Heard, Studio
 from lmaczs.ui.turns import Turns, Wish
@@ -171,7 +171,7 @@ class Handlers:
     ) -> Generator[Update, None, None]:
         heard, domain = question.heard, question.domain
 
-        def work(report: Report) -> Explained:
+        def work(report: Progress) -> Explained:
             return self.studio.explain(heard, question.prompts, question.target, method, domain, report)
 
         explained = yield from self._watched(work, wish, method)
@@ -194,7 +194,7 @@ class Handlers:
         yield found.update()
 
     def _watched(
-        self, work: Callable[[Report], Result], wish: Wish, method: str | None = None
+        self, work: Callable[[Progress], Result], wish: Wish, method: str | None = None
     ) -> Generator[Update, None, Result]:
         """Run work that may be long; yields how far it is.
 

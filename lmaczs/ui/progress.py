@@ -5,8 +5,9 @@ from concurrent.futures import Executor, wait
 from threading import Event
 from typing import TypeVar
 
+from lmaczs.types import Progress
+
 Result = TypeVar("Result")
-Report = Callable[[float, str], None]  # share done in [0, 1], what is being done
 PATIENCE_S = 0.4  # work that ends within this time reports nothing
 
 
@@ -15,7 +16,7 @@ class Stopped(Exception):
 
 
 def watched(
-    work: Callable[[Report], Result], executor: Executor, is_over: Callable[[], bool]
+    work: Callable[[Progress], Result], executor: Executor, is_over: Callable[[], bool]
 ) -> Generator[tuple[float, str], None, Result]:
     """Run `work(report)` and yield its latest report from time to time; returns its result.
 

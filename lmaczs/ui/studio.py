@@ -17,9 +17,9 @@ import numpy as np
 import soundfile
 
 from lmaczs.errors import AudioError, LMACError
-from lmaczs.types import MaskDomain
+from lmaczs.explainers.base import no_progress
+from lmaczs.types import MaskDomain, Progress
 from lmaczs.ui import text
-from lmaczs.ui.progress import Report
 from lmaczs.ui.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ QUICK = (
     None,
     "grad-cam++",
 )  # one with its own weights, one with gradients: they warm up whatever the others need
-
-
-def quiet(share: float, message: str) -> None:
-    """Ignore progress."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +138,7 @@ class Studio:
             for domain in DOMAINS
         }
 
-    def hear(self, path: str | None, progress: Report = quiet) -> Heard:
+    def hear(self, path: str | None, progress: Progress = no_progress) -> Heard:
         """Open a recording, or take it from the last ones.
 
         Raises:
@@ -183,7 +179,7 @@ class Studio:
         target: str | None,
         method: str | None,
         domain: MaskDomain = "stft",
-        progress: Report = quiet,
+        progress: Progress = no_progress,
     ) -> Explained:
         """Explain one prompt with one method or control, or take the explanation from the last ones."""
         from lmaczs.pipeline import explain
@@ -207,7 +203,7 @@ class Studio:
             _forget(self._explained, lambda explained: explained.result.clip.duration_s, EXPLAINED_SECONDS)
             return self._explained[key]
 
-    def check(self, heard: Heard, explained: Explained, progress: Report = quiet) -> dict[str, float]:
+    def check(self, heard: Heard, explained: Explained, progress: Progress = no_progress) -> dict[str, float]:
         """Let the classifier hear the parts.
 
         Returns:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.explainers.decibels import grid_power
 from lmaczs.explainers.lmac_zs.decoder import (
     AREAS,
     DecoderOutput,
@@ -18,6 +19,8 @@ from lmaczs.explainers.lmac_zs.decoder import (
 from lmaczs.signal.masking import heard_power, mel_mask_to_stft
 from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState
+
+HOPELESS = 0.02  # bounds the pull of prompts that no mask brings out
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,7 @@ class SpectrogramView:
 def view_spectrogram(audio: AudioState, domain: str) -> SpectrogramView:
     """Prepare windows for the decoder, on the grid of its masks."""
     log_mel = power_to_db(audio.mel_power)
-    power = audio.stft.real.square() + audio.stft.imag.square() if domain == "stft" else audio.mel_power
-    return SpectrogramView(standardise(log_mel), details(power_to_db(power)))
+    return SpectrogramView(standardise(log_mel), details(power_to_db(grid_power(audio, domain))))
 
 
 def decode_pairs(
@@ -204,15 +206,14 @@ def contrast_loss(
             log_original.exp().sqrt() + 0.05
         )  # what the CLAP does not hear in the sound cannot be explained
         weight = weight / weight.mean()
-    hopeless = 0.02  # bounds the pull of prompts that no mask brings out
-    kept_loss = -(weight * (log_kept.exp() + hopeless).log()).mean()
+    kept_loss = -(weight * (log_kept.exp() + HOPELESS).log()).mean()
     paired = pairs.partner[chosen] >= 0  # partners are right pairs too
     partner = pairs[pairs.partner[chosen][paired]]
     log_partner, _ = log_probability(removed[paired], partner, scale)
     with torch.no_grad():
         log_heard, _ = log_probability(audio.embedding[partner.rows].float(), partner, scale)
         share = log_heard.exp().sqrt() + 0.05
-    partner_loss = -(share * (log_partner.exp() + hopeless).log()).sum() / max(len(chosen), 1)
+    partner_loss = -(share * (log_partner.exp() + HOPELESS).log()).sum() / max(len(chosen), 1)
 
     areas = torch.tensor(AREAS, device=area.device)
     column = (area[:, None] - areas[None]).abs().argmin(1)
