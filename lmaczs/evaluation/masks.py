@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.signal.masking import mel_mask_to_stft
-from lmaczs.signal.spectral import power_of, stft
+from lmaczs.signal.spectral import stft
 from lmaczs.types import MaskDomain
 
 IDEAL = "ideal ratio mask"
@@ -85,5 +85,5 @@ def audible(mask: Tensor, domain: MaskDomain, backend: CLAPBackend) -> Tensor:
 
 
 def _power(waveform: Tensor, backend: CLAPBackend, domain: MaskDomain) -> Tensor:
-    power = power_of(stft(waveform.unsqueeze(0), backend.spectral))
+    power = stft(waveform.unsqueeze(0), backend.spectral).abs().square()
     return (power if domain == "stft" else backend.mel_power(power))[0]

@@ -23,7 +23,7 @@ from lmaczs.metrics.shape import top_masks
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
 from lmaczs.signal.contamination import mix_at_snr
 from lmaczs.signal.masking import masked_waveform
-from lmaczs.signal.spectral import power_of, stft
+from lmaczs.signal.spectral import stft
 
 GROUP = 8
 KEYS = ("mixture",)
@@ -214,9 +214,9 @@ class _Bench:
         self.logits = judge.logits(self.heard.embedding)
         grid = judge.backend.spectral
         waveforms = torch.stack([mixture.waveform for mixture in mixtures])
-        self.power = power_of(stft(waveforms, grid))
+        self.power = stft(waveforms, grid).abs().square()
         self.sources = {side: torch.stack([m.sources[side] for m in mixtures]) for side in SIDES}
-        power = {side: power_of(stft(self.sources[side], grid)) for side in SIDES}
+        power = {side: stft(self.sources[side], grid).abs().square() for side in SIDES}
         self.cells = {
             side: dominant_cells(power[side], power[other]) for side, other in (("a", "b"), ("b", "a"))
         }

@@ -27,7 +27,7 @@ from lmaczs.sanity.checks import (
 )
 from lmaczs.sanity.likeness import spearman, ssim
 from lmaczs.sanity.report import LIKENESS, MOST_ALIKE
-from lmaczs.signal.spectral import frequencies_hz, mel_frequencies_hz, power_of, stft
+from lmaczs.signal.spectral import frequencies_hz, mel_frequencies_hz, stft
 from lmaczs.types import AudioClip
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _titles(group: Group, steps: Sequence[Step]) -> list[str]:
 
 def _draw_recording(axes: "Axes", group: Group) -> None:
     backend = group.trial.backend
-    power = power_of(stft(group.heard.waveforms[0].unsqueeze(0), backend.spectral))
+    power = stft(group.heard.waveforms[0].unsqueeze(0), backend.spectral).abs().square()
     power = power if group.trial.domain == "stft" else backend.mel_power(power)
     cells, extent = _cells(power[0].cpu(), group)
     level = 10 * np.log10(np.maximum(cells / cells.max(), 1e-12))
