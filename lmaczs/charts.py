@@ -1,5 +1,7 @@
 """What the pictures of evaluations and sanity checks have in common."""
 
+from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, PAPER = "#1c2430", "#ffffff"
+CONTROL = "#aab4c0"
+# tab10 without its grey, which is for controls, and three more that differ from all of these.
+METHOD_COLOURS = (
+    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf",
+    "#1b3a6b", "#7a1f4b", "#0b5d3b",
+)  # fmt: skip
+
+
+def method_colours(names: Iterable[str]) -> dict[str, str]:
+    """One colour for each method, the same in all pictures of a run; after twelve they begin again."""
+    return dict(zip(names, cycle(METHOD_COLOURS), strict=False))
 
 
 def new_chart(width: float, height: float) -> "Figure":

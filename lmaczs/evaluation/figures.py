@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from lmaczs.charts import INK, new_chart, plain_axes, save_chart
+from lmaczs.charts import CONTROL, INK, method_colours, new_chart, plain_axes, save_chart
 from lmaczs.evaluation.judge import Judge
 from lmaczs.evaluation.report import CONDITION_TITLES, DOMAIN_TITLES
 from lmaczs.evaluation.rows import Row
@@ -16,7 +16,6 @@ from lmaczs.metrics.table import METRICS, best_rows, format_value, table_value
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CONTROL = "#aab4c0"
 BAR_KEYS = ("ai", "ad", "ag", "ff", "fid_in", "deletion_auc")
 PANEL_COLUMNS = 4
 
@@ -51,11 +50,8 @@ def _wrapped(title: str) -> str:
 
 def _colours(judge: Judge) -> dict[str, Any]:
     """One colour per method, in all pictures; controls are grey."""
-    from matplotlib import colormaps
-
     methods = list(dict.fromkeys(c.name for c in judge.contenders if c.explainer is not None))
-    colours = {name: colormaps["tab10"](index % 10) for index, name in enumerate(methods)}
-    return colours | {c.name: CONTROL for c in judge.contenders if c.explainer is None}
+    return method_colours(methods) | {c.name: CONTROL for c in judge.contenders if c.explainer is None}
 
 
 def _metric_bars(settings: Mapping[str, Any], judge: Judge, colours: Mapping[str, Any]) -> "Figure":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmaczs.charts import INK, PAPER, new_chart, plain_axes, save_chart
+from lmaczs.charts import CONTROL, INK, PAPER, method_colours, new_chart, plain_axes, save_chart
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.data.clip_table import ClipEntry
 from lmaczs.evaluation.rows import Row
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-CONTROL, WRONG = "#8b97a5", "#9aa5b1"
+WRONG = "#9aa5b1"
 CASCADE, MASKS, MASK_MEAN = "cascade.png", "cascade_masks.png", "mask_mean.png"
 PANEL_COLUMNS = 4
 CELL = (1.75, 1.45)  # inches of one mask in the grid
@@ -265,10 +265,7 @@ def _cells(values: "Tensor", group: Group) -> tuple[np.ndarray, tuple[float, flo
 
 def _colours(trial: Trial) -> dict[str, Any]:
     """One colour per method, in all pictures; controls are grey."""
-    from matplotlib import colormaps
-
-    colours = {name: colormaps["tab10"](index % 10) for index, name in enumerate(trial.explainers)}
-    return colours | dict.fromkeys(UNTOUCHED, CONTROL)
+    return method_colours(trial.explainers) | dict.fromkeys(UNTOUCHED, CONTROL)
 
 
 def _dashes(name: str) -> str:

@@ -30,11 +30,11 @@ def compact(summary: Mapping[str, Any], title: str) -> dict[str, Any]:
     Returns:
         title; domains: domain -> key of a method or control -> metric -> mean, and "n", the clips that went in.
     """
-    if "conditions" in summary:
-        tables = {name: found["forms"] for name, found in summary["conditions"]["none"]["domains"].items()}
-    else:  # written before evaluations had several conditions and domains
-        tables = {summary["settings"]["domain"]: summary["forms"]}
-    return {"title": title, "domains": {domain: _means(forms["soft"]) for domain, forms in tables.items()}}
+    domains = summary["conditions"]["none"]["domains"]
+    return {
+        "title": title,
+        "domains": {domain: _means(found["forms"]["soft"]) for domain, found in domains.items()},
+    }
 
 
 def _means(rows: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -72,13 +72,12 @@ def _files(row: dict) -> list[dict]:
     return [row["mask"], row["kept"], row["removed"], row["clip"]["original"], row["clip"]["spectrogram"]]
 
 
-def test_test_set_is_read_from_either_form_of_a_summary():
+def test_test_set_holds_the_means_of_soft_masks_on_clean_clips():
     row = {"ff": {"mean": 0.123456, "n": 7}, "ad": {"mean": None, "n": 0}}
     expected = {"title": "set", "domains": {"mel": {"rise": {"ff": 0.1235, "n": 7}}}}
     table = {"soft": {"rise": row, "empty": {"ff": {"mean": None, "n": 0}}}}
     settings = {"conditions": {"none": {"domains": {"mel": {"forms": table}}}}}
     assert compact(settings, "set") == expected
-    assert compact({"settings": {"domain": "mel"}, "forms": table}, "set") == expected
 
 
 def test_numbers_of_the_test_set_are_those_of_the_evaluation():

@@ -65,7 +65,8 @@ def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: T
     The gradient reaches the mask through the frozen encoder; a mel mask is heard by way of the STFT bins.
     """
     if domain == "mel":
-        # The root of a power is steepest at zero: unbounded, a fit would be all about cells that nobody hears.
+        # At 0 the root of a power is infinitely steep, and the power that is heard is flat in that root. Their product is
+        # an ordinary slope, which is found only a little above 0: at 0 itself nothing would ever be learnt.
         mask = mel_mask_to_stft(mask.clamp_min(1e-6), backend.mel_filters)
     heard = heard_power(audio.stft[rows], mask, backend.spectral, audio.waveform.shape[-1])
     return backend.encode(backend.mel_power(heard))[0].float()
