@@ -1,0 +1,203 @@
+"""What is in a folder of datasets: counts, what cannot be read, and recordings that training and evaluation share."""
+
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import soundfile
+
+from lmaczs.data.base import DatasetClip, Listing
+from lmaczs.data.clip_csv import list_csv
+from lmaczs.data.registry import DATASETS
+from lmaczs.data.shards import list_shards, load_dataset_clip
+from lmaczs.errors import AudioError, DatasetError
+
+FINDERS = 4  # threads that read headers: on network disks they mostly wait
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one dataset or collection holds.
+
+    Attributes:
+        name: key of the dataset, or the collection that a CSV or shard names.
+        clips: whose recordings are there.
+        captions: of those clips.
+        hours: of those recordings that can be read.
+        unreadable: names of recordings that cannot be read, and why.
+        missing: clips without a recording.
+        missing_captions: their captions.
+        bad_rows: one sentence each.
+    """
+
+    name: str
+    clips: tuple[DatasetClip, ...]
+    captions: int
+    hours: float
+    unreadable: tuple[str, ...] = ()
+    missing: int = 0
+    missing_captions: int = 0
+    bad_rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Originals that two datasets were both cut from.
+
+    Attributes:
+        first: dataset for evaluation.
+        second: the other one.
+        originals: e.g. "freesound 100032", sorted.
+    """
+
+    first: str
+    second: str
+    originals: tuple[str, ...]
+
+
+def find_listings(folder: str | Path) -> dict[str, Listing]:
+    """Every dataset, CSV of recordings and set of shards in a folder or one level inside it.
+
+    Raises:
+        DatasetError: no such folder, or nothing in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DatasetError(f"'{folder.name}' is no folder: give the one that the datasets lie in.")
+    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")]
+    found: dict[str, Listing] = {}
+    for dataset in DATASETS.values():
+        place = next((place for place in places if dataset.locate(place)), None)
+        if place is not None:
+            try:
+                found[dataset.key] = dataset.list_clips(place)
+            except DatasetError as error:
+                found[dataset.key] = Listing((), (), (str(error),))
+    for table in sorted(folder.glob("*.csv")):
+        # Other tables lie about too, such as Clotho's: only those with a column path are lists of recordings.
+        with table.open(encoding="utf-8-sig", errors="replace") as file:
+            columns = [column.strip() for column in file.readline().split(",")]
+        if "path" in columns:
+            found[table.name] = list_csv(table)
+    for place in places:
+        if any(place.glob("*.tar")):
+            found[place.name] = list_shards(place)
+    if not found:
+        raise DatasetError(
+            f"'{folder.name}' holds none of the known datasets, no CSV with a column path and no shards: "
+            "'lmaczs datasets list' shows what is known and where to get it."
+        )
+    return found
+
+
+def examine(
+    listing: Listing, name: str, decode: bool, progress: Callable[[Iterable, int], Iterable]
+) -> list[Finding]:
+    """Count a listing, one finding for every collection that it names.
+
+    Args:
+        listing: to count.
+        name: of the listing; what is missing or bad is counted there.
+        decode: read every recording to its end instead of its header, which also finds silence and cut files.
+        progress: wraps an iterable of known length, to show how far it is.
+    """
+    with ThreadPoolExecutor(FINDERS) as pool:
+        look = pool.map(lambda clip: _seconds(clip, decode), listing.clips)
+        seconds = list(progress(look, len(listing.clips)))
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, clip in enumerate(listing.clips):
+        groups[clip.dataset].append(row)
+    findings = []
+    for key, rows in sorted(groups.items(), key=lambda item: -len(item[1])):
+        clips = [listing.clips[row] for row in rows]
+        findings.append(
+            Finding(
+                key,
+                tuple(clips),
+                sum(len(clip.captions) for clip in clips),
+                sum(value for row in rows if not isinstance(value := seconds[row], str)) / 3600,
+                tuple(value for row in rows if isinstance(value := seconds[row], str)),
+            )
+        )
+    if listing.missing or listing.bad_rows:
+        findings.append(
+            Finding(name, (), 0, 0.0, (), len(listing.missing), listing.missing_captions, listing.bad_rows)
+        )
+    return merged(findings)
+
+
+def merged(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings of one name added up, in the order in which the names came first."""
+    groups: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        groups[finding.name].append(finding)
+    return [
+        Finding(
+            name,
+            tuple(clip for finding in group for clip in finding.clips),
+            sum(finding.captions for finding in group),
+            sum(finding.hours for finding in group),
+            tuple(text for finding in group for text in finding.unreadable),
+            sum(finding.missing for finding in group),
+            sum(finding.missing_captions for finding in group),
+            tuple(text for finding in group for text in finding.bad_rows),
+        )
+        for name, group in groups.items()
+    ]
+
+
+def find_overlaps(findings: Sequence[Finding]) -> list[Overlap]:
+    """Originals that a set for evaluation shares with any other set, and with itself over its folds or splits.
+
+    A model that was trained on the one has heard a part of the other.
+    """
+    evaluated = {key for key, dataset in DATASETS.items() if dataset.role == "evaluation"}
+    originals = {f.name: {clip.original for clip in f.clips if clip.original} for f in findings}
+    overlaps = []
+    for finding in findings:
+        if finding.name not in evaluated:
+            continue
+        splits: dict[str, set[str]] = defaultdict(set)
+        for clip in finding.clips:
+            if clip.original:
+                splits[clip.split].add(clip.original)
+        for one, two in combinations(sorted(splits), 2):
+            if shared := splits[one] & splits[two]:
+                overlaps.append(
+                    Overlap(f"{finding.name} {one}", f"{finding.name} {two}", tuple(sorted(shared)))
+                )
+        for other in findings:
+            # Two sets for evaluation are one pair, not two.
+            again = other.name in evaluated and other.name <= finding.name
+            if not again and (shared := originals[finding.name] & originals[other.name]):
+                overlaps.append(Overlap(finding.name, other.name, tuple(sorted(shared))))
+    return overlaps
+
+
+def _seconds(clip: DatasetClip, decode: bool) -> float | str:
+    """Length of a recording, or the sentence why it cannot be read."""
+    try:
+        if decode:
+            return load_dataset_clip(clip).duration_s
+        if clip.size:
+            with clip.file.open("rb") as shard:
+                shard.seek(clip.offset)
+                information = soundfile.info(io.BytesIO(shard.read(clip.size)))
+        else:
+            information = soundfile.info(str(clip.file))
+        if information.frames > 0 and information.duration < 1e6:
+            return information.duration
+    except AudioError as error:
+        return str(error)
+    except (OSError, RuntimeError, ValueError, TypeError):
+        pass
+    try:
+        return load_dataset_clip(
+            clip
+        ).duration_s  # formats that libsndfile does not know, and the sentence why not
+    except (AudioError, OSError) as error:
+        return str(error)
