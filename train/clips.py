@@ -1,6 +1,5 @@
-"""Training clips: a CSV of path and captions, held-out folds, and a cache of mel power."""
+"""Training clips: from datasets, a CSV or shards; held-out folds; and caches of what is computed from them once."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -14,21 +13,27 @@ from tqdm import tqdm
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.signal.audio import load_clip, resample, tile_to_length
+from lmaczs.data.base import DatasetClip, Listing
+from lmaczs.data.clip_csv import list_csv
+from lmaczs.data.registry import list_selection
+from lmaczs.data.shards import list_shards, load_dataset_clip
+from lmaczs.errors import DatasetError
+from lmaczs.signal.audio import resample, tile_to_length
 from lmaczs.signal.spectral import power_to_db, stft
 
 
 @dataclass(frozen=True)
 class TrainingClip:
-    """One row of the CSV.
+    """A recording and what is said of it.
 
     Attributes:
-        path: audio file.
+        path: audio file; unique.
         captions: sentences that describe it; the first is taken as the concept where the CSV names none.
         concept: clips of equal concept are not negatives of each other.
         label: class name, or "".
         dataset: source collection, or "".
-        fold: official fold, or "".
+        fold: official fold or split, or "".
+        source: where the recording lies, and what it was cut from.
     """
 
     path: Path
@@ -37,16 +42,14 @@ class TrainingClip:
     label: str
     dataset: str
     fold: str
+    source: DatasetClip
 
     @property
     def recording(self) -> str:
         """What the clip was cut from: clips of one recording resemble each other more than their label explains."""
-        parts = self.path.stem.split("-")
-        if self.dataset == "esc50" and len(parts) == 4:
-            return f"esc50 {parts[1]}"
-        if self.dataset == "urbansound8k" and len(parts) == 4:
-            return f"urbansound8k {parts[0]}"
-        return f"{self.dataset} {self.path.stem}"
+        return (
+            f"{self.dataset} {self.source.original.split()[-1] if self.source.original else self.path.stem}"
+        )
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -56,32 +59,68 @@ class TrainingClip:
         return self.captions + tuple(prompts_from_labels([self.label, self.concept]))
 
 
-def read_clips(csv_path: str | Path) -> list[TrainingClip]:
-    """Read a CSV with the columns path and captions (`|` between captions); label, concept, dataset, fold if present.
+def read_clips(source: str | Path) -> list[TrainingClip]:
+    """Clips of a CSV (`lmaczs.data.clip_csv`), or of WebDataset shards: a .tar file, or a folder of some.
 
-    Paths are relative to the CSV's folder.
+    Raises:
+        DatasetError: it cannot be read, or names no recording that is there.
     """
-    csv_path = Path(csv_path)
-    clips = []
-    with csv_path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            captions = tuple(text.strip() for text in row["captions"].split("|") if text.strip())
-            clips.append(
-                TrainingClip(
-                    path=csv_path.parent / row["path"],
-                    captions=captions,
-                    concept=row.get("concept") or captions[0],
-                    label=row.get("label") or "",
-                    dataset=row.get("dataset") or "",
-                    fold=row.get("fold") or "",
-                )
-            )
-    return clips
+    source = Path(source)
+    shards = source.suffix == ".tar" or source.is_dir()
+    return _usable(list_shards(source) if shards else list_csv(source), source.name)
+
+
+def training_clips(clips: str, datasets: str = "", data_dir: str = "") -> list[TrainingClip]:
+    """Everything that `--clips` and `--datasets` ask for.
+
+    Args:
+        clips: CSV or shards, or "".
+        datasets: preset or keys, as `lmaczs.data.registry.list_selection`, or "".
+        data_dir: folder that the datasets lie in.
+
+    Raises:
+        DatasetError: something of it is not there.
+    """
+    found = read_clips(clips) if clips else []
+    if datasets:
+        found += _usable(list_selection(datasets, data_dir), datasets)
+    return found
+
+
+def _usable(listing: Listing, name: str) -> list[TrainingClip]:
+    """Clips to train on; what had to be left out is told once."""
+    if listing.bad_rows:
+        tqdm.write(f"{name}: {len(listing.bad_rows)} rows are left out, the first is {listing.bad_rows[0]}")
+    if listing.missing:
+        tqdm.write(
+            f"{name}: {len(listing.missing)} recordings are not there, the first is {listing.missing[0]}"
+        )
+    if not listing.clips:
+        raise DatasetError(
+            f"'{name}' names no recording that is there: 'python -m lmaczs datasets check' tells what is missing."
+        )
+    return [training_clip(clip) for clip in listing.clips]
+
+
+def training_clip(clip: DatasetClip) -> TrainingClip:
+    """A dataset's clip with what training needs; where it has no captions, its labels become sentences."""
+    label = clip.labels[0] if len(clip.labels) == 1 else ""
+    captions = clip.captions or (tuple(prompts_from_labels(clip.labels)) if clip.labels else ())
+    names = (clip.concept, *clip.captions, label, *captions)
+    return TrainingClip(
+        path=clip.file / clip.name if clip.size else clip.file,
+        captions=captions,
+        concept=next((name for name in names if name), ""),
+        label=label,
+        dataset="" if clip.dataset == "csv" else clip.dataset,
+        fold=clip.split.removeprefix("fold "),
+        source=clip,
+    )
 
 
 def recording_ids(clip: TrainingClip) -> set[str]:
-    """Freesound ids in a file name: clips of one original recording share them and must stay in one split."""
-    return set(re.findall(r"\d{3,}", clip.path.stem))
+    """Freesound ids that a dataset or a file name tells: clips of one recording share them and stay in one split."""
+    return set(re.findall(r"\d{3,}", clip.path.stem)) | _source_id(clip)
 
 
 def split_clips(
@@ -109,8 +148,8 @@ def split_clips(
 
 
 def _source_id(clip: TrainingClip) -> set[str]:
-    """The original recording's id: second part of an ESC-50 name, first of an UrbanSound8K name."""
-    return {clip.recording.split()[-1]}
+    """The original recording's id, or the file's name where it is not known."""
+    return {clip.source.original.split()[-1] if clip.source.original else clip.path.stem}
 
 
 class ClipSampler:
@@ -145,7 +184,7 @@ class ClipSampler:
 
 def _fitted(clip: TrainingClip, backend: CLAPBackend) -> Tensor:
     """(clip_samples,) at the backend's rate, a short clip tiled."""
-    audio = resample(load_clip(clip.path), backend.spectral.sample_rate)
+    audio = resample(load_dataset_clip(clip.source), backend.spectral.sample_rate)
     return tile_to_length(audio.waveform, backend.clip_samples)
 
 

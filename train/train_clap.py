@@ -14,13 +14,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
 
 import augment
-from clips import ClipSampler, TrainingClip, cache_mel_power, read_clips, split_clips
-from common import RunConfig, TrainingRun, parse_config
+from clips import ClipSampler, TrainingClip, cache_mel_power, split_clips, training_clips
+from common import RunConfig, TrainingRun, make_accelerator, start
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.clap.minilm import MiniLM
 from lmaczs.clap.similarity import prompts_from_labels
@@ -67,10 +66,13 @@ class Batch:
 
 
 def make_batch(
-    mel_db: "torch.Tensor", sampler: ClipSampler, bank: TextBank, config: TrainConfig, step: int
+    mel_db: "torch.Tensor",
+    sampler: ClipSampler,
+    bank: TextBank,
+    config: TrainConfig,
+    generator: torch.Generator,
 ) -> Batch:
-    """The batch of a step; depends on the seed and the step only, so that a resumed run sees the same data."""
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+    """The clips of a process in a step, augmented, with the sentences that they are compared with."""
     size, mixed = config.batch_size, round(config.batch_size * config.mixed_share)
     concepts = len(bank.concepts)
 
@@ -154,10 +156,10 @@ def evaluate(
     model.eval()
     text = model.project_text(texts)
     top1 = top5 = 0
-    for start in range(0, len(clips), 64):
-        mel = 10 ** (torch.from_numpy(mel_db[start : start + 64]).float().to(text.device) / 10)
+    for first in range(0, len(clips), 64):
+        mel = 10 ** (torch.from_numpy(mel_db[first : first + 64]).float().to(text.device) / 10)
         rank = (model.encode(mel)[0] @ text.T).argsort(descending=True)
-        for row, clip in zip(rank.tolist(), clips[start : start + 64], strict=True):
+        for row, clip in zip(rank.tolist(), clips[first : first + 64], strict=True):
             found = row.index(labels.index(clip.label))
             top1 += found == 0
             top5 += found < 5
@@ -167,19 +169,22 @@ def evaluate(
 def main(config: TrainConfig) -> None:
     """seed -> data -> model -> run (resumes) -> loop -> save."""
     torch.manual_seed(config.seed)
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
+    accelerator = make_accelerator(config)
     device, cache = accelerator.device, Path(config.run) / "cache"
     model = CompactCLAP(CompactConfig(), sentence_encoder=torch.nn.Identity())
-    train, valid = split_clips(read_clips(config.clips), list(config.hold_out))
-    mel_db = cache_mel_power(train, model, cache / "train.f16")
-    valid_db = {
-        name: cache_mel_power(group, model, cache / f"{name.replace(':', '-')}.f16")
-        for name, group in valid.items()
-    }
+    clips = training_clips(config.clips, config.datasets, config.data_dir)
+    train, valid = split_clips(clips, list(config.hold_out))
+    with accelerator.main_process_first():  # one process fills the caches, the others find them
+        mel_db = cache_mel_power(train, model, cache / "train.f16")
+        valid_db = {
+            name: cache_mel_power(group, model, cache / f"{name.replace(':', '-')}.f16")
+            for name, group in valid.items()
+        }
     labels = {name: sorted({clip.label for clip in group}) for name, group in valid.items()}
     sampler = ClipSampler(train, config.emphasis)
-    bank = load_text_bank(cache / "texts.pt", train, sampler.weight, 8000, config.seed)
     encoder = MiniLM()
+    with accelerator.main_process_first():
+        bank = load_text_bank(cache, train, sampler.weight, 8000, config.seed, model.name, encoder)
     valid_texts = {name: encoder(prompts_from_labels(labels[name])).to(device) for name in valid}
     del encoder
     accelerator.print(f"{len(train)} clips, {len(bank.concepts)} concepts")
@@ -191,16 +196,16 @@ def main(config: TrainConfig) -> None:
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     run = TrainingRun(config, accelerator, model, groups, warm_up=300, max_norm=5.0)
-    for step in run.steps():
+    for _ in run.steps():
         model = run.network.train()
-        batch = make_batch(mel_db, sampler, bank, config, step)
+        batch = make_batch(mel_db, sampler, bank, config, run.own_generator())
         with accelerator.autocast():
             audio = model.encode(batch.mel_power.to(device))[0]
         with torch.autocast(device.type, enabled=False):
             text = model.project_text(batch.sentences.to(device))
             logits = model.logit_scale * audio.float() @ text.T
             losses = contrastive_loss(logits, batch.target.to(device), batch.excluded.to(device))
-        if run.learn(losses):
+        if run.learn(losses, {"mel_power": batch.mel_power, "target": batch.target}):
             scores = {
                 name: evaluate(run.averaged, valid_db[name], group, valid_texts[name], labels[name])
                 for name, group in valid.items()
@@ -209,4 +214,4 @@ def main(config: TrainConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(parse_config(TrainConfig, __doc__))
+    start(main, TrainConfig, __doc__)

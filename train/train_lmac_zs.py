@@ -1,30 +1,39 @@
 """Train an LMAC-ZS decoder for a frozen CLAP.
 
     python train/train_lmac_zs.py --clips data/clips.csv --hold-out esc50:4 --hold-out urbansound8k:3 --run runs/lmac-zs
-    python train/train_lmac_zs.py --clips data/clips.csv --run runs/paper --objective paper     # eq. 6 and 7 as printed
+    python train/train_lmac_zs.py --datasets clotho --data-dir data --run runs/ct --objective paper --epochs 2 \\
+        --backend msclap-2022 --batch-size 2 --learning-rate 1e-5 --weight-decay 0  # the paper's "CT"
     python train/train_lmac_zs.py --clips data/clips.csv --run runs/lmac-zs                     # the same folder resumes
+    python train/train_lmac_zs.py --clips data/clips.csv --run runs/2022 --backend msclap-2022  # for any backend
+    accelerate launch --num_processes 8 train/train_lmac_zs.py ...                              # on many GPUs
 
 Two thirds of a batch are mixtures of two clips; each of their parts is a prompt to explain. The separate parts are never
 a target: the only judge is the frozen CLAP.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
 
 import augment
-from clips import ClipSampler, cache_waveforms, read_clips, split_clips
-from common import RunConfig, TrainingRun, parse_config
+from captioned import open_captioned
+from clips import ClipSampler, TrainingClip, cache_waveforms, split_clips, training_clips
+from common import RunConfig, TrainingRun, make_accelerator, start
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.errors import LMACError
 from lmaczs.explainers.lmac_zs.decoder import AREAS
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
 from lmaczs.explainers.lmac_zs.loss import Pairs, contrast_loss, paper_loss
 from texts import TextBank, load_text_bank
+
+MAX_CONCEPTS = 20_000  # a table of all pairs of concepts lies in memory
+Autocast = Callable[[], AbstractContextManager]
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,10 @@ class TrainConfig(RunConfig):
 
     Attributes:
         backend: key of the CLAP that is explained.
+        weights: file or folder with its weights in the place of the published ones, or "".
         domain: of the masks.
-        objective: "contrast" (ours) or "paper" (eq. 6 and 7).
+        objective: "contrast" (ours) or "paper" (eq. 6 and 7, on clips with their own captions).
+        epochs: with the paper's objective, passes over all pairs of clip and caption in the place of `steps`; or 0.
         removed_weight: of the mask-out term.
         partner_weight: of the term that looks for the other sound of a mixture in what is removed.
         noisy_share: of the sounds that get white noise.
@@ -42,7 +53,10 @@ class TrainConfig(RunConfig):
         sparsity_weight: lambda 1 of the paper's objective.
         diversity_weight: lambda 2 of the paper's objective.
         predicted_share: of single clips that are explained for what the CLAP believes instead of what they are.
+        predicted_mixture_share: of mixtures whose first prompt is replaced by what the CLAP believes.
         num_rivals: other sentences that a prompt competes with.
+        pairs_at_once: pairs of sound and prompt whose activations are kept, the others are computed again: less memory
+            for about a third more time; 0 keeps all.
     """
 
     steps: int = 2600
@@ -50,8 +64,10 @@ class TrainConfig(RunConfig):
     save_every: int = 50
     ema_decay: float = 0.997
     backend: str = "compact"
+    weights: str = ""
     domain: str = "stft"
     objective: str = "contrast"
+    epochs: float = 0.0
     removed_weight: float = 1.0
     partner_weight: float = 1.0
     noisy_share: float = 0.2
@@ -59,7 +75,9 @@ class TrainConfig(RunConfig):
     sparsity_weight: float = 0.1
     diversity_weight: float = 0.1
     predicted_share: float = 0.5
+    predicted_mixture_share: float = 0.35
     num_rivals: int = 64
+    pairs_at_once: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +98,7 @@ class Sounds:
 def draw_sounds(
     store, sampler: ClipSampler, siblings: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Sounds:
-    """Clips rolled in time, some with noise; for our objective two thirds are mixed with another at -6 to 6 dB."""
+    """Clips rolled in time, some with noise; two thirds are mixed with another at -6 to 6 dB."""
     first = sampler.draw(config.batch_size, generator)
 
     def read(indices: Tensor) -> Tensor:
@@ -90,8 +108,6 @@ def draw_sounds(
         return samples / samples.square().mean(1, keepdim=True).sqrt().clamp_min(1e-4) * 0.05
 
     waveform, own = read(first), torch.arange(config.batch_size)
-    if config.objective == "paper":
-        return Sounds(waveform, own, sampler.concept[first])
     mixed = 2 * config.batch_size // 3
     second = sampler.draw(mixed, generator)
     a, b = sampler.concept[first[:mixed]], sampler.concept[second]
@@ -121,9 +137,13 @@ def make_pairs(
     batch = len(sounds.waveform)
     concepts = sounds.concepts.clone()
     counts = torch.bincount(sounds.rows, minlength=batch)
-    believed = contest[(embedding @ rivals.T).argmax(1)]
-    single = counts[sounds.rows] == 1
-    swap = single & (torch.rand(len(concepts), generator=generator) < config.predicted_share)
+    believed = contest[(embedding @ rivals.T).argmax(1).cpu()]
+    # People ask about decisions, and the decision about a mixture need not name either sound.
+    lot = torch.rand(batch, generator=generator)
+    share = torch.where(counts == 1, config.predicted_share, config.predicted_mixture_share)
+    swapped = lot < share
+    first = torch.arange(len(concepts)) < batch  # each window's first sound comes before all second ones
+    swap = swapped[sounds.rows] & first
     concepts[swap] = believed[sounds.rows][swap]
 
     inside = torch.zeros(batch, len(bank.concepts), dtype=torch.bool)
@@ -145,21 +165,112 @@ def make_pairs(
     text = backend.project_text(sentences.to(embedding.device))
     count = len(sounds.rows)
     same = (rows[:count, None] == rows[None, :count]) & ~torch.eye(count, dtype=torch.bool)
+    same &= ~swapped[
+        rows[:count]
+    ]  # what is believed may rest on both sounds: neither has to be in what is removed
     partner = torch.full((len(rows),), -1)
     partner[:count] = torch.where(same.any(1), same.int().argmax(1), -1)
-    return Pairs(rows, text, rivals, ignored, right, partner)
+    device = embedding.device
+    return Pairs(rows.to(device), text, rivals, ignored.to(device), right.to(device), partner.to(device))
+
+
+class MixtureFeed:
+    """Sounds and prompts of our objective, and what it says of a decoder."""
+
+    def __init__(
+        self, clips: list[TrainingClip], backend: CLAPBackend, cache: Path, config: TrainConfig
+    ) -> None:
+        concepts = len({clip.concept for clip in clips})
+        if concepts > MAX_CONCEPTS:
+            raise LMACError(
+                f"These clips name {concepts} concepts, and --objective contrast compares up to {MAX_CONCEPTS} with each "
+                "other: use --objective paper, or a CSV with a column concept."
+            )
+        self._backend, self._config = backend, config
+        self._store = cache_waveforms(clips, backend, cache / f"train-{backend.name}.i16")
+        self._sampler = ClipSampler(clips, config.emphasis)
+        self._bank = load_text_bank(
+            cache, clips, self._sampler.weight, 64, config.seed, backend.name, backend.sentence_features
+        )
+
+    def report(
+        self, run: TrainingRun, step: int, autocast: Autocast
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses of this process's own batch of the step, and the batch.
+
+        The prompts of a process compete with each other only, so processes draw apart from each other.
+        """
+        config, backend, device = self._config, self._backend, self._backend.mel_filters.device
+        generator = run.own_generator()
+        sounds = draw_sounds(self._store, self._sampler, self._bank.siblings, config, generator)
+        with torch.no_grad(), autocast():
+            audio = backend.analyze(sounds.waveform.to(device))
+        with torch.no_grad():
+            embedding = audio.embedding.float()
+            pairs = make_pairs(sounds, embedding, self._bank, self._sampler, backend, config, generator)
+        choice = torch.randint(1, len(AREAS), (len(sounds.rows),), generator=generator)
+        area = torch.tensor(AREAS)[choice].to(device)
+        weights = (config.removed_weight, config.partner_weight, config.worth_weight, config.pairs_at_once)
+        with autocast():
+            report = contrast_loss(backend, run.network, audio, pairs, area, *weights)
+        return report, {"waveform": sounds.waveform, "rows": pairs.rows, "text": pairs.text}
+
+
+class CaptionFeed:
+    """Clips with their own captions and the paper's objective."""
+
+    def __init__(
+        self, clips: list[TrainingClip], backend: CLAPBackend, cache: Path, config: TrainConfig
+    ) -> None:
+        self._backend, self._config = backend, config
+        self.clips = open_captioned(clips, backend, cache, config.seed)
+
+    def report(
+        self, run: TrainingRun, step: int, autocast: Autocast
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses of the windows of this process with all captions of the step, and the batch."""
+        backend, device = self._backend, self._backend.mel_filters.device
+        generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
+        drawn = self.clips.draw(step, run.full_batch)
+        place = torch.rand(run.full_batch, generator=generator)
+        own = torch.arange(run.full_batch)[run.mine()]
+        waveform = self.clips.read(drawn[own, 0], place[own])
+        with torch.no_grad():
+            text = backend.project_text(self.clips.features[drawn[:, 1]].to(device))
+        with torch.no_grad(), autocast():
+            audio = backend.analyze(waveform.to(device))
+        weights = (self._config.sparsity_weight, self._config.diversity_weight)
+        with autocast():
+            report = paper_loss(
+                backend, run.network, audio, text, *weights, own.to(device), self._config.pairs_at_once
+            )
+        return report, {"waveform": waveform, "own": own, "text": text}
 
 
 def main(config: TrainConfig) -> None:
-    """seed -> data -> frozen backend -> decoder -> run (resumes) -> loop -> save."""
+    """seed -> data -> frozen backend -> decoder -> run (resumes) -> loop -> save.
+
+    Raises:
+        LMACError: the data, the backend or a setting cannot be used.
+    """
+    kind = FEEDS.get(config.objective)
+    if kind is None:
+        raise LMACError(f"--objective is '{config.objective}': choose {' or '.join(FEEDS)}.")
+    if config.epochs and kind is not CaptionFeed:
+        raise LMACError(
+            "--epochs counts pairs of clip and caption: use it with --objective paper, else --steps."
+        )
     torch.manual_seed(config.seed)
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    device, cache = accelerator.device, Path(config.run) / "cache"
-    backend = load_backend(config.backend, str(device))
-    train, _ = split_clips(read_clips(config.clips), list(config.hold_out))
-    store = cache_waveforms(train, backend, cache / "train.i16")
-    sampler = ClipSampler(train, config.emphasis)
-    bank = load_text_bank(cache / "texts.pt", train, sampler.weight, 64, config.seed)
+    accelerator = make_accelerator(config)
+    backend = load_backend(config.backend, str(accelerator.device), weights=config.weights or None)
+    train, _ = split_clips(
+        training_clips(config.clips, config.datasets, config.data_dir), list(config.hold_out)
+    )
+    with accelerator.main_process_first():  # one process fills the caches, the others find them
+        feed = kind(train, backend, Path(config.run) / "cache", config)
+    if config.epochs and isinstance(feed, CaptionFeed):
+        full_batch = config.batch_size * accelerator.num_processes * config.accumulation
+        config = replace(config, steps=feed.clips.steps_in(config.epochs, full_batch))
 
     decoder = build_decoder(backend, decoder_config(backend, config.domain))
     if config.init:
@@ -172,26 +283,12 @@ def main(config: TrainConfig) -> None:
     groups = [{"params": list(decoder.parameters())}]
     run = TrainingRun(config, accelerator, decoder, groups, warm_up=100, max_norm=1.0)
     for step in run.steps():
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        sounds = draw_sounds(store, sampler, bank.siblings, config, generator)
-        with torch.no_grad(), accelerator.autocast():
-            audio = backend.analyze(sounds.waveform.to(device))
-        with torch.no_grad():
-            pairs = make_pairs(sounds, audio.embedding.float(), bank, sampler, backend, config, generator)
-        with accelerator.autocast():
-            if config.objective == "paper":
-                text = pairs.text[: config.batch_size]
-                weights = (config.sparsity_weight, config.diversity_weight)
-                report = paper_loss(backend, run.network, audio, text, *weights)
-            else:
-                choice = torch.randint(1, len(AREAS), (len(sounds.rows),), generator=generator)
-                weights = (config.removed_weight, config.partner_weight, config.worth_weight)
-                report = contrast_loss(
-                    backend, run.network, audio, pairs, torch.tensor(AREAS)[choice], *weights
-                )
-        if run.learn(report):
+        report, batch = feed.report(run, step, accelerator.autocast)
+        if run.learn(report, batch):
             run.save()
 
 
+FEEDS: dict[str, type[MixtureFeed] | type[CaptionFeed]] = {"contrast": MixtureFeed, "paper": CaptionFeed}
+
 if __name__ == "__main__":
-    main(parse_config(TrainConfig, __doc__))
+    start(main, TrainConfig, __doc__)

@@ -27,6 +27,9 @@ def clips_csv(tmp_path):
         writer = csv.writer(file)
         writer.writerow(["path", "dataset", "fold", "label", "concept", "captions"])
         writer.writerows(rows)
+    for name, *_ in rows:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
     return path
 
 
@@ -39,6 +42,7 @@ def test_held_out_folds_take_every_clip_of_the_same_recording_with_them(clips_cs
 def test_a_csv_of_path_and_captions_is_enough(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("path,captions\nx.wav,a door slams|a slamming door\n")
+    (tmp_path / "x.wav").touch()
     (clip,) = read_clips(path)
     assert clip.concept == "a door slams" and clip.texts == ("a door slams", "a slamming door")
     assert clip.path == tmp_path / "x.wav"

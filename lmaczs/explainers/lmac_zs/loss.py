@@ -1,10 +1,12 @@
 """Objectives of LMAC-ZS: the paper's (eq. 6 and 7), and one that a faint constant mask cannot satisfy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.decibels import grid_power
@@ -72,6 +74,26 @@ def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: T
     return backend.encode(backend.mel_power(heard))[0].float()
 
 
+def in_portions(compute: Callable[..., tuple[Tensor, ...]], count: int, at_once: int) -> tuple[Tensor, ...]:
+    """Run a computation on pairs, keeping the activations of a few of them only; the others are computed again.
+
+    The backward pass takes one portion after the other, so memory stops growing with the number of pairs.
+
+    Args:
+        compute: (some,) int64 numbers of pairs -> tensors (some, ...).
+        count: pairs in all.
+        at_once: pairs whose activations are kept; 0 keeps all and computes nothing twice.
+
+    Returns:
+        tensors (count, ...).
+    """
+    pairs = torch.arange(count)
+    if not at_once or at_once >= count:
+        return compute(pairs)
+    portions = [checkpoint(compute, part, use_reentrant=False) for part in pairs.split(at_once)]
+    return tuple(torch.cat(parts) for parts in zip(*portions, strict=True))
+
+
 def paper_loss(
     backend: CLAPBackend,
     decoder: LMACZSDecoder,
@@ -79,39 +101,48 @@ def paper_loss(
     text: Tensor,
     sparsity_weight: float,
     diversity_weight: float,
+    own: Tensor | None = None,
+    at_once: int = 0,
 ) -> dict[str, Tensor]:
     """Paissan et al. 2024, eq. 6 and 7, over all text x audio pairs of a batch in one pass.
 
     Args:
         backend: frozen, in eval mode, not under no_grad.
         decoder: its sigmoid output is the mask; areas are not fixed.
-        audio: (batch) windows.
-        text: (batch, embed_dim), the prompt of each window, unit norm.
+        audio: (windows) of the batch, or the part of it that this process has: means over the parts are the whole.
+        text: (texts, embed_dim), the prompts of the whole batch, unit norm.
         sparsity_weight: lambda 1, on the mask's l1 norm as a mean over cells, so independent of length.
         diversity_weight: lambda 2.
+        own: (windows,) int64, which text belongs to each window; None where text i belongs to window i.
+        at_once: pairs whose activations are kept, as in `in_portions`.
 
     Returns:
         scalars loss/faithfulness, loss/sparsity, loss/diversity; mask/mean without gradient.
     """
-    count = len(text)
-    rows = torch.arange(count, device=text.device).repeat(count)  # pair i * count + j: text i with audio j
-    texts = text.repeat_interleave(count, dim=0)
+    texts, windows = len(text), len(audio.embedding)
+    column = torch.arange(windows, device=text.device)
+    own = column if own is None else own
+    rows = column.repeat(texts)  # pair i * windows + j: text i with window j
+    prompts = text.repeat_interleave(windows, dim=0)
     view = view_spectrogram(audio, decoder.config.domain)
-    mask = torch.sigmoid(decode_pairs(decoder, audio, view, rows, texts).logits)
-    embedding = encode_masked(backend, audio, rows, mask, decoder.config.domain)
-    kept = (embedding * texts).sum(1)
-    original = (audio.embedding[rows] * texts).sum(1).detach()
-    grid = embedding.unflatten(0, (count, count))  # (text i, audio j, embed_dim)
-    own = grid.diagonal(dim1=0, dim2=1).T  # (i, embed_dim): audio i masked for its own text
-    # Audio i masked for text i, against audio i masked for text j.
-    crossed = torch.einsum("id,jid->ij", own, grid)
-    off = ~torch.eye(count, dtype=torch.bool, device=text.device)
-    diversity = ((text @ text.T) - crossed).abs()[off].sum() / count if count > 1 else text.new_zeros(())
+
+    def compute(pairs: Tensor) -> tuple[Tensor, Tensor]:
+        mask = torch.sigmoid(decode_pairs(decoder, audio, view, rows[pairs], prompts[pairs]).logits)
+        return encode_masked(backend, audio, rows[pairs], mask, decoder.config.domain), mask.mean(dim=(1, 2))
+
+    embedding, mask_mean = in_portions(compute, len(rows), at_once)
+    kept = (embedding * prompts).sum(1)
+    original = (audio.embedding[rows] * prompts).sum(1).detach()
+    grid = embedding.unflatten(0, (texts, windows))  # (text i, window j, embed_dim)
+    # Window j masked for its own text, against window j masked for text i.
+    crossed = torch.einsum("jd,ijd->ij", grid[own, column], grid)
+    apart = (text @ text[own].T - crossed).abs()
+    apart = apart.masked_fill(torch.arange(texts, device=text.device)[:, None] == own, 0.0)
     return {
         "loss/faithfulness": (original - kept).abs().mean(),
-        "loss/sparsity": sparsity_weight * mask.mean(),
-        "loss/diversity": diversity_weight * diversity,
-        "mask/mean": mask.mean().detach(),
+        "loss/sparsity": sparsity_weight * mask_mean.mean(),
+        "loss/diversity": diversity_weight * apart.sum() / windows,
+        "mask/mean": mask_mean.mean().detach(),
     }
 
 
@@ -168,6 +199,7 @@ def contrast_loss(
     removed_weight: float,
     partner_weight: float,
     worth_weight: float,
+    at_once: int = 0,
 ) -> dict[str, Tensor]:
     """What is kept must be recognised as the prompt, what is removed must not, at a share of cells given from outside.
 
@@ -186,6 +218,7 @@ def contrast_loss(
         removed_weight: of the mask-out term.
         partner_weight: of the term that looks for the other sound of a mixture in what is removed.
         worth_weight: of the head that learns how large a mask is worth keeping.
+        at_once: pairs whose activations are kept, as in `in_portions`.
 
     Returns:
         scalars loss/kept, loss/removed, loss/partner, loss/worth; and, without gradient, the probabilities reached.
@@ -193,11 +226,16 @@ def contrast_loss(
     chosen = pairs.right
     right = pairs[chosen]
     view = view_spectrogram(audio, decoder.config.domain)
-    output = decode_pairs(decoder, audio, view, right.rows, right.text)
-    mask = cut_at_area(output.logits, area)
-    both = torch.cat([mask, 1 - mask])
-    embedding = encode_masked(backend, audio, right.rows.repeat(2), both, decoder.config.domain)
-    kept, removed = embedding.chunk(2)
+
+    def compute(pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows = right.rows[pairs]
+        output = decode_pairs(decoder, audio, view, rows, right.text[pairs])
+        mask = cut_at_area(output.logits, area[pairs])
+        both = torch.cat([mask, 1 - mask])
+        kept, removed = encode_masked(backend, audio, rows.repeat(2), both, decoder.config.domain).chunk(2)
+        return kept, removed, output.values
+
+    kept, removed, worths = in_portions(compute, len(right.rows), at_once)
     scale = backend.logit_scale.detach()
     log_kept, _ = log_probability(kept, right, scale)
     log_removed, log_gone = log_probability(removed, right, scale)
@@ -219,7 +257,7 @@ def contrast_loss(
     areas = torch.tensor(AREAS, device=area.device)
     column = (area[:, None] - areas[None]).abs().argmin(1)
     reached = (log_kept.exp() - log_removed.exp()).detach()  # in [-1, 1]: what keeping this much is worth
-    values = output.values.gather(1, column[:, None])[:, 0]
+    values = worths.gather(1, column[:, None])[:, 0]
     worth = F.mse_loss(values, reached)
     if bool((~chosen).any()):  # nothing in the window speaks for a wrong prompt: no area is worth anything
         rows, text = pairs.rows[~chosen], pairs.text[~chosen]
