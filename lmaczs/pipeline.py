@@ -15,6 +15,7 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.base import (
     Attribution,
     AttributionExplainer,
+    ComponentExplainer,
     Explainer,
     SteppedExplainer,
     attribution_to_mask,
@@ -25,6 +26,7 @@ from lmaczs.metrics.faithfulness import faithfulness
 from lmaczs.metrics.shape import mask_shape
 from lmaczs.signal.audio import make_clip, resample
 from lmaczs.signal.masking import masked_waveform, mel_mask_to_stft
+from lmaczs.signal.phase import griffin_lim
 from lmaczs.signal.spectral import (
     SpectralConfig,
     frequencies_hz,
@@ -37,6 +39,7 @@ from lmaczs.signal.windows import WindowPlan, cut_windows, plan_windows, stitch_
 from lmaczs.types import (
     AudioClip,
     AudioState,
+    Component,
     ExplainResult,
     Explanation,
     Listening,
@@ -45,6 +48,10 @@ from lmaczs.types import (
     TextState,
 )
 
+MOST_COMPONENTS = 12  # that are played one by one
+COMPONENT_CELLS = (
+    2**27
+)  # of all their maps together, 0.5 GB: of recordings above 7 minutes, fewer components are played
 WINDOWS_KEPT = 4  # encoder passes of recordings up to 20 s are kept for further prompts; longer ones run window by window
 
 
@@ -134,25 +141,14 @@ def explain(
     prediction = classify(recording, prompts, backend)
     sentence = prediction.prompts[prediction.predicted] if target is None else target.strip()
     text = backend.encode_text([sentence])
-    clip, plan, grid = recording.clip, recording.plan, backend.spectral
-    masks, attributions = [], []
-    for index in range(len(plan.starts)):
-        state = recording.states[index] if recording.states else _window_state(clip, plan, index, backend)
-        mask, attribution = _explain_window(
-            explainer, state, text, part_of(progress, index, len(plan.starts))
-        )
-        masks.append(mask.detach().cpu()[0])
-        if attribution is not None:
-            attributions.append(attribution)
-    mask = stitch_mask(torch.stack(masks), plan, grid)
-    peak = mask.max()
-    mask = mask / peak if peak > 0 else mask
-    heard = mask if explainer.domain == "stft" else mel_mask_to_stft(mask, backend.mel_filters.cpu())
-    kept = masked_waveform(clip.waveform, heard, grid)
-    listening = Listening(
-        kept=AudioClip(kept, clip.sample_rate, f"{clip.name}-kept"),
-        removed=AudioClip(clip.waveform - kept, clip.sample_rate, f"{clip.name}-removed"),
-    )
+    clip, grid = recording.clip, backend.spectral
+    explainer.check_prompts(text.prompts)
+    if isinstance(explainer, ComponentExplainer):
+        explanation = _explain_by_components(recording, backend, explainer, text, progress)
+    else:
+        explanation = _explain_by_mask(recording, backend, explainer, text, progress)
+    mask = explanation.mask
+    listening = _listen(clip, explanation, explainer, backend)
     power = power_of(stft(clip.waveform.unsqueeze(0), grid)[0])
     on_bins = explainer.domain == "stft"
     result = ExplainResult(
@@ -160,9 +156,7 @@ def explain(
         prediction=prediction,
         target=sentence,
         target_similarity=float(recording.embedding @ text.embedding[0].cpu()),
-        explanation=Explanation(
-            explainer.name, sentence, mask, explainer.domain, *_join_windows(attributions, plan, grid)
-        ),
+        explanation=explanation,
         listening=listening,
         magnitude_db=power_to_db(power if on_bins else backend.mel_filters.cpu() @ power),
         frequencies_hz=frequencies_hz(grid) if on_bins else backend.mel_frequencies_hz,
@@ -172,6 +166,126 @@ def explain(
     if score:
         result.metrics.update(score_explanation(result, recording, backend))
     return result
+
+
+def _explain_by_mask(
+    recording: Recording, backend: CLAPBackend, explainer: Explainer, text: TextState, progress: Progress
+) -> Explanation:
+    """One mask for the recording, divided by its maximum."""
+    plan, grid = recording.plan, backend.spectral
+    masks, attributions = [], []
+    for index in range(len(plan.starts)):
+        state = (
+            recording.states[index]
+            if recording.states
+            else _window_state(recording.clip, plan, index, backend)
+        )
+        mask, attribution = _explain_window(
+            explainer, state, text, part_of(progress, index, len(plan.starts))
+        )
+        masks.append(mask.detach().cpu()[0])
+        if attribution is not None:
+            attributions.append(attribution)
+    mask = stitch_mask(torch.stack(masks), plan, grid)
+    peak = mask.max()
+    mask = mask / peak if peak > 0 else mask
+    joined = _join_windows(attributions, plan, grid)
+    return Explanation(explainer.name, text.prompts[0], mask, explainer.domain, *joined)
+
+
+@torch.no_grad()
+def _explain_by_components(
+    recording: Recording,
+    backend: CLAPBackend,
+    explainer: ComponentExplainer,
+    text: TextState,
+    progress: Progress,
+) -> Explanation:
+    """One relevance for each component in the whole recording; its gains window by window.
+
+    The mask is not divided by its maximum: it is the sum of the components above the threshold, as they are heard.
+    """
+    clip, plan, grid = recording.clip, recording.plan, backend.spectral
+    contributions, activations = [], []
+    for index in range(len(plan.starts)):
+        state = recording.states[index] if recording.states else _window_state(clip, plan, index, backend)
+        parts = explainer.decompose(state, text)
+        contributions.append(parts.contribution)
+        activations.append(parts.activations[0])
+        progress((index + 1) / len(plan.starts), f"explaining with {explainer.label}")
+    relevance = explainer.relevance(torch.cat(contributions).mean(0, keepdim=True))
+    above = int(explainer.chosen(relevance).sum())
+    order = relevance[0].argsort(descending=True, stable=True)
+    played = min(int((relevance > 0).sum()), _most_components(plan, grid))
+    order = order[: max(above, played)]
+    masks, gains = [], []
+    for index, active in enumerate(activations):
+        window = cut_windows(clip.waveform, plan, index, index + 1).to(active.device)
+        each = explainer.lane_gains(stft(window, grid)[0], active, order).cpu()
+        masks.append(each[:above].sum(0))
+        gains.append(each[:played].flatten(0, 1))
+    mask = stitch_mask(torch.stack(masks), plan, grid).clamp(0, 1)
+    lanes = (
+        stitch_mask(torch.stack(gains), plan, grid).unflatten(0, (played, grid.n_bins))
+        if played
+        else mask[:0]
+    )
+    active = stitch_mask(torch.stack(activations).cpu(), plan, grid)
+    components = tuple(
+        Component(
+            index=number,
+            relevance=float(relevance[0, number].clamp(-1, 1)),
+            gain=gain,
+            pattern=explainer.patterns[:, number].cpu(),
+            activation=active[number],
+        )
+        for number, gain in zip(order[:played].tolist(), lanes, strict=True)
+    )
+    return Explanation(
+        explainer.name,
+        text.prompts[0],
+        mask,
+        explainer.domain,
+        components=components,
+        relevance_threshold=explainer.relevance_threshold,
+    )
+
+
+def _most_components(plan: WindowPlan, grid: SpectralConfig) -> int:
+    """How many components of a recording are played one by one: MOST_COMPONENTS, or what memory has room for."""
+    cells = grid.n_bins * (1 + plan.num_samples // grid.hop_length)
+    return max(1, min(MOST_COMPONENTS, COMPONENT_CELLS // cells))
+
+
+def _listen(
+    clip: AudioClip, explanation: Explanation, explainer: Explainer, backend: CLAPBackend
+) -> Listening:
+    """What the mask keeps, the rest, and each component; both pairs add up to the recording."""
+    grid, mask = backend.spectral, explanation.mask
+    heard = mask if explanation.domain == "stft" else mel_mask_to_stft(mask, backend.mel_filters.cpu())
+    steps = explainer.griffin_lim_steps if isinstance(explainer, ComponentExplainer) else 0
+
+    def play(gain: Tensor) -> Tensor:
+        if not steps:
+            return masked_waveform(clip.waveform, gain, grid)
+        samples = clip.waveform.unsqueeze(0)
+        return griffin_lim(stft(samples, grid) * gain, grid, samples.shape[1], steps)[0]
+
+    def named(waveform: Tensor, name: str) -> AudioClip:
+        return AudioClip(waveform, clip.sample_rate, f"{clip.name}-{name}")
+
+    kept = play(heard)
+    sounds = [play(part.gain) for part in explanation.components]
+    rest = named(clip.waveform - torch.stack(sounds).sum(0), "rest") if sounds else None
+    return Listening(
+        kept=named(kept, "kept"),
+        removed=named(clip.waveform - kept, "removed"),
+        components=tuple(
+            named(sound, f"component-{part.index}")
+            for part, sound in zip(explanation.components, sounds, strict=True)
+        ),
+        rest=rest,
+    )
 
 
 def _explain_window(

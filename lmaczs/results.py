@@ -10,7 +10,7 @@ import numpy as np
 from lmaczs import __version__
 from lmaczs.plots import save_explanation_figure
 from lmaczs.signal.audio import save_wav
-from lmaczs.types import ExplainResult, Prediction
+from lmaczs.types import AudioClip, ExplainResult, Prediction
 
 
 def prediction_row(prediction: Prediction) -> dict[str, Any]:
@@ -35,14 +35,37 @@ def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
         "target": result.target,
         "target_similarity": result.target_similarity,
         "completeness_error": result.explanation.completeness_error,
+        **_component_rows(result),
         "prediction": prediction_row(result.prediction),
         "metrics": {key: value if math.isfinite(value) else None for key, value in result.metrics.items()},
         "lmaczs": __version__,
     }
 
 
+def component_files(result: ExplainResult) -> dict[str, AudioClip]:
+    """File names of an explanation's components, most relevant first, and of what none of them plays."""
+    sounds = result.listening.components
+    files = {f"component-{rank:02d}.wav": sound for rank, sound in enumerate(sounds, start=1)}
+    return files if result.listening.rest is None else files | {"rest.wav": result.listening.rest}
+
+
+def _component_rows(result: ExplainResult) -> dict[str, Any]:
+    """What is said of components; nothing for methods that have none."""
+    explanation = result.explanation
+    if explanation.relevance_threshold is None:
+        return {}
+    rows = [
+        {"file": name, "index": part.index, "relevance": part.relevance}
+        for name, part in zip(component_files(result), explanation.components, strict=False)
+    ]
+    return {"relevance_threshold": explanation.relevance_threshold, "components": rows}
+
+
 def write_explanation(result: ExplainResult, folder: Path, backend_name: str, method_label: str) -> None:
     """Write kept.wav, removed.wav, mask.npz, explanation.png and result.json.
+
+    A method that explains by sound objects adds component-01.wav, component-02.wav, …, the most relevant first, and
+    rest.wav; together they are the recording.
 
     Args:
         result: one explanation.
@@ -50,14 +73,30 @@ def write_explanation(result: ExplainResult, folder: Path, backend_name: str, me
         backend_name: key of the CLAP.
         method_label: name of the method for people.
     """
-    save_wav(result.listening.kept, folder / "kept.wav")
-    save_wav(result.listening.removed, folder / "removed.wav")
-    np.savez_compressed(
-        folder / "mask.npz",
-        mask=result.explanation.mask.numpy(),
-        times_s=result.times_s.numpy(),
-        frequencies_hz=result.frequencies_hz.numpy(),
-    )
+    write_sounds(result, folder)
+    write_mask(result, folder)
     save_explanation_figure(result, folder / "explanation.png", method_label)
     row = json.dumps(result_row(result, backend_name), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "result.json").write_text(row + "\n", "utf-8")
+
+
+def write_sounds(result: ExplainResult, folder: Path) -> None:
+    """Write kept.wav and removed.wav, and the components' sounds where there are any."""
+    save_wav(result.listening.kept, folder / "kept.wav")
+    save_wav(result.listening.removed, folder / "removed.wav")
+    for name, sound in component_files(result).items():
+        save_wav(sound, folder / name)
+
+
+def write_mask(result: ExplainResult, folder: Path) -> None:
+    """Write mask.npz: the mask with its axes, and the components' curves where there are any."""
+    parts = result.explanation.components
+    arrays: dict[str, Any] = {
+        "mask": result.explanation.mask.numpy(),
+        "times_s": result.times_s.numpy(),
+        "frequencies_hz": result.frequencies_hz.numpy(),
+    }
+    if parts:
+        arrays["patterns"] = np.array([part.pattern.numpy() for part in parts])
+        arrays["activations"] = np.array([part.activation.numpy() for part in parts])
+    np.savez_compressed(folder / "mask.npz", **arrays)

@@ -93,6 +93,26 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Component:
+    """One sound object of an explanation, on the recording's own time axis.
+
+    Attributes:
+        index: number of the component in its method, from 0.
+        relevance: for the prompt, relative to the largest; in [-1, 1].
+        gain: (freq, frames) float32 in [0, 1], factor on the STFT's magnitude that plays it. Gains of all components add
+            up to 1 at most: they are what each adds to the more relevant ones.
+        pattern: (freq,) >= 0, its spectrum.
+        activation: (frames,) >= 0, how strong it is when.
+    """
+
+    index: int
+    relevance: float
+    gain: Tensor
+    pattern: Tensor
+    activation: Tensor
+
+
+@dataclass(frozen=True)
 class Explanation:
     """One map for one prompt.
 
@@ -104,6 +124,8 @@ class Explanation:
         attribution: (freq, frames) raw scores in the method's own unit; None for mask methods.
         completeness_error: of integrated gradients: how far the attribution's sum misses the change of the score from
             silence to the recording, relative to that change; the worst window's. None for other methods.
+        components: of methods that explain by sound objects: those that speak for the prompt, most relevant first.
+        relevance_threshold: of those methods: relevance above which a component is part of the mask. None for others.
     """
 
     method: str
@@ -112,6 +134,8 @@ class Explanation:
     domain: MaskDomain
     attribution: Tensor | None = None
     completeness_error: float | None = None
+    components: tuple[Component, ...] = ()
+    relevance_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,10 +145,14 @@ class Listening:
     Attributes:
         kept: the part that the mask keeps ("what counted").
         removed: the rest ("what was ignored").
+        components: of methods that explain by sound objects: one sound for each of the explanation's components.
+        rest: of those methods: what no component plays; components + rest = input. None for others.
     """
 
     kept: AudioClip
     removed: AudioClip
+    components: tuple[AudioClip, ...] = ()
+    rest: AudioClip | None = None
 
 
 @dataclass(frozen=True)

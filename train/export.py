@@ -2,19 +2,29 @@
 
 python train/export.py clap --run runs/clap --out assets/releases/compact-clap
 python train/export.py lmac-zs --run runs/lmac-zs --out assets/releases/lmac-zs-compact-stft
+python train/export.py l2i --run runs/l2i-open --out assets/releases/l2i-open-compact
 """
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
-from clips import read_clips, split_clips
+from clips import TrainingClip, read_clips, split_clips, training_clips
 from lmaczs import load_backend
+from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.clap.compact_release import save_compact
+from lmaczs.clap.decisions import load_head
+from lmaczs.clap.similarity import prompts_from_labels
+from lmaczs.data.registry import DATASETS
+from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
+from lmaczs.explainers.l2i.explainer import release_config as l2i_config
+from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
 from lmaczs.hub import save_release
 from model_card import render, sources_of
@@ -23,18 +33,32 @@ from model_card import render, sources_of
 def training_settings(run: Path) -> dict:
     """What the run was made of, without folders of the machine that it ran on."""
     settings = json.loads((run / "config.json").read_text())
-    csv_path = Path(settings["clips"])
-    train, _ = split_clips(read_clips(csv_path), settings["hold_out"])
+    clips = training_clips(settings["clips"], settings.get("datasets", ""), settings.get("data_dir", ""))
+    train, _ = split_clips(clips, settings["hold_out"])
     continued = settings.get("init")
-    settings = {key: value for key, value in settings.items() if key not in ("clips", "run", "init")}
+    sources = training_sources(settings["clips"], train)
+    places = ("clips", "data_dir", "run", "init", "weights")
+    settings = {key: value for key, value in settings.items() if key not in places}
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
         "settings": settings,
         "steps": rows[-1]["step"],
         "continues_another_run": bool(continued),
         "last": rows[-1],
-        "sources": sources_of(csv_path, {clip.path for clip in train}),
+        "sources": sources,
     }
+
+
+def training_sources(clips: str, train: list[TrainingClip]) -> list[dict]:
+    """Data sets, numbers of clips and licences: of a CSV as its column says, of datasets as their makers say."""
+    of_csv = {clip.path for clip in read_clips(clips)} if clips.endswith(".csv") else set()
+    found = sources_of(Path(clips), {clip.path for clip in train}) if of_csv else []
+    counts = Counter(clip.dataset for clip in train if clip.path not in of_csv)
+    for key, count in counts.most_common():
+        dataset = DATASETS.get(key)
+        title, licence = (dataset.title, dataset.licence) if dataset else (key or "unnamed", "not stated")
+        found.append({"dataset": title, "clips": count, "licences": [licence]})
+    return found
 
 
 def export_clap(run: Path, out: Path) -> None:
@@ -51,16 +75,14 @@ def export_lmac_zs(run: Path, out: Path) -> None:
     """Write the averaged weights of a `train_lmac_zs.py` run, with a mask that they must reproduce."""
     training = training_settings(run)
     settings = training["settings"]
-    backend = load_backend(settings["backend"])
+    weights = json.loads((run / "config.json").read_text()).get("weights")
+    backend = load_backend(settings["backend"], "cpu", weights=weights or None)
     decoder = build_decoder(backend, decoder_config(backend, settings["domain"]))
     decoder.load_state_dict(load_file(run / "model.safetensors"))
     config = release_config(backend, decoder, settings["objective"])
     save_release(out, "lmac-zs", config, decoder.state_dict(), training=training, half=True)
     explainer = LMACZS.from_release(backend, settings["domain"], release=out)
-    generator = torch.Generator().manual_seed(0)
-    seconds = torch.arange(backend.clip_samples) / backend.spectral.sample_rate
-    tone = 0.1 * torch.sin(2 * torch.pi * 1000 * seconds) * (seconds % 1 < 0.3)
-    waveform = (tone + 0.01 * torch.randn(backend.clip_samples, generator=generator)).unsqueeze(0)
+    waveform = golden_sound(backend)
     text = backend.encode_text(["this is the sound of an alarm clock"])
     with torch.no_grad():
         audio = backend.analyze(waveform)
@@ -72,18 +94,69 @@ def export_lmac_zs(run: Path, out: Path) -> None:
     save_release(out, "lmac-zs", config, decoder.state_dict(), training=training, golden=golden, half=True)
 
 
+def export_l2i(run: Path, out: Path) -> None:
+    """Write the averaged weights of a `train_l2i.py` run with its dictionary, and a mask that they must reproduce."""
+    training = training_settings(run)
+    settings, stored = training["settings"], json.loads((run / "config.json").read_text())
+    names = [line.strip() for line in _lines(stored["unheard"])]
+    settings |= {"dictionary": Path(stored["dictionary"]).name, "unheard": names}
+    settings |= {"prompts_file": Path(stored["prompts_file"]).name, "classifier": bool(stored["classifier"])}
+    backend = load_backend(settings["backend"], "cpu", weights=stored["weights"] or None)
+    weights = load_file(run / "model.safetensors")
+    prompts = [line.strip() for line in _lines(stored["prompts_file"])] or None
+    if stored["classifier"]:
+        prompts = prompts_from_labels(load_head(stored["classifier"], backend).labels)
+    components = weights["dictionary"].shape[1]
+    classes = None if prompts is None else len(prompts)
+    interpreter = Interpreter(
+        interpreter_config(backend, components, classes=classes, pooling=settings["theta"])
+    )
+    interpreter.load_state_dict(weights)
+    config = l2i_config(backend, interpreter, prompts)
+    metrics = {name: value for name, value in training["last"].items() if isinstance(value, dict)}
+    contents = {"training": training, "metrics": metrics, "half": True}
+    save_release(out, "l2i", config, interpreter.state_dict(), **contents)
+    explainer = L2I.from_release(backend, release=out)
+    waveform = golden_sound(backend)
+    prompt = prompts[0] if prompts else "this is the sound of an alarm clock"
+    text = backend.encode_text([prompt])
+    with torch.no_grad():
+        audio = backend.analyze(waveform)
+    golden = {
+        "waveform": waveform,
+        "text_embedding": text.embedding,
+        "mask": explainer.masks(audio, text)[:, ::4, ::4],
+        "contribution": explainer.decompose(audio, text).contribution,
+    }
+    save_release(out, "l2i", config, interpreter.state_dict(), golden=golden, **contents)
+
+
+def _lines(file: str) -> list[str]:
+    return [line for line in Path(file).read_text("utf-8").splitlines() if line.strip()] if file else []
+
+
+def golden_sound(backend: CLAPBackend) -> Tensor:
+    """A tone that comes and goes, in faint noise: (1, clip_samples)."""
+    generator = torch.Generator().manual_seed(0)
+    seconds = torch.arange(backend.clip_samples) / backend.spectral.sample_rate
+    tone = 0.1 * torch.sin(2 * torch.pi * 1000 * seconds) * (seconds % 1 < 0.3)
+    return (tone + 0.01 * torch.randn(backend.clip_samples, generator=generator)).unsqueeze(0)
+
+
 def main() -> None:
     """Read the flags and export."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=["clap", "lmac-zs"])
+    parser.add_argument("kind", choices=list(EXPORTS))
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    (export_clap if arguments.kind == "clap" else export_lmac_zs)(arguments.run, arguments.out)
+    EXPORTS[arguments.kind](arguments.run, arguments.out)
     (arguments.out / "README.md").write_text(render(arguments.out), "utf-8")
 
+
+EXPORTS = {"clap": export_clap, "lmac-zs": export_lmac_zs, "l2i": export_l2i}
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,18 @@ INTRO = {
         "the part that makes the CLAP named in config.json answer to the prompt. It explains that CLAP only. Its "
         "training judged masks by the CLAP alone; the separate parts of mixtures were never a target."
     ),
+    "nmf": (
+        "A dictionary of spectral patterns for Listen to Interpret (Parekh et al. 2022): sparse NMF of log-magnitude "
+        "spectra on the STFT grid of the CLAP named in config.json, columns of unit norm, low patterns first. "
+        "training.json records the objective after every round."
+    ),
+    "l2i": (
+        "An L2I interpreter (Parekh et al. 2022): from the hidden maps of the CLAP named in config.json it finds the "
+        "activations of a dictionary of spectral patterns (included), and how much each pattern speaks for a prompt. It "
+        "explains that CLAP only. `prompts` in config.json is its closed set; null means any prompt. Top-k is how often "
+        "the CLAP's decision is among its own first k; unheard prompts name concepts that were never trained on "
+        "(`unheard` in training.json)."
+    ),
 }
 
 
@@ -32,6 +44,26 @@ def sources_of(csv_path: Path, used: set[Path]) -> list[dict]:
         {"dataset": name, "clips": licences.total(), "licences": [text for text, _ in licences.most_common()]}
         for name, licences in sorted(groups.items(), key=lambda item: -item[1].total())
     ]
+
+
+def non_commercial(training: dict) -> list[str]:
+    """Data sets with recordings that are licensed for non-commercial use only."""
+    signs = ("by-nc", "/nc", "non-commercial", "noncommercial")
+    return [
+        source["dataset"]
+        for source in training["sources"]
+        if any(sign in text.lower() for text in source["licences"] for sign in signs)
+    ]
+
+
+def _licence(training: dict) -> str:
+    """What the licences of the recordings mean for the weights."""
+    if names := non_commercial(training):
+        return (
+            "The weights are for **non-commercial use**: part of the recordings that they were trained on is licensed "
+            f"for non-commercial use only ({', '.join(names)})."
+        )
+    return "Use the weights as the licences of the recordings that they were trained on allow."
 
 
 def render(folder: Path) -> str:
@@ -54,8 +86,7 @@ def render(folder: Path) -> str:
     lines += [
         "## Licence and data",
         "",
-        "The weights are for **non-commercial use**: part of the recordings that they were trained on is licensed for "
-        "non-commercial use only (ESC-50 and UrbanSound8K are CC BY-NC). No audio is in this folder. Trained on:",
+        f"{_licence(training)} No audio is in this folder. Trained on:",
         "",
         "| data set | clips | licences of the recordings |",
         "|---|---|---|",

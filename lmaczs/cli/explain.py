@@ -25,7 +25,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "explain",
         help="split a recording into what counted for a prompt and the rest",
-        description=f"{__doc__} Writes kept.wav, removed.wav, mask.npz, explanation.png and result.json.",
+        description=f"{__doc__} Writes kept.wav, removed.wav, mask.npz, explanation.png and result.json; "
+        "methods that take a recording apart, as l2i, also one file for each component, and the rest.",
     )
     parser.add_argument(
         "clip", metavar="CLIP", help="a recording: wav, flac, ogg, opus, mp3 (m4a, webm with ffmpeg)"
@@ -56,14 +57,14 @@ def run(arguments: argparse.Namespace) -> None:
         LMACError: the recording, the prompts, the method or the folder cannot be used.
     """
     prompts = read_prompts(arguments)
-    target = _target(arguments)
+    target = chosen_target(arguments)
     options = method_options(arguments, prompts)
     from lmaczs.clap import (
         load_backend,
     )  # the model libraries take seconds to import; bad prompts need none of them
     from lmaczs.explainers import load_explainer
     from lmaczs.pipeline import explain, explain_top, open_recording
-    from lmaczs.results import write_explanation
+    from lmaczs.results import component_files, write_explanation
     from lmaczs.signal.audio import load_clip
 
     with quiet_decoders():
@@ -90,12 +91,16 @@ def run(arguments: argparse.Namespace) -> None:
         print(
             f'explained with {explainer.label}: "{result.target}" (similarity {result.target_similarity:.3f})'
         )
+        for name, part in zip(component_files(result), result.explanation.components, strict=False):
+            print(f"  {name}: component {part.index}, relevance {part.relevance:.2f}")
     files = "kept.wav, removed.wav, mask.npz, explanation.png, result.json"
+    if written[0].listening.components:
+        files += ", one wav per component, rest.wav"
     where = arguments.out if arguments.top_k is None else f"{arguments.out}, folders 1 to {len(written)}"
     print(f"written to {where}: {files}")
 
 
-def _target(arguments: argparse.Namespace) -> str | None:
+def chosen_target(arguments: argparse.Namespace) -> str | None:
     """The sentence to explain; one of the bare labels of --labels-file gets their prefix."""
     if arguments.target is None:
         return None

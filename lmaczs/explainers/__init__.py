@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Key -> what builds it from (backend, domain, options); imported at the first use. Fast ones first.
 EXPLAINERS: dict[str, str] = {
     "lmac-zs": "lmaczs.explainers.lmac_zs.explainer:LMACZS.from_release",
+    "l2i": "lmaczs.explainers.l2i.explainer:L2I.from_release",
+    "l2i-esc50": "lmaczs.explainers.l2i.explainer:L2IESC50.from_release",
     "grad-cam": "lmaczs.explainers.gradcam:GradCAM",
     "grad-cam++": "lmaczs.explainers.gradcam:GradCAMPlusPlus",
     "saliency": "lmaczs.explainers.saliency:Saliency",
@@ -22,8 +24,10 @@ EXPLAINERS: dict[str, str] = {
     "integrated-gradients": "lmaczs.explainers.integrated_gradients:IntegratedGradients",
     "occlusion": "lmaczs.explainers.occlusion:Occlusion",
     "rise": "lmaczs.explainers.rise:RISE",
+    "slime": "lmaczs.explainers.slime:SLIME",
     "optimized-mask": "lmaczs.explainers.optimized_mask:OptimizedMask",
 }
+TRAINED = ("lmac-zs", "l2i", "l2i-esc50")  # their weights belong to one CLAP
 
 
 def load_explainer(
@@ -35,9 +39,9 @@ def load_explainer(
         name: key in `EXPLAINERS`.
         backend: the CLAP whose decisions it explains.
         domain: where its masks apply, "stft" (what is heard is what is scored) or "mel".
-        **options: the method's own, see its class; `options_of(name)` lists them. All methods but "lmac-zs" and
-            "optimized-mask" take `score` (what is explained, see `lmaczs.explainers.scores`); all but "lmac-zs" take
-            `rivals` (sentences that the prompt competes with, for the scores that compare).
+        **options: the method's own, see its class; `options_of(name)` lists them. All methods but those in `TRAINED` and
+            "optimized-mask" take `score` (what is explained, see `lmaczs.explainers.scores`); all but those in `TRAINED`
+            take `rivals` (sentences that the prompt competes with, for the scores that compare).
 
     Raises:
         LMACError: no such explainer, domain or option, or an option's value cannot be used.

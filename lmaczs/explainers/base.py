@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.errors import LMACError
+from lmaczs.errors import LMACError, PromptError
 from lmaczs.explainers.scores import Score
 from lmaczs.types import AudioState, MaskDomain, Progress, TextState
 
@@ -36,11 +36,13 @@ class Explainer(ABC):
         label: name for people.
         domain: of the masks that `masks` returns.
         prompts: the closed set that it was trained for, or None for any prompt.
+        open_method: key of the method to offer for prompts outside the closed set.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
     prompts: tuple[str, ...] | None = None
+    open_method: ClassVar[str] = "lmac-zs"
 
     def __init__(self, backend: CLAPBackend, domain: MaskDomain = "stft") -> None:
         self.backend = backend
@@ -56,8 +58,26 @@ class Explainer(ABC):
 
         Returns:
             (batch, freq, frames) float32 in [0, 1], 1 = kept; freq as `domain` says. The largest value of a mask is 1
-            unless nothing speaks for the prompt.
+            unless nothing speaks for the prompt, or the mask is a sum of components.
+
+        Raises:
+            PromptError: a prompt is outside the closed set.
         """
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuse what a closed set does not hold.
+
+        Raises:
+            PromptError: names the prompt, some of the set, and the way on.
+        """
+        outside = [] if self.prompts is None else [text for text in prompts if text not in self.prompts]
+        if self.prompts is not None and outside:
+            known = ", ".join(f"'{text}'" for text in self.prompts[:3])
+            known += " and so on" if len(self.prompts) > 3 else ""
+            raise PromptError(
+                f"{self.label} knows {len(self.prompts)} prompts ({known}), and '{outside[0]}' is none of "
+                f"them: choose one of these, or the method '{self.open_method}', which takes any prompt."
+            )
 
 
 class SteppedExplainer(Explainer):
@@ -125,6 +145,62 @@ class AttributionExplainer(SteppedExplainer):
     def masks(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Tensor:
         """See `SteppedExplainer.masks`."""
         return attribution_to_mask(self.attribute(audio, text, progress).values)
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Windows taken apart into sound objects.
+
+    Attributes:
+        activations: (batch, components, frames) >= 0, how strong each is when.
+        contribution: (batch, components), what each adds to the score of the window's prompt; signed.
+    """
+
+    activations: Tensor
+    contribution: Tensor
+
+
+class ComponentExplainer(Explainer):
+    """Explains by a handful of sound objects, which play together what the mask keeps; "stft" only.
+
+    Attributes:
+        patterns: (freq, components) >= 0, the spectrum of each component.
+        relevance_threshold: relevance above which a component is part of the mask.
+        griffin_lim_steps: rounds that make the phase of what is heard fit its magnitude; 0 keeps the recording's phase.
+    """
+
+    patterns: Tensor
+    relevance_threshold: float
+    griffin_lim_steps: int = 0
+
+    @abstractmethod
+    def decompose(self, audio: AudioState, text: TextState) -> Decomposition:
+        """Find the components of each window and what they add to its prompt; arguments as in `masks`.
+
+        Raises:
+            PromptError: a prompt is outside the closed set.
+        """
+
+    @abstractmethod
+    def relevance(self, contribution: Tensor) -> Tensor:
+        """Bring contributions (batch, components) to [-1, 1], relative to the largest."""
+
+    @abstractmethod
+    def chosen(self, relevance: Tensor) -> Tensor:
+        """Say which components are part of the mask: (batch, components) -> bool."""
+
+    @abstractmethod
+    def lane_gains(self, spectrum: Tensor, activations: Tensor, order: Tensor) -> Tensor:
+        """Factors on the magnitude of one window that play its components; each adds to those before it.
+
+        Args:
+            spectrum: (freq, frames) complex.
+            activations: (components, frames).
+            order: (lanes,) component numbers.
+
+        Returns:
+            (lanes, freq, frames) in [0, 1]; their sum is 1 at most.
+        """
 
 
 def check_whole(name: str, value: object, least: int = 1) -> int:

@@ -1,4 +1,4 @@
-"""What every method of the registry owes its callers, in both domains; LMAC-ZS, which needs weights, has own tests."""
+"""What every method of the registry owes its callers, in both domains; those that need weights have own tests."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lmaczs.clap.debug import DEBUG_CONFIG, DebugCLAP, HashedSentences
 from lmaczs.errors import LMACError
-from lmaczs.explainers import EXPLAINERS, load_explainer, options_of
+from lmaczs.explainers import EXPLAINERS, TRAINED, load_explainer, options_of
 from lmaczs.explainers.base import AttributionExplainer, SteppedExplainer, attribution_to_mask
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config
 
@@ -18,9 +18,10 @@ QUICK = {
     "integrated-gradients": {"steps": 4},
     "occlusion": {"bands": 16, "seconds": 1.0},
     "rise": {"n": 20},
+    "slime": {"n": 40},
     "optimized-mask": {"steps": 2},
 }
-METHODS = tuple(name for name in EXPLAINERS if name != "lmac-zs")
+METHODS = tuple(name for name in EXPLAINERS if name not in TRAINED)
 every_method = pytest.mark.parametrize("name", METHODS)
 both_domains = pytest.mark.parametrize("domain", ["stft", "mel"])
 PROMPTS = ("a beep", "rain", "a dog")
@@ -124,7 +125,7 @@ def test_progress_rises_to_one(debug_backend, states, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["smoothgrad", "integrated-gradients", "occlusion", "rise", "optimized-mask"]
+    "name", ["smoothgrad", "integrated-gradients", "occlusion", "rise", "slime", "optimized-mask"]
 )
 def test_a_slow_method_stops_where_the_callback_raises(debug_backend, states, name, monkeypatch):
     """Half-way of three windows: no further encoder pass, no trace, and the next call is a whole one."""
@@ -158,7 +159,7 @@ def test_a_slow_method_stops_where_the_callback_raises(debug_backend, states, na
 @both_domains
 def test_where_nothing_speaks_for_the_prompt_the_mask_is_empty(deaf_backend, waveforms, name, domain):
     """Rounding errors are no evidence, although any map could be divided by its maximum."""
-    deaf_backend.noise = 1e-7 if name in ("occlusion", "rise") else 0.0
+    deaf_backend.noise = 1e-7 if name in ("occlusion", "rise", "slime") else 0.0
     audio = deaf_backend.analyze(waveforms)
     masks = build(name, deaf_backend, domain).masks(audio, deaf_backend.encode_text(PROMPTS))
     assert not masks.any()
@@ -184,7 +185,11 @@ def test_digital_silence_is_survived(debug_backend, name, domain):
 @both_domains
 def test_the_known_explanation_wins(planted_backend, beep_in_noise, name, domain):
     """The planted model hears one box of mel bands and time, and there is a beep in it."""
-    more = {"rise": {"n": 300, "bands": 4, "seconds": 0.4}, "optimized-mask": {"steps": 20}}
+    more = {
+        "rise": {"n": 300, "bands": 4, "seconds": 0.4},
+        "slime": {"n": 300},
+        "optimized-mask": {"steps": 20},
+    }
     patches = {"occlusion": {"bands": 4, "seconds": 0.3}}
     explainer = build(name, planted_backend, domain, **{**more, **patches}.get(name, {}))
     audio = planted_backend.analyze(beep_in_noise.waveform.unsqueeze(0))
@@ -233,7 +238,7 @@ def test_the_registry_knows_its_methods_by_their_own_names(debug_backend):
         assert explainer.prompts is None
         assert set(options_of(name)) >= {"rivals"}
     assert LMACZS.name == "lmac-zs" and options_of("lmac-zs") == ("release",)
-    assert list(EXPLAINERS)[0] == "lmac-zs" and len({*EXPLAINERS}) == 9
+    assert list(EXPLAINERS)[0] == "lmac-zs"
 
 
 def test_lmac_zs_keeps_the_same_contract_with_a_fresh_decoder(debug_backend, states):
@@ -262,6 +267,8 @@ def test_lmac_zs_keeps_the_same_contract_with_a_fresh_decoder(debug_backend, sta
         ("occlusion", {"overlap": 0}, "option overlap is 0"),
         ("rise", {"keep": 1}, "option keep is 1: choose a number, 0.01 to 0.99"),
         ("rise", {"n": "many"}, "option n is many"),
+        ("slime", {"rows": 99}, "option rows is 99: choose a number, 1 to 32"),
+        ("slime", {"alpha": 0}, "option alpha is 0: choose a number, 0.0001 or more"),
         ("optimized-mask", {"steps": 0}, "option steps is 0"),
         ("grad-cam++", {"layer": "block9"}, "no layer 'block9'"),
         ("magic", {}, "no explainer 'magic'"),

@@ -163,6 +163,41 @@ def test_paper_loss_equals_a_plain_loop_over_pairs(debug_backend, decoder, state
     assert losses["loss/diversity"].item() == pytest.approx(0.25 * diversity, abs=1e-5)
 
 
+@pytest.mark.parametrize("objective", ["paper", "contrast"])
+def test_portions_change_memory_and_nothing_else(debug_backend, decoder, states, objective):
+    audio, text = states
+    rivals = torch.eye(3, dtype=torch.bool)
+    alone = torch.full((3,), -1)
+    pairs = Pairs(
+        torch.arange(3), text.embedding, text.embedding, rivals, torch.tensor([True, True, True]), alone
+    )
+
+    def gradient(at_once):
+        kept = 0
+
+        def count(tensor):
+            nonlocal kept
+            kept += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            if objective == "paper":
+                report = paper_loss(debug_backend, decoder, audio, text.embedding, 0.5, 0.25, at_once=at_once)
+            else:
+                area = torch.tensor([0.1, 0.2, 0.3])
+                report = contrast_loss(debug_backend, decoder, audio, pairs, area, 1, 1, 1, at_once=at_once)
+        loss = sum(value for key, value in report.items() if key.startswith("loss/"))
+        found = torch.autograd.grad(
+            loss, list(decoder.parameters()), allow_unused=True, materialize_grads=True
+        )
+        return torch.cat([value.flatten() for value in found]), kept
+
+    whole, all_kept = gradient(0)
+    portioned, some_kept = gradient(2)
+    assert (whole - portioned).norm() <= 1e-4 * whole.norm() and whole.norm() > 0
+    assert some_kept < 0.1 * all_kept
+
+
 def test_log_probability_is_that_of_a_softmax_over_the_prompt_and_its_rivals():
     embedding = F.normalize(torch.tensor([[1.0, 2.0, 0.5]]), dim=1)
     text = F.normalize(torch.tensor([[1.0, 1.0, 0.0]]), dim=1)

@@ -1,0 +1,281 @@
+"""Train an L2I interpreter for a frozen CLAP, over a closed set of prompts or for any prompt.
+
+    python train/fit_nmf.py ... --out assets/releases/l2i-nmf-compact
+    python train/train_l2i.py --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact \\
+        --unheard train/unheard.txt --run runs/l2i-open                                      # any prompt
+    python train/train_l2i.py --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact \\
+        --prompts-file esc50_prompts.txt --logit-weight 0 --run runs/l2i-esc50             # a closed set, as in the paper
+    python train/train_l2i.py ... --theta max --run runs/l2i-esc50-max                   # with the paper's other pooling
+    python train/train_l2i.py ... --classifier runs/classifier-esc50/release --run runs/head-l2i   # a head's decision
+
+The classifier that is mimicked is CLAP itself, zero-shot: its softmax over the closed set, or over prompts that are drawn
+anew in every step. Windows (clips, and mixtures of two) are encoded once and kept in the run's cache.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from clips import TrainingClip, cache_waveforms, split_clips, training_clips
+from common import RunConfig, TrainingRun, make_accelerator, start
+from lmaczs import load_backend
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.decisions import HeadDecision, load_head
+from lmaczs.clap.similarity import prompts_from_labels
+from lmaczs.explainers.l2i.explainer import interpreter_config
+from lmaczs.explainers.l2i.loss import fidelity_loss, logit_loss, reconstruction_loss, sparsity_loss
+from lmaczs.explainers.l2i.networks import Interpreter
+from lmaczs.hub import load_release
+from lmaczs.metrics.fidelity import top_k_fidelity
+from lmaczs.metrics.multi_label import multi_label_fidelity
+from texts import embed, sentences_by_concept
+from windows import BATCH, NOBODY, ClipStore, load_windows, open_store
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """What a run is made of; stored with the weights.
+
+    Attributes:
+        backend: key of the CLAP that is explained.
+        weights: file or folder with its weights in the place of the published ones, or "".
+        dictionary: release folder of `fit_nmf.py`.
+        prompts_file: the closed set, a sentence a line; "" is any prompt.
+        classifier: release folder of a head of `train_classifier.py`, which is mimicked in CLAP's place, with its labels.
+        unheard: file of concepts, one a line, that are never used: neither their clips nor any sentence that names them.
+        theta: pooling, "attention" or "max".
+        windows: that are drawn and encoded.
+        mixed_share: of them, mixtures of two clips.
+        num_prompts: drawn at random in each step of an open vocabulary, beside those of the batch.
+        fidelity_weight: of the cross-entropy with CLAP's decision.
+        logit_weight: of the difference of the logits themselves.
+        reconstruction_weight: alpha of eq. 4, of the mean over cells.
+        sparsity_weight: beta of eq. 4, of the mean activation.
+    """
+
+    steps: int = 5000
+    batch_size: int = 32
+    save_every: int = 250
+    ema_decay: float = 0.998
+    learning_rate: float = 2e-3
+    mixed_precision: str = "no"
+    backend: str = "compact"
+    weights: str = ""
+    dictionary: str = ""
+    prompts_file: str = ""
+    classifier: str = ""
+    unheard: str = ""
+    theta: str = "attention"
+    windows: int = 20_000
+    mixed_share: float = 0.5
+    num_prompts: int = 256
+    fidelity_weight: float = 1.0
+    logit_weight: float = 0.05
+    reconstruction_weight: float = 10.0
+    sparsity_weight: float = 0.3
+
+
+def read_names(file: str) -> tuple[str, ...]:
+    """Lines of a file; none for ""."""
+    if not file:
+        return ()
+    return tuple(line.strip() for line in Path(file).read_text("utf-8").splitlines() if line.strip())
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """What an open vocabulary is trained on.
+
+    Attributes:
+        embedding: (sentences, embed_dim), unit norm.
+        rows_of: for each concept of the clip store, rows of `embedding`.
+        weight: (sentences,) how often each is drawn.
+    """
+
+    embedding: Tensor
+    rows_of: tuple[Tensor, ...]
+    weight: Tensor
+
+    def draw(self, concepts: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """One sentence of each concept, and some others: (prompts, embed_dim)."""
+        picked = [
+            self.rows_of[c] for c in concepts.tolist() if len(self.rows_of[c])
+        ]  # some name what is unheard
+        named = [int(rows[int(torch.randint(len(rows), (), generator=generator))]) for rows in picked]
+        others = torch.multinomial(self.weight, count, generator=generator).tolist()
+        return self.embedding[torch.tensor(sorted({*named, *others}))]
+
+
+@torch.no_grad()
+def load_sentences(
+    clips: Sequence[TrainingClip],
+    unheard: Sequence[str],
+    store: ClipStore,
+    backend: CLAPBackend,
+    cache: Path,
+) -> Sentences:
+    """Sentences of the concepts that are used, but for those that name one that is not; embedded once."""
+    texts = {
+        concept: [text for text in found if not any(name in text.lower() for name in unheard)]
+        for concept, found in sentences_by_concept(clips).items()
+        if concept in store.concepts
+    }
+    flat = [text for found in texts.values() for text in found]
+    file = cache / "sentences.pt"
+    stored = torch.load(file, weights_only=True) if file.exists() else {"texts": None}
+    if stored["texts"] != flat:
+        features = embed(backend.sentence_features, flat, "captions")
+        stored = {"texts": flat, "features": features}
+        torch.save(stored, file)
+    device = backend.mel_filters.device
+    parts = [backend.project_text(part.to(device)) for part in stored["features"].split(256)]
+    rows_of = torch.arange(len(flat)).split([len(texts[concept]) for concept in store.concepts])
+    weight = torch.zeros(len(flat))
+    for mass, rows in zip(store.sampler.concept_weight.sqrt(), rows_of, strict=True):
+        weight[rows] = mass / max(len(rows), 1)
+    return Sentences(torch.cat(parts), rows_of, weight)
+
+
+class Validation:
+    """Fidelity on a held-out fold: whole clips, as they are."""
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        clips: list[TrainingClip],
+        prompts: Sequence[str],
+        backend: CLAPBackend,
+        cache: Path,
+        name: str,
+        head: HeadDecision | None = None,
+    ) -> None:
+        """Encode clips and prompts once.
+
+        Args:
+            clips: never trained on.
+            prompts: sentences that the decision is among.
+            backend: the CLAP.
+            cache: folder.
+            name: of the cached file.
+            head: whose decision it is in CLAP's place.
+        """
+        store = torch.from_numpy(cache_waveforms(clips, backend, cache / f"{name}.i16"))
+        device = backend.mel_filters.device
+        states = [backend.analyze(part.to(device).float() / 32768) for part in store.split(BATCH)]
+        self.hidden = [state.hidden for state in states]
+        self.text = backend.encode_text(prompts).embedding
+        embedding = torch.cat([state.embedding for state in states])
+        self.decision = backend.logit_scale * embedding @ self.text.T
+        self.head = head
+        if head is not None:
+            self.decision = torch.cat([head.logits(state) for state in states])
+
+    @torch.no_grad()
+    def score(self, interpreter: Interpreter, prompts: Tensor) -> dict[str, float]:
+        """Top-1, 3 and 5 fidelity in percent, or what multi-label decisions have; prompts as in `Theta.class_weights`."""
+        interpreter.eval()
+        found = torch.cat([interpreter.logits(interpreter(hidden)[1], prompts) for hidden in self.hidden])
+        if self.head is not None and self.head.multi_label:
+            return multi_label_fidelity(self.head.given(self.decision.sigmoid()), found.sigmoid())
+        scores = {f"top-{k}": 100 * float(top_k_fidelity(self.decision, found, k).mean()) for k in (1, 3, 5)}
+        return scores | {"n": len(found)}
+
+
+def validations(
+    config: TrainConfig,
+    clips: list[TrainingClip],
+    closed: Sequence[str],
+    backend: CLAPBackend,
+    cache: Path,
+    head: HeadDecision | None,
+) -> dict[str, Validation]:
+    """One for each held-out fold: over the closed set, or over the fold's own labels and over the unheard concepts."""
+    found = {}
+    _, held_out = split_clips(clips, list(config.hold_out))
+    unheard = prompts_from_labels(read_names(config.unheard))
+    for name, fold in held_out.items():
+        own = prompts_from_labels(sorted({clip.label for clip in fold}))
+        file = name.replace(":", "-")
+        found[name] = Validation(fold, closed or own, backend, cache, file, head)
+        if not closed and unheard:
+            found[f"{name} among unheard prompts"] = Validation(fold, unheard, backend, cache, file)
+    return found
+
+
+def main(config: TrainConfig) -> None:
+    """seed -> clips -> frozen backend -> windows -> interpreter -> run (resumes) -> loop -> save."""
+    torch.manual_seed(config.seed)
+    accelerator = make_accelerator(config)
+    device, cache = accelerator.device, Path(config.run) / "cache"
+    backend = load_backend(config.backend, str(device), weights=config.weights or None)
+    dictionary = load_release(config.dictionary, "nmf").state["dictionary"].to(device)
+    clips = training_clips(config.clips, config.datasets, config.data_dir)
+    train, _ = split_clips(clips, list(config.hold_out))
+    unheard = read_names(config.unheard)
+    store = open_store(train, backend, cache, config.emphasis, frozenset(unheard))
+    bank = load_windows(store, backend, dictionary, cache, config.windows, config.mixed_share, config.seed)
+    head = load_head(config.classifier, backend) if config.classifier else None
+    closed = tuple(prompts_from_labels(head.labels)) if head else read_names(config.prompts_file)
+    multi_label = head is not None and head.multi_label
+    judges = validations(config, clips, closed, backend, cache, head)
+
+    shape = interpreter_config(
+        backend, dictionary.shape[1], classes=len(closed) or None, pooling=config.theta
+    )
+    interpreter = Interpreter(shape, dictionary).to(device)
+    if closed:
+        text = backend.encode_text(closed).embedding
+        numbers = torch.arange(len(closed), device=device)
+    else:
+        sentences = load_sentences(train, unheard, store, backend, cache)
+        interpreter.theta.centre.copy_((sentences.weight @ sentences.embedding) / sentences.weight.sum())
+    if config.init:
+        interpreter.load_state_dict(load_file(config.init))
+    accelerator.print(f"{sum(p.numel() for p in interpreter.parameters())} parameters, {len(train)} clips")
+    scale = backend.logit_scale.detach()
+    run = TrainingRun(
+        config,
+        accelerator,
+        interpreter,
+        [{"params": list(interpreter.parameters())}],
+        warm_up=100,
+        max_norm=1.0,
+    )
+    for step in run.steps():
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        rows = torch.randint(config.windows, (run.full_batch,), generator=generator)[run.mine()]
+        hidden, projected, energy, embedding = bank.read(rows, device)
+        if not closed:
+            named = bank.concepts[rows].unique()
+            text = sentences.draw(named[named != NOBODY], config.num_prompts, generator)
+        prompts = numbers if closed else text
+        with accelerator.autocast():
+            run.network.train()
+            activations, pooled = run.network(hidden)
+            logits = run.network.logits(pooled, prompts).float()
+        activations = activations.float()
+        wanted = head.logits_of(embedding, hidden) if head else scale * embedding @ text.T
+        decision = wanted.sigmoid() if multi_label else wanted.softmax(1)
+        report = {
+            "loss/fidelity": config.fidelity_weight
+            * fidelity_loss(logits, decision, multi_label=multi_label),
+            "loss/logits": config.logit_weight * logit_loss(logits, wanted),
+            "loss/reconstruction": config.reconstruction_weight
+            * reconstruction_loss(dictionary, activations, projected, energy),
+            "loss/sparsity": config.sparsity_weight * sparsity_loss(activations),
+            "fidelity/top-1": 100 * top_k_fidelity(wanted, logits.detach(), 1).mean().float(),
+        }
+        if run.learn(report):
+            scores = {
+                name: judge.score(run.averaged, numbers if closed else judge.text)
+                for name, judge in judges.items()
+            }
+            run.save(**scores)
+
+
+if __name__ == "__main__":
+    start(main, TrainConfig, __doc__)
