@@ -34,6 +34,7 @@ RESERVED = ("format", "kind", "weights_sha256")
 EMBEDDED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+VARIABLE = "LMACZS_RELEASES"  # NAME=PLACE, with spaces between: releases that are read from another place
 LFS_POINTER = b"version https://git-lfs"
 
 
@@ -57,8 +58,30 @@ def asset_folders() -> tuple[Path, ...]:
     return tuple(path for path in (package / "assets", package.parent / "assets") if path.is_dir())
 
 
+def named_releases() -> dict[str, str]:
+    """Releases that LMACZS_RELEASES names, and where they lie: a folder, or "owner/name@COMMIT" on the hub.
+
+    A decoder that somebody has published becomes that of its CLAP in this way, on the page and everywhere else:
+    LMACZS_RELEASES="lmac-zs-msclap-2023-stft=owner/name@COMMIT".
+
+    Raises:
+        BackendUnavailableError: the variable is not written like that.
+    """
+    pairs = [entry.partition("=") for entry in os.environ.get(VARIABLE, "").split()]
+    for name, _, place in pairs:
+        if not EMBEDDED_NAME.fullmatch(name) or not place:
+            raise BackendUnavailableError(
+                f"{VARIABLE} holds '{name}': write NAME=PLACE with spaces between, e.g. "
+                "lmac-zs-compact-stft=owner/name@COMMIT."
+            )
+    return {name: place for name, _, place in pairs}
+
+
 def embedded_releases() -> dict[str, str]:
-    """Names of the releases that came with this installation, with their kind ("damaged" if unreadable)."""
+    """Names of the releases that are found by name, with their kind.
+
+    "damaged" is one that cannot be read, "elsewhere" one that LMACZS_RELEASES names.
+    """
     found: dict[str, str] = {}
     for root in asset_folders():
         for path in sorted(root.glob(f"releases/*/{CONFIG}")):
@@ -67,7 +90,7 @@ def embedded_releases() -> dict[str, str]:
             except CheckpointError:
                 kind = "damaged"
             found.setdefault(path.parent.name, kind)
-    return found
+    return found | dict.fromkeys(named_releases(), "elsewhere")
 
 
 def save_release(
@@ -130,10 +153,10 @@ def load_release(name: str | Path, kind: str, *, revision: str | None = None) ->
     """Read and check a release.
 
     Args:
-        name: an embedded release ("compact-clap"), a folder, or a hub repository ("owner/name").
+        name: an embedded release ("compact-clap"), a folder, or a hub repository at a commit ("owner/name@COMMIT").
         kind: what is expected in it.
-        revision: full commit hash; needed for a hub repository, so that the same name always means the same
-        weights.
+        revision: full commit hash, for a repository that is named without it. One of both is needed, so that the same
+            name always means the same weights.
 
     Raises:
         BackendUnavailableError: there is no such release, or it cannot be fetched.
@@ -162,26 +185,32 @@ def find_release(name: str | Path, *, revision: str | None = None) -> Path:
     Raises:
         BackendUnavailableError: there is no such release, or it cannot be fetched.
     """
-    text = str(name)
+    text = named_releases().get(str(name), str(name))
     if EMBEDDED_NAME.fullmatch(text):
         for root in asset_folders():
             if (root / "releases" / text / CONFIG).is_file():
                 return root / "releases" / text
-    if Path(name).is_dir():
-        return Path(name)
-    if HUB_NAME.fullmatch(text) and revision is not None:
-        return _fetch(text, revision)
+    if Path(text).is_dir():
+        return Path(text)
+    repository, pinned, commit = text.partition("@")
+    revision = commit if pinned else revision
+    if HUB_NAME.fullmatch(repository) and revision is not None:
+        return _fetch(repository, revision)
     known = ", ".join(embedded_releases()) or "none"
     raise BackendUnavailableError(
-        f"There is no release '{Path(name).name}'. This installation carries: {known}. Name one of them, a "
-        "release folder, or a hub repository 'owner/name' together with the revision (a full commit hash) to "
-        "use."
+        f"There is no release '{Path(text).name}'. This installation carries: {known}. Name one of them, a "
+        "release folder, or a hub repository at a commit, 'owner/name@COMMIT' with the full commit hash."
     )
 
 
 def _fetch(repository: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     if not COMMIT.fullmatch(revision):
         raise BackendUnavailableError(
@@ -195,6 +224,10 @@ def _fetch(repository: str, revision: str) -> Path:
     except RepositoryNotFoundError as error:
         raise BackendUnavailableError(
             f"The hub has no public repository '{repository}': check its name, or log in if it is private."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise BackendUnavailableError(
+            f"The hub's '{repository}' has no commit '{revision}': copy the full hash from its list of commits."
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise BackendUnavailableError(

@@ -5,9 +5,10 @@
 
 A command is a module with `add_parser(subparsers)` and `run(arguments)`, which may return an exit code; it is
 imported only when it is called. Exit codes: 0 done, 2 bad input (one sentence on stderr, nothing half-written),
-130 interrupted.
+130 interrupted, 141 the reader of the output has gone (`| head`).
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -22,6 +23,8 @@ COMMANDS = {
     "evaluate": "lmaczs.cli.evaluate",
     "evaluate-clap": "lmaczs.cli.evaluate_clap",
     "sanity": "lmaczs.cli.sanity",
+    "explain-many": "lmaczs.cli.explain_many",
+    "datasets": "lmaczs.cli.datasets",
     "list": "lmaczs.cli.list_models",
 }
 SUMMARIES = {
@@ -30,6 +33,8 @@ SUMMARIES = {
     "evaluate": "score explainers on a set of recordings",
     "evaluate-clap": "score the zero-shot classifier on a labelled set",
     "sanity": "check that explanations depend on the model and on the prompt",
+    "explain-many": "explain a folder, a table or shards of recordings into Parquet rows",
+    "datasets": "list the known datasets, or check what is in a folder",
     "list": "show backends, explainers and embedded releases",
 }
 
@@ -47,6 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that cannot show a letter shows a question mark
             stream.reconfigure(errors="replace")
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()  # a reader that has gone is met here, and not after the end
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what is left is flushed once more when Python ends
+        return 141  # as of a program that the signal SIGPIPE has ended
+
+
+def _run(arguments: list[str]) -> int:
     try:
         options = _parser(arguments).parse_args(arguments)
         return options.run(options) or 0

@@ -44,6 +44,27 @@ def progress_bar(title: str) -> Iterator[Callable[[float, str], None]]:
 
 
 @contextmanager
+def count_bar(title: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that counts clips; yields a function of (clips done just now, how many of them failed).
+
+    Args:
+        title: in front of it.
+        total: clips that there are; None where nobody knows yet.
+    """
+    failures = 0
+    with tqdm(total=total, desc=title, unit="clip", disable=None, file=sys.stderr) as bar:
+
+        def count(clips: int, failed: int) -> None:
+            nonlocal failures
+            failures += failed
+            if failed:
+                bar.set_postfix(failed=failures, refresh=False)
+            bar.update(clips)
+
+        yield count
+
+
+@contextmanager
 def quiet_decoders() -> Iterator[None]:
     """Keep off stderr what C libraries (mpg123) write about a damaged recording; our sentence says it."""
     sys.stderr.flush()

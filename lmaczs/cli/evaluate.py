@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="score about N clips, evenly from all labels")
     parser.add_argument(
         "--slow-limit", type=int, metavar="N",
-        help="score occlusion, rise and optimized-mask on N of them only, and on N / 2 mixtures",
+        help="score occlusion, rise, slime and optimized-mask on N of them only, and on N / 2 mixtures",
     )  # fmt: skip
     parser.add_argument(
         "--mixtures", type=int, default=0, metavar="N", help="also score N mixtures of two of the clips"

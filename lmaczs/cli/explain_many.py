@@ -1,0 +1,192 @@
+"""`explain-many`: explain every recording of a folder, a table or WebDataset shards into Parquet rows.
+
+    python -m lmaczs explain-many recordings --prompts-file prompts.txt --method lmac-zs --out results
+    python -m lmaczs explain-many "s3://bucket/set-{000..099}.tar" --labels-file labels.txt --out s3://bucket/results \\
+        --engine ray --workers 16
+
+The same command goes on with a run that was cut short, and does only what is missing. Exit code 1: some clips could
+not be explained; their rows say why.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmaczs import __version__
+from lmaczs.cli.arguments import (
+    add_method_arguments,
+    add_model_arguments,
+    add_prompt_arguments,
+    as_text,
+    method_options,
+    read_prompts,
+    whole_number,
+)
+from lmaczs.cli.console import count_bar, quiet_decoders
+from lmaczs.cli.explain import chosen_target
+from lmaczs.errors import LMACError
+
+if TYPE_CHECKING:
+    from lmaczs.many.destination import Destination
+    from lmaczs.many.units import Unit
+    from lmaczs.many.worker import Question
+
+SAVED = ("sounds", "mask")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "explain-many",
+        help="explain a folder, a table or shards of recordings into Parquet rows",
+        description=__doc__.split("\n")[0],
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="folder, CSV with the column path, .tar shards (set-{000..099}.tar) or a recording; a path or fsspec URL",
+    )
+    add_prompt_arguments(parser)
+    parser.add_argument(
+        "--target", metavar="PROMPT", help="explain this one for every clip (each clip's top prompt)"
+    )
+    add_method_arguments(parser)
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="DEST",
+        help="folder of the results, the same for every worker; path or fsspec URL",
+    )
+    parser.add_argument(
+        "--save",
+        default="",
+        metavar="WHAT",
+        help="also write each clip's sounds, mask or sounds,mask (nothing)",
+    )
+    parser.add_argument(
+        "--no-metrics", action="store_true", help="leave faithfulness out: about half of the time"
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="also do again the clips that failed in an earlier run"
+    )
+    parser.add_argument(
+        "--engine",
+        default="here",
+        choices=("here", "ray"),
+        help="this process, or workers on Ray Data (here)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=whole_number,
+        default=2,
+        metavar="N",
+        help="of --engine ray; RAY_ADDRESS names a cluster (2)",
+    )
+    parser.add_argument(
+        "--unit",
+        type=whole_number,
+        default=100,
+        metavar="N",
+        help="files that one Parquet file tells of (100)",
+    )
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain what is missing, and print what there is now.
+
+    Returns:
+        1 if the results hold clips that could not be explained, 130 if the run was interrupted, else 0.
+
+    Raises:
+        LMACError: the source, the prompts, the method or the destination cannot be used.
+    """
+    from lmaczs.many.destination import Destination
+    from lmaczs.many.sources import list_source
+
+    question = _question(arguments)
+    destination = Destination(arguments.out)
+    listing = list_source(arguments.source)
+    with destination.alone():
+        source = as_text(arguments.source)
+        destination.prepare({"source": source, **_plain(question), "lmaczs": __version__})
+        if arguments.retry_failed:
+            destination.drop_failed()
+        units, missing = _missing_units(destination, listing, arguments.unit)
+        try:
+            _do(arguments, question, destination, units, missing)
+        except KeyboardInterrupt:
+            print("Interrupted: what is done is kept, and the same command goes on from there.")
+            return 130
+        total, failed, first = destination.count()
+    print(f"{total} clips in {arguments.out}: rows/*.parquet")
+    if failed:
+        print(f"{failed} of them could not be explained; the first: {first}")
+    return 1 if failed else 0
+
+
+def _question(arguments: argparse.Namespace) -> "Question":
+    prompts = read_prompts(arguments)
+    options = method_options(arguments, prompts)
+    save = tuple(sorted({name.strip() for name in arguments.save.split(",") if name.strip()}))
+    if not set(save) <= set(SAVED):
+        raise LMACError(f"--save got '{as_text(arguments.save)}': give sounds, mask, or sounds,mask.")
+    from lmaczs.many.worker import Question  # the model libraries take seconds to import
+
+    return Question(
+        prompts=tuple(prompts),
+        method=arguments.method,
+        domain=arguments.domain,
+        options=options,
+        target=chosen_target(arguments),
+        backend=arguments.backend,
+        weights=None if arguments.weights is None else str(Path(arguments.weights).absolute()),
+        score=not arguments.no_metrics,
+        save=save,
+    )
+
+
+def _plain(question: "Question") -> dict[str, Any]:
+    """The question for settings.json, which names no folder of this machine."""
+    from dataclasses import asdict
+
+    weights = question.weights and Path(question.weights).name
+    return {**asdict(question), "weights": weights}
+
+
+def _missing_units(destination: "Destination", listing: Any, size: int) -> tuple[list["Unit"], int | None]:
+    """Units to do, and how many clips they hold; None where only the readers of shards will know."""
+    from lmaczs.many.units import FILES, SHARD, Unit, cut_units
+
+    begun = destination.recover()
+    finished = destination.finished_paths(only=FILES)
+    files = [file for file in listing.files if file.path not in finished]
+    shards = [Unit(SHARD, (shard,)) for shard in listing.shards]
+    shards = [unit for unit in shards if not destination.is_finished(unit.name)]
+    return cut_units(files, size, begun) + shards, None if shards else len(files)
+
+
+def _do(
+    arguments: argparse.Namespace,
+    question: "Question",
+    destination: "Destination",
+    units: list["Unit"],
+    missing: int | None,
+) -> None:
+    from lmaczs.many.engines import run_here, run_on_ray, start_ray, stop_ray
+
+    if not units:
+        return
+    if arguments.engine == "here":
+        with count_bar("explain-many", missing) as done:
+            run_here(units, question, destination, arguments.device, done)
+        return
+    workers = min(arguments.workers, len(units))
+    with quiet_decoders():
+        start_ray(workers)
+    try:
+        with count_bar("explain-many", missing) as done:
+            run_on_ray(units, question, destination, arguments.device, done, workers)
+    finally:
+        stop_ray()
