@@ -4,6 +4,7 @@
 # make fix      let ruff repair what it can
 # make examples rebuild assets/examples (needs espeak-ng)
 # make wheel    build dist/*.whl
+# make space    write the folder of a Space (DEST=build/space), and start and use it in a clean environment
 # make clean    remove what was built; make distclean also removes .venv
 
 SHELL := /bin/bash
@@ -20,7 +21,7 @@ TEST_READY    := $(VENV)/.test-ready
 BROWSER_READY := $(VENV)/.browser-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix examples wheel clean distclean
+.PHONY: help demo test check fix examples wheel space clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -50,6 +51,12 @@ wheel: $(TEST_READY)
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	rm -rf build
 	@ls -l dist
+
+# CONSTRAINT=FILE keeps CUDA packages away from the check, see space/check_space.py.
+DEST ?= build/space
+space: $(TEST_READY) $(BROWSER_READY)
+	$(BIN)/python space/build_space.py $(DEST)
+	$(BIN)/python space/check_space.py $(DEST) $(if $(CONSTRAINT),--constraint $(CONSTRAINT))
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

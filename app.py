@@ -1,7 +1,7 @@
 """Start the page: `python app.py`, or a Space that finds this file.
 
 LMACZS_BACKEND chooses the classifier ("compact" is embedded and works offline), LMACZS_DEVICE where it runs,
-GRADIO_SERVER_NAME and GRADIO_SERVER_PORT the address.
+LMACZS_KEEP_MINUTES how long visitors' files stay, GRADIO_SERVER_NAME and GRADIO_SERVER_PORT the address.
 """
 
 from lmaczs.ui.layout import build_demo

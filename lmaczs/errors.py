@@ -28,6 +28,10 @@ class CheckpointError(LMACError):
     """A release folder is damaged, of an unknown format, or made for another backend."""
 
 
+class DatasetError(LMACError):
+    """A dataset is not where it was looked for; the message names the missing file and the set's official page."""
+
+
 class BackendUnavailableError(LMACError):
     """A model's weights are not on this machine and cannot be fetched; the message names the way on."""
 

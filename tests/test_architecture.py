@@ -24,6 +24,7 @@ LAYERS = {
     "results": 6,
     "evaluation": 6,
     "sanity": 7,
+    "many": 7,
     "cli": 8,
     "ui": 9,
     "__main__": 10,

@@ -137,6 +137,12 @@ def load_backend(
     return _loaded[key]
 
 
+def forget_backend(backend: "CLAPBackend") -> None:
+    """Keep a loaded model no longer: its memory is free once nobody uses it, and asking again loads it again."""
+    for key in [key for key, kept in _loaded.items() if kept is backend]:
+        _loaded.pop(key, None)
+
+
 def _device(device: str | None) -> str:
     """A device that exists, spelled in one way, so that the same weights are not loaded twice."""
     import torch

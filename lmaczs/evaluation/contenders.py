@@ -10,7 +10,7 @@ from lmaczs.evaluation.masks import CONTROLS, FORMS, SOFT_ONLY, control_mask
 from lmaczs.explainers.base import Explainer
 from lmaczs.types import MaskDomain, TextState
 
-SLOW = ("occlusion", "rise", "optimized-mask")  # hundreds of encoder passes a clip
+SLOW = ("occlusion", "rise", "slime", "optimized-mask")  # hundreds of encoder passes a clip
 
 
 @dataclass(frozen=True)

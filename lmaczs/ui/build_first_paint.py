@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lmaczs.ui.component_payload import component_payload
 from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples
 from lmaczs.ui.payload import (
@@ -35,17 +36,19 @@ def explain_example(
         studio: the models.
         example: its recording and prompts.
         folder: files are written to one subfolder per method.
-        methods: keys of explainers and controls; None is all of them.
+        methods: keys of explainers and controls; None is all that know the prompt.
 
     Returns:
         What `lmaczs.ui.examples.load_first_paint` reads.
     """
     heard = studio.hear(str(example.path))
     prediction = studio.classify(heard, example.prompts)
-    labels = studio.labels()
+    labels, closed = studio.labels(), studio.closed_sets()
+    target = prediction.prompts[prediction.predicted]
+    able = [name for name in labels["stft"] if target in closed.get(name, [target])]
     clip: dict[str, Any] | None = None
-    found: dict[str, Any] = {"methods": labels, "results": [], "controls": []}
-    for name in [*labels["stft"], *CONTROLS] if methods is None else methods:
+    found: dict[str, Any] = {"methods": labels, "closed": closed, "results": [], "controls": []}
+    for name in [*able, *CONTROLS] if methods is None else methods:
         explained = studio.explain(heard, example.prompts, None, name)
         result = explained.result
         if name in CONTROLS:
@@ -56,6 +59,7 @@ def explain_example(
             place = folder / name.replace("+", "p")
             place.mkdir()
             payload = explanation_payload(result, clip, place, explained.seconds)
+            payload |= component_payload(result, place)
             found["results"].append(payload)
         payload |= check_payload(studio.check(heard, explained), result.metrics)
     return {

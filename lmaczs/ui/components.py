@@ -13,11 +13,15 @@ from gradio.data_classes import FileData
 from lmaczs.ui.settings import read
 
 PLAYER_SCRIPTS = (
+    "wav.js",
     "sound.js",
     "colours.js",
     "picture.js",
+    "mixing.js",
+    "gains.js",
     "library.js",
     "axes.js",
+    "lanes.js",
     "compare.js",
     "faithfulness.js",
 )
@@ -46,6 +50,15 @@ def player(value: dict[str, Any] | None, facts: dict[str, Any]) -> gr.HTML:
         facts: `lmaczs.ui.facts.page_facts`, for the script only.
     """
     return _component("player", value, *PLAYER_SCRIPTS, facts=facts)
+
+
+def model(facts: dict[str, Any]) -> gr.HTML:
+    """The choice of the classifier; value as `lmaczs.ui.models.Models.choose` yields it.
+
+    Args:
+        facts: {"default": key, "embedded": key, "choices": `lmaczs.ui.models.choices`}, for the script only.
+    """
+    return _component("model", None, facts=facts)
 
 
 def _component(name: str, value: Any, *scripts: str, **props: Any) -> gr.HTML:

@@ -7,9 +7,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from lmaczs.errors import LMACError
-from lmaczs.types import MaskDomain, Progress
+from lmaczs.types import MaskDomain, Prediction, Progress
 from lmaczs.ui import text
 from lmaczs.ui.archive import write_archive
+from lmaczs.ui.component_payload import component_payload
 from lmaczs.ui.components import with_files
 from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.payload import (
@@ -69,22 +70,28 @@ class Found:
 
     folder: Path
     methods: dict[str, dict[str, str]]
+    closed: dict[str, list[str]]
     clip: dict[str, Any] | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     controls: list[dict[str, Any]] = field(default_factory=list)
 
     def update(self) -> Update:
         """As a value of the player."""
-        value = {"methods": self.methods, "results": self.results, "controls": self.controls}
+        value = {
+            "methods": self.methods,
+            "closed": self.closed,
+            "results": self.results,
+            "controls": self.controls,
+        }
         return Update(player=with_files(value, self.folder))
 
 
 class Handlers:
     """The page's events, around one studio."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, turns: Turns | None = None) -> None:
         self.studio = studio
-        self.turns = Turns()
+        self.turns = turns or Turns()
 
     def analyse(self, sound: str | None, typed: str, wish: Wish | None = None) -> Iterator[Update]:
         """Classify and explain the most probable prompt: scores first, then the explanation, then its check.
@@ -97,8 +104,12 @@ class Handlers:
         wish = wish or Wish()
         with _Sentences() as said:
             prompts = read_prompts(typed)
-            heard = yield from self._watched(lambda report: self.studio.hear(sound, report), wish)
-            prediction = self.studio.classify(heard, prompts)
+
+            def work(report: Progress) -> tuple[Heard, Prediction]:
+                heard = self.studio.hear(sound, report)
+                return heard, self.studio.classify(heard, prompts)
+
+            heard, prediction = yield from self._watched(work, wish)
             yield Update(scores=scores_payload(prediction, prediction.predicted), notice=say(""))
             yield from self._explained(Question(heard, prompts, None), [None], wish)
         yield from said
@@ -136,9 +147,14 @@ class Handlers:
         """Everything about one explanation in one file."""
         with _Sentences() as said:
             checked, sentence, place = _choice(prompts, target, [method], domain)
-            heard = self.studio.hear(sound)
-            explained = self.studio.explain(heard, checked, sentence, method, place)
-            self.studio.check(heard, explained)
+
+            def work(report: Progress) -> Explained:
+                heard = self.studio.hear(sound, report)
+                explained = self.studio.explain(heard, checked, sentence, method, place, report)
+                self.studio.check(heard, explained, report)
+                return explained
+
+            explained = yield from self._watched(work, Wish())
             label = self.studio.explainer(method, place).label
             with TemporaryDirectory(prefix="lmaczs-") as folder:
                 write_archive(
@@ -157,7 +173,7 @@ class Handlers:
         """Each method's explanation as soon as it can be played, then again with the check of its parts."""
         failed = []
         with TemporaryDirectory(prefix="lmaczs-") as name:  # Gradio serves its own copies
-            found = Found(Path(name), self.studio.labels())
+            found = Found(Path(name), self.studio.labels(), self.studio.closed_sets())
             for method in methods:
                 try:
                     yield from self._one(question, method, found, wish)
@@ -185,6 +201,7 @@ class Handlers:
             folder = found.folder / str(len(found.results))
             folder.mkdir()
             payload = explanation_payload(result, found.clip, folder, explained.seconds)
+            payload |= component_payload(result, folder)
             found.results.append(payload)
             yield found.update()
         probability = yield from self._watched(
@@ -204,8 +221,13 @@ class Handlers:
         steps = watched(work, self.studio.worker, lambda: self.turns.is_over(wish))
         try:
             while True:
-                share, message = next(steps)
-                yield Update(progress={"share": share, "message": message, "method": method})
+                share, message, before = next(steps)
+                if before:
+                    yield Update(
+                        progress={"share": 0.0, "message": text.WAITING.format(before), "method": None}
+                    )
+                else:
+                    yield Update(progress={"share": share, "message": message, "method": method})
         except StopIteration as end:
             return end.value
         finally:

@@ -1,5 +1,6 @@
 """The page: three steps in a row, one large player below them. No model is loaded here."""
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,13 +10,17 @@ from typing import Any
 import gradio as gr
 
 from lmaczs.signal.audio import MAX_SECONDS
-from lmaczs.ui import components, text
+from lmaczs.ui import components, text, zero_gpu
+from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder
+from lmaczs.ui.endpoints import add_endpoints
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
 from lmaczs.ui.facts import page_facts
-from lmaczs.ui.handlers import Handlers, Update
+from lmaczs.ui.handlers import Update
+from lmaczs.ui.model_choice import add_model_choice
+from lmaczs.ui.models import HIDDEN, Models
 from lmaczs.ui.prompts import add_prompts
 from lmaczs.ui.settings import Settings, launch_options
-from lmaczs.ui.studio import Studio
+from lmaczs.ui.studio import EMBEDDED, Studio
 from lmaczs.ui.turns import Wish, read_turn
 
 # Each request carries the number of the visitor's turn and its answers bring it back: what comes late is dropped.
@@ -25,6 +30,8 @@ CLEAR = "() => [window.lmaczs.clear()]"
 FAILED = "() => window.lmaczs.failed()"
 TRY = "() => { window.lmaczs.clear(); return []; }"
 PAUSE = "() => window.lmaczs.pause()"
+NEVER = "1000000000"  # events between two of Gradio's summaries of all events, which nobody can ask for here
+VISITORS = 32  # whose work is under way or in line; more wait until one of them is done
 
 
 class Page(gr.Blocks):
@@ -34,20 +41,33 @@ class Page(gr.Blocks):
     public: TemporaryDirectory
 
     def serve(self) -> None:
-        """Warm the models up in the background and serve until stopped."""
+        """Warm the models up in the background and serve until stopped; visitors' files go when their time is over."""
         self.studio.worker.submit(self.studio.warm_up)
-        self.queue(max_size=20, default_concurrency_limit=1).launch(**launch_options(self.studio.settings))
+        files, settings = visitors_folder(), self.studio.settings
+        remove_when_terminated(files, self.public)
+        keep_sweeping(Path(files.name), 60 * settings.keep_minutes, self._own_files)
+        os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", NEVER)
+        self.queue(max_size=64, default_concurrency_limit=1).launch(**launch_options(settings))
+
+    def _own_files(self) -> set[str]:
+        """What the page shows before anybody asks."""
+        return set().union(*(block.keep_in_cache for block in self.blocks.values()))
 
 
 def build_demo(settings: Settings) -> Page:
     """Lay the page out; needs no weights and no network."""
-    studio = Studio(settings)
+    visitors_folder()  # before the first component, which asks where to put files
+    zero_gpu.prepare()
+    models = Models(settings)
+    studio = models.default
     public = _public_copy()
     examples, stored = load_examples(public.name), load_first_paint(public.name)
-    first = examples[0] if stored and examples else None
-    with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(600, 1800), fill_width=True) as demo:
+    own = settings.backend in (EMBEDDED, HIDDEN)  # what is stored is the embedded classifier's work
+    first = examples[0] if stored and examples and own else None
+    with Page(title=text.TITLE, analytics_enabled=False, fill_width=True) as demo:
         demo.studio, demo.public = studio, public
         _header()
+        add_model_choice(demo, models)
         tries = _small_buttons([example.title for example in examples], "Try", "lz-tries")
         with gr.Row(elem_id="lz-steps", equal_height=True):
             with gr.Column(min_width=280, elem_classes="lz-step"):
@@ -70,7 +90,8 @@ def build_demo(settings: Settings) -> Page:
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
             gr.Markdown(text.ABOUT.format(methods=" ".join(text.METHODS)))
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
-        _wire(Handlers(studio), examples, sound, typed, run, results, tries, sets)
+        _wire(models, examples, sound, typed, run, results, tries, sets)
+        add_endpoints(studio)
     return demo
 
 
@@ -137,7 +158,7 @@ def _first_value(stored: dict[str, Any], folder: str) -> Any:
 
 
 def _wire(
-    handlers: Handlers,
+    models: Models,
     examples: list[Example],
     sound: gr.Audio,
     typed: gr.Textbox,
@@ -149,8 +170,8 @@ def _wire(
     outputs, player = list(results.values()), results["player"]
     turn = gr.Number(0, visible=False)
     heavy: dict[str, Any] = {
-        "concurrency_id": "model",
-        "concurrency_limit": 1,
+        "concurrency_id": "visitors",
+        "concurrency_limit": VISITORS,  # each waits in the studio's line, which tells its place
         "show_progress": "hidden",  # the player shows its own
         "trigger_mode": "multiple",  # the newest wish wins, also while an older one is under way
         "api_visibility": "private",
@@ -159,23 +180,24 @@ def _wire(
 
     def analyse(path: str | None, prompts: str, turn: float, request: gr.Request) -> Iterator[Any]:
         wish = _wish(request, turn)
-        yield from numbered(handlers.analyse(path, prompts, wish), wish, results)
+        yield from numbered(models.of(wish).analyse(path, prompts, wish), wish, results)
 
     def ask(path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
         data, wish = _sent(event), _wish(request, _sent(event)["turn"])
+        handlers = models.of(wish)
         found = handlers.explain(path, data["prompts"], data["target"], data["methods"], data["domain"], wish)
         yield from numbered(found, wish, results)
 
     def archive(path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
         data, wish = _sent(event), _wish(request, _sent(event)["turn"])
-        found = handlers.archive(path, data["prompts"], data["target"], data["method"], data["domain"])
+        found = models.of(wish).archive(path, data["prompts"], data["target"], data["method"], data["domain"])
         yield from numbered(found, wish, results)
 
     def halt(event: gr.EventData, request: gr.Request) -> None:
-        handlers.stop(_wish(request, _sent(event)["turn"]))
+        models.stop(_wish(request, _sent(event)["turn"]))
 
     def leave(turn: float, request: gr.Request) -> None:
-        handlers.stop(_wish(request, turn))
+        models.stop(_wish(request, turn))
 
     running = [
         run.click(analyse, [sound, typed, turn], outputs, js=BUSY, **heavy),

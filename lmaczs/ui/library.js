@@ -2,7 +2,7 @@
 // once; its pictures and sounds are fetched when they are first wanted, each of them once. Whichever of two answers is
 // fetched sooner, the newest words about an explanation stay.
 const REMEMBER = 64;
-const SOUND_SECONDS = 300; // of decoded explanations kept in memory
+const SOUND_SECONDS = 300; // of decoded explanations of two tracks kept in memory
 
 const readTrack = async (file) => {
   const answer = await fetch(file.url);
@@ -13,6 +13,26 @@ const readTrack = async (file) => {
 // What an explanation answers; its method comes on top.
 const sameQuestion = (a, b) => Boolean(a && b) && questionKey(a) === questionKey(b);
 const questionKey = ({ clip, domain, prompts, target }) => JSON.stringify([clip, domain, prompts, target]);
+
+const hasLanes = ({ payload }) => Boolean(payload.lanes?.lanes);
+
+// What is played of an explanation besides the recording: [name, file].
+const partsOf = (record) => {
+  const { kept, removed, lanes } = record.payload;
+  if (!hasLanes(record)) return Object.entries({ kept, removed });
+  const parts = lanes.lanes.map(({ sound }, at) => [componentAt(at), sound]);
+  return lanes.more ? [...parts, [MORE, lanes.more]] : parts;
+};
+
+// What no component holds: the parts add up to the original, to the bit.
+const restOf = (original, components) => {
+  const { length, sampleRate } = original;
+  const rest = new AudioBuffer({ length, sampleRate, numberOfChannels: 1 });
+  const samples = rest.getChannelData(0);
+  samples.set(original.getChannelData(0));
+  for (const component of components) component.getChannelData(0).forEach((value, i) => (samples[i] -= value));
+  return rest;
+};
 
 class Library {
   constructor() {
@@ -46,13 +66,27 @@ class Library {
     return { level, mask };
   }
 
-  // -> { original, kept, removed }
+  // -> { original, kept, removed }, or the original and its parts where the explanation has components
   async sound(record) {
-    const { kept, removed } = record.payload;
-    record.sound ||= once(Promise.all([readTrack(kept), readTrack(removed)]), () => (record.sound = null));
+    record.sound ||= once(this.parts(record), () => (record.sound = null));
     this.forget(record);
-    const [[original], tracks] = await Promise.all([this.clip(record), record.sound]);
-    return { original, kept: tracks[0], removed: tracks[1] };
+    const [[original], parts] = await Promise.all([this.clip(record), record.sound]);
+    return { original, ...parts };
+  }
+
+  async parts(record) {
+    const files = partsOf(record);
+    const buffers = await Promise.all(files.map(([, file]) => readTrack(file)));
+    const parts = Object.fromEntries(files.map(([name], at) => [name, buffers[at]]));
+    if (hasLanes(record)) parts[REST] = restOf((await this.clip(record))[0], buffers);
+    return parts;
+  }
+
+  // Gains of the components, below one another; null where there are none.
+  async gains(record) {
+    if (!hasLanes(record)) return null;
+    record.gains ||= once(readGrey(record.payload.lanes.gains.url), () => (record.gains = null));
+    return record.gains;
   }
 
   // The recording itself, the same for all prompts and methods of a domain.
@@ -70,8 +104,8 @@ class Library {
     let seconds = 0;
     for (const record of [...this.records.values()].reverse()) {
       if (!record.sound) continue;
-      seconds += record.payload.clip.duration_s;
-      if (seconds > SOUND_SECONDS && record !== newest) record.sound = null;
+      seconds += record.payload.clip.duration_s * partsOf(record).length / 2; // two tracks, if it has no components
+      if (seconds > SOUND_SECONDS && record !== newest) record.sound = record.gains = null;
     }
   }
 }

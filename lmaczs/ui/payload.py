@@ -152,10 +152,18 @@ def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
     Image.fromarray(np.ascontiguousarray(picture[::-1])).save(path, compress_level=1)
 
 
-def _write_track(result: ExplainResult, track: NDArray[np.float32], path: Path) -> None:
+def track_gain(result: ExplainResult) -> float:
     """One gain for all tracks of a recording: normalising each would hide exactly what the mask did."""
-    gain = 1 / max(1.0, float(np.abs(result.clip.waveform.numpy()).max()))
-    soundfile.write(path, track * gain, result.clip.sample_rate, subtype="PCM_16")
+    return 1 / max(1.0, float(np.abs(result.clip.waveform.numpy()).max()))
+
+
+def columns_of(values: NDArray[np.float32], result: ExplainResult, pool: Any) -> NDArray[np.float32]:
+    """(rows, frames) -> (rows, columns) of the recording's pictures; `pool` makes one of several frames."""
+    return _columns(values, _step(result), pool)
+
+
+def _write_track(result: ExplainResult, track: NDArray[np.float32], path: Path) -> None:
+    soundfile.write(path, track * track_gain(result), result.clip.sample_rate, subtype="PCM_16")
 
 
 def _step(result: ExplainResult) -> int:

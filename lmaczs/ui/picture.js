@@ -41,6 +41,13 @@ class Picture {
     this.draw();
   }
 
+  // Another mask on the same sound; whoever calls this draws.
+  setMask(mask) {
+    if (mask === this.mask) return;
+    this.mask = mask;
+    if (this.stretched) this.stretched.mask = null;
+  }
+
   // The levels that are drawn black and white: the quietest and the loudest few cells would leave the rest grey.
   contrast(grey) {
     const counts = new Float64Array(256);
@@ -149,8 +156,9 @@ class Picture {
     if (!this.clip) return;
     const key = this.look.scale + height;
     if (!this.stretched || this.stretched.key !== key) {
-      this.stretched = { key, level: this.stretch(this.level, height), mask: this.stretch(this.mask, height) };
+      this.stretched = { key, level: this.stretch(this.level, height), mask: null };
     }
+    this.stretched.mask ||= this.stretch(this.mask, height);
     const table = lookup(this.look.colours);
     const colours = this.palette(table);
     const columns = this.level.columns;

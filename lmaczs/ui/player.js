@@ -8,6 +8,7 @@ const NAMES = { original: "Original", kept: "What counted", removed: "What was i
 
 const library = new Library();
 let methods = {}; // domain -> key -> name for people
+let closed = {}; // key -> prompts that the method knows, if it does not take any
 let shown = null; // the explanation on screen
 let question = null; // what the chips, the panels and the table are about
 let wanted = null; // explanation to show when it comes: its key, "first" for whatever comes first, or null
@@ -16,7 +17,12 @@ let pending = 0; // requests whose last answer has not come
 let work = null; // what is being done: { list: methods asked for, method, share }
 
 const picture = new Picture(find("picture"), [find("colourbar")]);
-const sound = new Sound(() => render());
+const sound = new Sound(() => render(), (choice) => lanes.mix(choice));
+const lanes = new Lanes(find, {
+  choice: () => sound.active,
+  changed: () => remix(),
+  seek: (share) => sound.seek(share * sound.duration),
+});
 const compare = new Compare(
   { grid: find("grid"), bar: find("rampbar"), extent: find("extent") },
   picture.look,
@@ -51,7 +57,7 @@ const setLook = (change) => {
 const receive = () => {
   const value = props.value;
   if (!value) return;
-  if (value.methods) methods = value.methods;
+  if (value.methods) ({ methods, closed } = value);
   const records = (value.results || []).map((payload) => library.keep(payload));
   for (const payload of value.controls || []) library.keep(payload);
   if (value.turn === turn) {
@@ -66,11 +72,13 @@ const show = async (record) => {
   wanted = record.key;
   const mine = turn;
   try {
-    const [{ level, mask }, tracks] = await Promise.all([library.picture(record), library.sound(record)]);
+    const parts = [library.picture(record), library.sound(record), library.gains(record)];
+    const [{ level, mask }, tracks, gains] = await Promise.all(parts);
     if (turn !== mine || wanted !== record.key) return; // the visitor went on meanwhile
     const same = shown && shown.payload.clip.id === record.payload.clip.id;
     shown = record;
     question = record.question;
+    lanes.load(record, mask, gains);
     sound.load(tracks, same);
     picture.load(record.payload.clip, level, mask);
     if (page.mark) page.mark(record.payload.target);
@@ -95,6 +103,7 @@ const clear = () => {
   halt();
   shown = question = null;
   sound.clear();
+  lanes.clear();
   picture.clear();
   root.dataset.ready = "empty";
   refresh();
@@ -127,9 +136,15 @@ const request = (next, list, display) => {
   trigger("ask", { prompts, target, methods: list, domain, turn });
 };
 
+// [key, name for people] of the methods that can explain the question's prompt.
+const offered = () =>
+  Object.entries(methods[question?.domain] || {}).filter(
+    ([name]) => !closed[name] || closed[name].includes(question.prompts[question.target]),
+  );
+
 const missing = () => {
   if (!question) return [];
-  const names = [...Object.keys(methods[question.domain] || {}), ...Object.keys(facts.controls)];
+  const names = [...offered().map(([name]) => name), ...Object.keys(facts.controls)];
   return names.filter((name) => !library.find(question, name)?.payload.metrics);
 };
 
@@ -143,7 +158,7 @@ const askAll = () => {
 // Hear what counted for a method, from where the playhead is.
 const hear = async (method) => {
   if (!question) return;
-  sound.choose("kept");
+  choose("kept");
   await wish(question, method);
   if (shown && shown.method === method) play();
 };
@@ -193,7 +208,7 @@ const label = (method) => methods[question?.domain || "stft"]?.[method] || facts
 
 // What is known about each method of the question.
 const rows = () =>
-  Object.entries(methods[question?.domain] || {}).map(([method, name]) => {
+  offered().map(([method, name]) => {
     const record = library.find(question, method);
     const running = pending > 0 && work && !record?.payload.metrics;
     const state = record ? "ready" : running && work.method === method ? "running" : running && work.list.includes(method) ? "waiting" : "none";
@@ -287,9 +302,12 @@ const fill = () => {
   }
   const share = payload.probability;
   for (const button of find("tracks").children) {
-    setText(button.querySelector("b"), share ? page.percent(share[button.dataset.track]) : "");
+    const { track } = button.dataset;
+    setText(button.querySelector("b"), share && (lanes.asMeasured || track === "original") ? page.percent(share[track]) : "");
   }
-  setText(find("check"), share ? "Percentages: how sure the classifier is of this prompt when it hears only that part." : "");
+  const where = lanes.asMeasured ? "" : " It was asked with the threshold at " + payload.lanes.threshold.toFixed(2) + ".";
+  const check = "Percentages: how sure the classifier is of this prompt when it hears only that part." + where;
+  setText(find("check"), share ? check : "");
   for (const name of ["kept", "removed"]) {
     const link = find("get-" + name);
     link.href = payload[name].url;
@@ -314,11 +332,40 @@ const save = (url, name) => {
   link.remove();
 };
 
+const saveMix = (mix, name) => {
+  const url = URL.createObjectURL(encodeWav(sound.mixdown(mix), sound.tracks.original.sampleRate));
+  save(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser has read it by then
+};
+
 // ---- drawing
 
-const redraw = () => {
-  picture.track = sound.active;
+// The picture of what is heard now.
+const paint = () => {
+  if (shown) {
+    const { mask, track } = lanes.picture();
+    picture.setMask(mask);
+    picture.track = track;
+  }
   picture.draw();
+};
+
+// Another part is heard: the sound, the picture and what is said follow.
+const remix = () => {
+  sound.fade();
+  paint();
+  if (shown) fill();
+};
+
+const choose = (track) => {
+  sound.choose(track);
+  lanes.choose();
+  remix();
+};
+
+const redraw = () => {
+  paint();
+  if (shown) lanes.scale((hz) => picture.share(hz), shown.payload.clip.max_hz);
   compare.draw();
   if (shown && find("canvas").clientWidth) drawAxes(picture, find("hz"), find("seconds"), [80, 20]);
   find("colours").value = picture.look.colours;
@@ -343,10 +390,6 @@ const render = () => {
   find("match").setAttribute("aria-pressed", String(sound.matched));
   root.dataset.track = sound.active;
   root.dataset.playing = playing ? "yes" : "no";
-  if (picture.track !== sound.active) {
-    picture.track = sound.active;
-    picture.draw();
-  }
   move();
   if (playing && !render.running) {
     render.running = true;
@@ -420,8 +463,17 @@ const play = () => {
   sound.play();
 };
 for (const button of find("tracks").children) {
-  button.addEventListener("click", () => sound.choose(button.dataset.track));
+  button.addEventListener("click", () => choose(button.dataset.track));
 }
+// What the page mixed itself is not on the server.
+for (const name of ["kept", "removed"]) {
+  find("get-" + name).addEventListener("click", (event) => {
+    if (lanes.asMeasured) return;
+    event.preventDefault();
+    saveMix(lanes.mix(name, true), event.currentTarget.download);
+  });
+}
+find("mix-save").addEventListener("click", () => saveMix(lanes.mix(sound.active), fileName("what-you-hear.wav")));
 find("loop").addEventListener("click", () => sound.loop(!sound.looping));
 find("match").addEventListener("click", () => sound.match(!sound.matched));
 find("colours").addEventListener("change", (event) => setLook({ colours: event.target.value }));
@@ -452,9 +504,9 @@ const nextMethod = () => {
 
 const keys = {
   " ": () => toggle(),
-  1: () => sound.choose("original"),
-  2: () => sound.choose("kept"),
-  3: () => sound.choose("removed"),
+  1: () => choose("original"),
+  2: () => choose("kept"),
+  3: () => choose("removed"),
   ArrowLeft: (event) => sound.seek(sound.position - (event.shiftKey ? 0.1 : 1)),
   ArrowRight: (event) => sound.seek(sound.position + (event.shiftKey ? 0.1 : 1)),
   Home: () => sound.seek(0),

@@ -1,11 +1,12 @@
 """Long work in another thread, so that a handler can tell how far it is and be stopped."""
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor, wait
+from concurrent.futures import wait
 from threading import Event
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lmaczs.types import Progress
+from lmaczs.ui.line import Line
 
 Result = TypeVar("Result")
 PATIENCE_S = 0.4  # work that ends within this time reports nothing
@@ -15,37 +16,55 @@ class Stopped(Exception):
     """Nobody waits for this work any more."""
 
 
+class Report(NamedTuple):
+    """How far work is.
+
+    Attributes:
+        share: in [0, 1].
+        message: what is being done.
+        before: how many come first; the work has not begun if there are any.
+    """
+
+    share: float = 0.0
+    message: str = ""
+    before: int = 0
+
+
 def watched(
-    work: Callable[[Progress], Result], executor: Executor, is_over: Callable[[], bool]
-) -> Generator[tuple[float, str], None, Result]:
-    """Run `work(report)` and yield its latest report from time to time; returns its result.
+    work: Callable[[Progress], Result], line: Line, is_over: Callable[[], bool]
+) -> Generator[Report, None, Result]:
+    """Run `work(report)` and yield its latest report from time to time, if there is a new one; returns its result.
 
     Args:
         work: calls `report` now and then.
-        executor: runs it.
+        line: where it waits for its turn.
         is_over: whether nobody waits for it any more; asked often, from both threads. The caller is free at once, the
             work ends at its next report.
 
     Raises:
         Stopped: the work was ended.
     """
-    latest = (0.0, "")
+    latest = Report()
+    told: Report | None = None
     left = Event()
 
     def report(share: float, message: str) -> None:
         nonlocal latest
         if left.is_set() or is_over():
             raise Stopped
-        latest = (share, message)
+        latest = Report(share, message)
 
     if is_over():
         raise Stopped
-    future = executor.submit(work, report)
+    future = line.submit(work, report)
     try:
         while not wait([future], PATIENCE_S).done:
             if is_over():
                 raise Stopped
-            yield latest
+            now = latest._replace(before=line.before(future))
+            if now != told:
+                told = now
+                yield now
         return future.result()
     finally:
         left.set()

@@ -2,11 +2,15 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lmaczs.errors import LMACError
+
 HERE = Path(__file__).parent
-STYLES = ("page.css", "scores.css", "player.css", "compare.css", "faithfulness.css")
+STYLES = ("page.css", "model.css", "scores.css", "player.css", "lanes.css", "compare.css", "faithfulness.css")
+MOST_KEEP_MINUTES = 45
 
 
 @dataclass(frozen=True)
@@ -18,20 +22,35 @@ class Settings:
         device: "cpu", "cuda", …; None takes a GPU if there is one.
         max_file_mb: largest upload, MB; ten minutes of 48 kHz stereo as 16-bit WAV are 115 MB.
         recordings_kept: recordings whose encoder passes stay in memory for further prompts.
+        keep_minutes: how long files of visitors stay; at most `MOST_KEEP_MINUTES`, as the page says "within the hour".
     """
 
     backend: str = "compact"
     device: str | None = None
     max_file_mb: int = 120
     recordings_kept: int = 8
+    keep_minutes: float = 30
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read LMACZS_BACKEND and LMACZS_DEVICE; host and port are Gradio's own variables."""
+        """Read LMACZS_BACKEND, LMACZS_DEVICE and LMACZS_KEEP_MINUTES; host and port are Gradio's own variables."""
         return cls(
             backend=os.environ.get("LMACZS_BACKEND", cls.backend),
             device=os.environ.get("LMACZS_DEVICE") or None,
+            keep_minutes=_minutes(os.environ.get("LMACZS_KEEP_MINUTES", str(cls.keep_minutes))),
         )
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes <= MOST_KEEP_MINUTES:
+        raise LMACError(
+            f"LMACZS_KEEP_MINUTES is '{text}': give a number of minutes above 0 and at most {MOST_KEEP_MINUTES}."
+        )
+    return minutes
 
 
 def read(name: str) -> str:
@@ -47,6 +66,8 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "theme": page_theme(),
         "css": "\n".join(read(name) for name in STYLES),
         "head": f"<script>{read('microphone.js')}</script>",
+        "state_session_capacity": 500,  # a session holds about 0.1 MB, and nothing that is missed
+        "max_threads": 80,  # a visitor in line holds one
         "max_file_size": f"{settings.max_file_mb}mb",
         "run_history": False,
         "enable_monitoring": False,
@@ -55,4 +76,5 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "ssr_mode": False,
         "pwa": False,
         "footer_links": [],
+        "mcp_server": find_spec("mcp") is not None,  # comes with gradio[mcp]; see `lmaczs.ui.endpoints`
     }

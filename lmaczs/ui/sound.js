@@ -1,29 +1,8 @@
-// Three tracks on one clock. All of them always play; only their gains change, so a switch keeps the position to the
-// sample and never clicks. Seeking or exchanging tracks starts a second voice and fades the first one out.
+// All tracks of a recording on one clock. All of them always play; only their gains change, so a switch keeps the
+// position to the sample and never clicks. Seeking or exchanging tracks starts a second voice and fades the first one out.
 const RAMP_S = 0.012;
 
-// 16-bit mono WAV -> AudioBuffer at its own rate; needs no AudioContext, so it works before the first click.
-const decodeWav = (bytes) => {
-  const view = new DataView(bytes);
-  let rate = 0;
-  for (let at = 12; at + 8 <= view.byteLength; ) {
-    const id = view.getUint32(at);
-    const size = view.getUint32(at + 4, true);
-    if (id === 0x666d7420) rate = view.getUint32(at + 12, true); // "fmt "
-    if (id === 0x64617461) { // "data"
-      const count = Math.min(size, view.byteLength - at - 8) >> 1;
-      const buffer = new AudioBuffer({ length: count, sampleRate: rate, numberOfChannels: 1 });
-      const samples = buffer.getChannelData(0);
-      for (let i = 0; i < count; i++) samples[i] = view.getInt16(at + 8 + 2 * i, true) / 32768;
-      return buffer;
-    }
-    at += 8 + size + (size & 1);
-  }
-  throw new Error("not a WAV file");
-};
-
-const loudness = (buffer) => {
-  const samples = buffer.getChannelData(0);
+const loudness = (samples) => {
   let power = 0;
   let peak = 0;
   for (const value of samples) {
@@ -34,8 +13,10 @@ const loudness = (buffer) => {
 };
 
 class Sound {
-  constructor(changed) {
+  // `mix(choice)`: the gain of each track that a choice is made of, {name: gain}; the others are silent.
+  constructor(changed, mix) {
     this.changed = changed;
+    this.mix = mix;
     this.tracks = {};
     this.active = "original";
     this.looping = false;
@@ -71,17 +52,40 @@ class Sound {
     const playing = this.playing && keep;
     this.end();
     this.tracks = tracks;
-    this.levels = Object.fromEntries(Object.entries(tracks).map(([name, buffer]) => [name, loudness(buffer)]));
+    this.levels = new Map();
     this.offset = Math.min(position, this.duration);
     if (playing) this.begin(this.offset);
     this.changed();
   }
 
-  // Loudness matching: every track as loud as the original, at most 24 dB more, and never clipped.
-  factor(name) {
-    if (!this.matched) return 1;
-    const { rms, peak } = this.levels[name];
-    return rms > 0 ? Math.min(this.levels.original.rms / rms, 16, 1 / Math.max(peak, 1e-9)) : 1;
+  // Name -> gain of what is heard now.
+  targets() {
+    const mix = this.mix(this.active);
+    const factor = this.matched ? this.factor(mix) : 1;
+    return Object.fromEntries(Object.keys(this.tracks).map((name) => [name, factor * (mix[name] || 0)]));
+  }
+
+  // Loudness matching: every mix as loud as the original, at most 24 dB more, and never clipped.
+  factor(mix) {
+    const { rms, peak } = this.level(mix);
+    return rms > 0 ? Math.min(this.level({ original: 1 }).rms / rms, 16, 1 / Math.max(peak, 1e-9)) : 1;
+  }
+
+  level(mix) {
+    const key = JSON.stringify(mix);
+    if (!this.levels.has(key)) this.levels.set(key, loudness(this.mixdown(mix)));
+    return this.levels.get(key);
+  }
+
+  // The samples of a mix as one track.
+  mixdown(mix) {
+    const sum = new Float32Array(this.tracks.original.length);
+    for (const [name, gain] of Object.entries(mix)) {
+      if (!gain) continue;
+      const samples = this.tracks[name].getChannelData(0);
+      for (let i = 0; i < sum.length; i++) sum[i] += gain * samples[i];
+    }
+    return sum;
   }
 
   begin(from) {
@@ -94,12 +98,13 @@ class Sound {
     output.gain.linearRampToValueAtTime(1, when + RAMP_S);
     output.connect(this.context.destination);
     const voice = { when, from: start, output, gains: {}, sources: [] };
+    const targets = this.targets();
     for (const [name, buffer] of Object.entries(this.tracks)) {
       const source = this.context.createBufferSource();
       const gain = this.context.createGain();
       source.buffer = buffer;
       source.loop = this.looping;
-      gain.gain.value = name === this.active ? this.factor(name) : 0;
+      gain.gain.value = targets[name];
       source.connect(gain).connect(output);
       source.start(when, start);
       voice.gains[name] = gain;
@@ -147,19 +152,21 @@ class Sound {
   }
 
   choose(name) {
-    if (!this.tracks[name]) return;
+    if (!this.duration) return;
     this.active = name;
     this.fade();
     this.changed();
   }
 
+  // Bring every track to its gain in the mix, also when the mix itself changed.
   fade() {
     if (!this.voice) return;
     const now = this.context.currentTime;
+    const targets = this.targets();
     for (const [name, { gain }] of Object.entries(this.voice.gains)) {
       gain.cancelScheduledValues(now);
       gain.setValueAtTime(gain.value, now);
-      gain.linearRampToValueAtTime(name === this.active ? this.factor(name) : 0, now + RAMP_S);
+      gain.linearRampToValueAtTime(targets[name], now + RAMP_S);
     }
   }
 

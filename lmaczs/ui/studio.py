@@ -7,7 +7,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +17,13 @@ import soundfile
 
 from lmaczs.errors import AudioError, LMACError
 from lmaczs.explainers.base import no_progress
-from lmaczs.types import MaskDomain, Progress
-from lmaczs.ui import text
+from lmaczs.signal.windows import plan_windows
+from lmaczs.types import AudioClip, MaskDomain, Progress
+from lmaczs.ui import text, zero_gpu
+from lmaczs.ui.line import Line
 from lmaczs.ui.settings import Settings
+from lmaczs.ui.tasks import TASKS
+from lmaczs.ui.zero_gpu import Loan
 
 if TYPE_CHECKING:
     from lmaczs.clap.base import CLAPBackend
@@ -34,6 +37,7 @@ HEARD_SECONDS = 1200  # of all recordings in memory together
 EXPLAINED_SECONDS = 300  # of all explanations in memory together
 DOMAINS: tuple[MaskDomain, ...] = ("stft", "mel")
 TRACKS = ("original", "kept", "removed")
+EMBEDDED = Settings.backend  # the stored example is its work
 QUICK = (
     None,
     "grad-cam++",
@@ -60,7 +64,8 @@ class Heard:
     """A recording that the classifier has heard.
 
     Attributes:
-        id: hash of the uploaded bytes and of nothing else.
+        id: hash of the uploaded bytes, with the classifier's key unless that is the embedded one: the browser tells the
+            explanations of two classifiers apart by it, and knows the stored example's already.
         recording: its encoder passes.
     """
 
@@ -81,28 +86,69 @@ def _forget(
 class Studio:
     """Loads the models at the first use; safe to call from several threads, one at a time does the work."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        worker: Line | None = None,
+        backend: "CLAPBackend | None" = None,
+        borrows: bool = True,
+    ) -> None:
+        """Load nothing yet.
+
+        Args:
+            settings: of the page.
+            worker: does all work; None makes one.
+            backend: the CLAP, where it is loaded already.
+            borrows: a GPU for each piece of work, where one is lent (see `lmaczs.ui.zero_gpu`).
+        """
         self.settings = settings
-        self.worker = ThreadPoolExecutor(1, "models")  # one: torch keeps a pool of threads for each caller
+        self.worker = worker or Line()
+        self._backend = backend
+        self._borrows = borrows and zero_gpu.is_lent()
         self._lock = threading.RLock()
+        self._loading = threading.RLock()  # its own: who asks what there is does not wait for long work
         self._heard: OrderedDict[str, Heard] = OrderedDict()
         self._explained: OrderedDict[tuple, Explained] = OrderedDict()
         self._explainers: dict[str, dict[str, Explainer]] = {}
 
     @property
     def backend(self) -> "CLAPBackend":
-        """The CLAP; `load_backend` keeps it."""
+        """The CLAP, held here: other visitors may load others meanwhile."""
         from lmaczs import load_backend
 
-        with self._lock:
-            return load_backend(self.settings.backend, self.settings.device)
+        with self._loading:
+            if self._backend is None:
+                self._backend = load_backend(
+                    self.settings.backend, zero_gpu.resting_device(self.settings.device)
+                )
+            return self._backend
+
+    def _do(
+        self, task: str, *arguments: Any, clip: AudioClip, method: str | None = None, progress: Progress
+    ) -> Any:
+        """A piece of work with the classifier: here, or on a GPU that is lent for it.
+
+        Args:
+            task: key in `lmaczs.ui.tasks.TASKS`.
+            arguments: of the task.
+            clip: its length says for how long a GPU is needed.
+            method: that explains, if it does.
+            progress: see `lmaczs.types.Progress`.
+        """
+        if self._borrows:
+            samples = round(clip.duration_s * self.backend.spectral.sample_rate)
+            windows = len(plan_windows(samples, self.backend.clip_samples).starts)
+            loan = Loan(task, self.settings, arguments, windows, method)
+            if zero_gpu.is_worth_it(loan):
+                return zero_gpu.lend(loan, progress)
+        return TASKS[task](self, *arguments, progress)
 
     def explainers(self, domain: MaskDomain = "stft") -> "dict[str, Explainer]":
         """Every method that can run here, by key, the default and the fast ones first."""
         from lmaczs import load_explainer
         from lmaczs.explainers import EXPLAINERS
 
-        with self._lock:
+        with self._loading:
             if domain not in self._explainers:
                 backend, found = self.backend, {}
                 for name in EXPLAINERS:
@@ -138,6 +184,11 @@ class Studio:
             for domain in DOMAINS
         }
 
+    def closed_sets(self) -> dict[str, list[str]]:
+        """The prompts that a method knows, for the methods that do not take any: key -> prompts."""
+        found = {**self.explainers("mel"), **self.explainers("stft")}
+        return {name: list(method.prompts) for name, method in found.items() if method.prompts is not None}
+
     def hear(self, path: str | None, progress: Progress = no_progress) -> Heard:
         """Open a recording, or take it from the last ones.
 
@@ -147,15 +198,16 @@ class Studio:
         if not path:
             raise AudioError(text.NO_SOUND)
         from lmaczs import load_clip
-        from lmaczs.pipeline import open_recording
 
         try:
             key = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+            key += "" if self.settings.backend == EMBEDDED else f"-{self.settings.backend}"
         except OSError:
             raise AudioError(text.GONE) from None
         with self._lock:
             if key not in self._heard:
-                self._heard[key] = Heard(key, open_recording(load_clip(path), self.backend, progress))
+                clip = load_clip(path)
+                self._heard[key] = Heard(key, self._do("listen", clip, clip=clip, progress=progress))
             self._heard.move_to_end(key)
             _forget(
                 self._heard,
@@ -182,20 +234,20 @@ class Studio:
         progress: Progress = no_progress,
     ) -> Explained:
         """Explain one prompt with one method or control, or take the explanation from the last ones."""
-        from lmaczs.pipeline import explain
-
         explainer = self.explainer(method, domain)
         key = (heard.id, tuple(prompts), target, method or explainer.name, domain)
         with self._lock:
             if key not in self._explained:
                 start = time.perf_counter()
-                result = explain(
+                result = self._do(
+                    "explain",
                     heard.recording,
                     prompts,
-                    self.backend,
-                    explainer,
-                    target=target,
-                    score=False,
+                    target,
+                    method,
+                    domain,
+                    clip=heard.recording.clip,
+                    method=method or explainer.name,
                     progress=progress,
                 )
                 self._explained[key] = Explained(result, time.perf_counter() - start)
@@ -210,12 +262,14 @@ class Studio:
             The target's probability on each of `TRACKS`, in [0, 1]; the numbers of `lmaczs explain` are left in the
             result's metrics.
         """
-        from lmaczs.pipeline import logits_of_parts, metrics_of_parts
+        from lmaczs.pipeline import metrics_of_parts
 
         result = explained.result
         with self._lock:
             if not explained.probability:
-                logits, target = logits_of_parts(result, heard.recording, self.backend, progress)
+                logits, target = self._do(
+                    "check", result, heard.recording, clip=result.clip, progress=progress
+                )
                 result.metrics.update(metrics_of_parts(result, logits, target))
                 shares = logits.softmax(-1)[:, target]
                 explained.probability.update(zip(TRACKS, map(float, shares), strict=True))
@@ -223,6 +277,9 @@ class Studio:
 
     def warm_up(self) -> None:
         """Do all that is slow only once, so that the first click is quick; errors wait for that click."""
+        if self._borrows:
+            self.labels()  # read once, for all processes to come; nobody's quota is spent
+            return
         noise = np.random.default_rng(0).normal(0, 0.1, 5 * 44100)
         try:
             with TemporaryDirectory() as folder:

@@ -20,7 +20,15 @@ mask.
 better one is there. The percentages on the three buttons are the classifier's own answer when it hears only
 that part. A good explanation keeps the answer in *what counted* and loses it in *what was ignored*.
 
+**Classifiers.** The embedded one is small and quick. The others are published models, fetched once and only when somebody
+chooses them; each visitor has a choice of their own, and sound and prompts stay when it changes.
+
 **Methods.** {methods} *Run all methods* starts with the fast ones; *Stop* ends what runs and keeps what is finished.
+
+**Components.** L2I takes the sound apart, a lane for each component: how much it speaks for the prompt, which
+frequencies it holds, when it sounds. *Solo* plays it alone, *Mute* leaves it out and *Add* puts it on top of what you
+hear. Those above the threshold are *what counted*. A lane holds what its component adds to the lanes above it, so that
+all lanes and the rest together are the original.
 
 **Comparing.** *Compare* shows every method on the same axes and scale: press a picture to hear it. *Faithfulness*
 shows what the classifier says to each of them, on this sound (large) and on average over recordings that it was not
@@ -40,17 +48,35 @@ and are not used for anything else; a link to a file works for anyone who has it
 """
 METHODS = (
     "LMAC-ZS is a decoder trained to draw the mask that keeps the classifier's answer (Paissan et al. 2024).",
+    "L2I (Parekh et al. 2022) hears the sound as a handful of components that it learnt from many sounds, and says how "
+    "much each of them speaks for the prompt.",
     "GradCAM (Selvaraju et al. 2017) and GradCAM++ (Chattopadhay et al. 2018) show where the classifier's last layers "
     "react to the prompt.",
     "Saliency (Simonyan et al. 2014), SmoothGrad (Smilkov et al. 2017) and integrated gradients (Sundararajan et al. "
     "2017) ask which cells the score is sensitive to: at this sound, near it, and on the way from silence to it.",
-    "Occlusion (Zeiler and Fergus 2014) silences one patch after the other, RISE (Petsiuk et al. 2018) many at random.",
+    "Occlusion (Zeiler and Fergus 2014) silences one patch after the other, RISE (Petsiuk et al. 2018) many at random, "
+    "and SLIME (Mishra et al. 2017) fits a straight line to what the classifier says without some of 24 segments.",
     "The optimised mask is fitted to this one sound with the objective that LMAC-ZS was trained with.",
 )
 
 NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
+NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file('clip.wav') of gradio_client."
+NO_TARGET = "The target is no text: send the sentence to explain, or null for the most probable one."
+WAITING = "In line, {} before you"
 GONE = "This sound is no longer on the server: upload or record it again."
 NO_METHOD = "No explanation method is installed for the model '{backend}': the scores are all it can give."
+NO_GPU = (
+    "No GPU could be lent for this, as each visitor has a daily quota: log in to Hugging Face, choose a shorter sound or "
+    "a faster method, or try it again later."
+)
+TOO_LONG = (
+    "This would take about {minutes} minutes on the GPU, which is lent for {most} at most: choose a shorter sound or a "
+    "faster method."
+)
+OPENING = "opening {model}"
+NOT_LOADED = (
+    "{model} could not be loaded, the server may be short of memory: try it later, or use another classifier."
+)
 BAD_REQUEST = "This request does not fit the page: press Classify and try again."
 
 ESC50_LABELS = [

@@ -7,6 +7,8 @@ from miniatures import recording, small_backend
 from lmaczs.clap.published import PublishedCLAP
 from lmaczs.errors import CheckpointError
 from lmaczs.explainers import EXPLAINERS, load_explainer
+from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
+from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.decoder import AREAS
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
 from lmaczs.explainers.lmac_zs.loss import paper_loss
@@ -21,6 +23,7 @@ FEW_STEPS = {
     "integrated-gradients": {"steps": 3},
     "occlusion": {"bands": 2, "seconds": 0.8, "overlap": 1},
     "rise": {"n": 6},
+    "slime": {"n": 6},
     "optimized-mask": {"steps": 2},
 }
 PROMPTS = ["this is the sound of rain", "a dog"]
@@ -131,7 +134,7 @@ def test_a_surrounding_autocast_leaves_the_front_end_alone(backend, state):
 
 
 @pytest.mark.parametrize("domain", ["stft", "mel"])
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", [name for name in EXPLAINERS if not name.startswith("l2i")])
 def test_every_explainer_works_unchanged(backend, state, directions, name, domain, tmp_path):
     options = dict(FEW_STEPS.get(name, {}))
     if name == "lmac-zs":
@@ -145,6 +148,18 @@ def test_every_explainer_works_unchanged(backend, state, directions, name, domai
     highest = mask.amax(dim=(1, 2))
     assert all(float(value) == 0 or float(value) == pytest.approx(1.0, abs=1e-5) for value in highest)
     assert bool((highest.view(2, 2).amax(0) > 0).all())  # of each pair of opposites at least one has evidence
+    assert torch.equal(mask, explainer.masks(windows, directions))
+
+
+def test_l2i_takes_the_windows_apart(backend, state, directions):
+    config = interpreter_config(backend, 7)
+    torch.manual_seed(0)
+    dictionary = torch.nn.functional.normalize(torch.rand(config.bins, 7), dim=0)
+    explainer = L2I(backend, Interpreter(config, dictionary).eval())
+    windows = state[torch.tensor([0, 1, 0, 1])]
+    parts, mask = explainer.decompose(windows, directions), explainer.masks(windows, directions)
+    assert parts.activations.shape == (4, 7, state.stft.shape[2]) and mask.shape == (4, *state.stft.shape[1:])
+    assert bool(torch.isfinite(mask).all()) and float(mask.min()) >= 0 and float(mask.max()) <= 1
     assert torch.equal(mask, explainer.masks(windows, directions))
 
 
@@ -196,6 +211,24 @@ def test_a_recording_longer_than_the_window_is_explained_whole(backend):
     listening = result.listening
     torch.testing.assert_close(listening.kept.waveform + listening.removed.waveform, result.clip.waveform)
     assert float(result.prediction.probabilities.sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLAINERS if not name.startswith("l2i")])
+def test_every_explainer_covers_a_recording_of_several_windows(backend, name, tmp_path):
+    rate = backend.spectral.sample_rate
+    domain = ("stft", "mel")[list(EXPLAINERS).index(name) % 2]  # the test above has all in both
+    options = dict(FEW_STEPS.get(name, {}))
+    if name == "lmac-zs":
+        options["release"] = write_decoder(backend, tmp_path / "decoder", domain)
+    clip = make_clip(recording(1.6 * backend.clip_samples / rate, rate), rate)
+    explainer = load_explainer(name, backend, domain, **options)
+    result = explain_clip(clip, PROMPTS, backend, explainer, score=False)
+    rows = backend.spectral.n_bins if domain == "stft" else backend.spectral.n_mels
+    mask = result.explanation.mask
+    assert mask.shape == (rows, 1 + clip.waveform.shape[-1] // backend.spectral.hop_length)
+    assert bool(torch.isfinite(mask).all()) and float(mask.min()) >= 0 and float(mask.max()) <= 1
+    listening = result.listening
+    torch.testing.assert_close(listening.kept.waveform + listening.removed.waveform, result.clip.waveform)
 
 
 def test_the_bands_frequencies_are_those_of_the_filters(backend):

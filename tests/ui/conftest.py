@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlparse
 
 import numpy as np
 import pytest
@@ -13,8 +12,6 @@ from stage import WAIT_S, chromium, running_page
 from visit import OUT, Visit
 
 RATE = 44100
-# What Gradio and the browser write about a file that is no sound, or a stream that is cut off on purpose.
-HARMLESS = ("Waveform load error", "416 (Requested Range", "ERR_REQUEST_RANGE_NOT_SATISFIABLE", "ERR_ABORTED")
 
 
 def tone_bursts(seconds: float = 3.0, hertz: float = 880.0) -> np.ndarray:
@@ -67,27 +64,14 @@ def context(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def visit(context: BrowserContext, server: str) -> Iterator[Visit]:
     """A fresh page on the stored example; fails if anything left the machine or broke."""
     visit = Visit(context.new_page())
-    page, mistakes = visit.page, visit.mistakes
-
-    def on_request(request) -> None:
-        url = urlparse(request.url)
-        if url.scheme not in ("data", "blob") and url.hostname != "127.0.0.1":
-            mistakes.append(f"request to {request.url}")
-
-    def on_console(message) -> None:
-        if message.type == "error" and not any(part in message.text for part in HARMLESS):
-            mistakes.append(f"console: {message.text}")
-
-    page.on("request", on_request)
-    page.on("console", on_console)
-    page.on("pageerror", lambda error: mistakes.append(f"page error: {error}"))
-    page.on("dialog", lambda dialog: (mistakes.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    visit.watch()
     visit.open(server)
     yield visit
+    page = visit.page
     page.evaluate("localStorage.clear()")
     toasts = page.locator(".toast-body").all_inner_texts()
     page.close()
-    assert not mistakes
+    assert not visit.mistakes
     assert not toasts, "Gradio's own message instead of ours"
 
 

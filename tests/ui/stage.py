@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,19 @@ FLAGS = (
 
 
 @contextmanager
-def running_page(folder: Path) -> Iterator[str]:
-    """Start app.py as a visitor's server would, and give its address.
+def running_page(
+    folder: Path,
+    app: Path = ROOT / "app.py",
+    python: str | Path = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[str]:
+    """Start the page as a visitor's server would, and give its address.
 
     Args:
         folder: working folder of the server, not the repository; its log goes there.
+        app: the program.
+        python: what runs it.
+        environment: more variables.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -47,10 +55,11 @@ def running_page(folder: Path) -> Iterator[str]:
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_OFFLINE": "1",
+        **(environment or {}),
     }
     log = folder / "server.log"
     with open(log, "w") as out:
-        command = [sys.executable, str(ROOT / "app.py")]
+        command = [str(python), str(app)]
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=out)
     try:
         _wait_until_up(f"http://127.0.0.1:{port}", process, log)

@@ -33,7 +33,10 @@ def test_stored_example_is_what_the_models_say_today(tmp_path: Path):
     fresh = json.loads(json.dumps(explain_example(studio, example, tmp_path, [*again, *CONTROLS])))
     assert stored["example"] == example.path.name
     assert stored["player"]["methods"] == fresh["player"]["methods"], REMAKE
-    assert [row["method"] for row in results] == list(fresh["player"]["methods"]["stft"]), REMAKE
+    assert stored["player"]["closed"] == fresh["player"]["closed"], REMAKE
+    target, closed = results[0]["prompts"][results[0]["target"]], stored["player"]["closed"]
+    able = [name for name in fresh["player"]["methods"]["stft"] if target in closed.get(name, [target])]
+    assert [row["method"] for row in results] == able, REMAKE
     assert stored["scores"]["prompts"] == fresh["scores"]["prompts"], REMAKE
     # Another processor may round differently; other weights move these by far more.
     assert stored["scores"]["similarities"] == pytest.approx(fresh["scores"]["similarities"], abs=2e-3), (
@@ -45,6 +48,7 @@ def test_stored_example_is_what_the_models_say_today(tmp_path: Path):
         for key in ("clip", "prompts", "target", "domain"):
             assert old[key] == new[key], REMAKE
         assert old["probability"] == pytest.approx(new["probability"], abs=0.01), REMAKE
+        assert relevances(old) == pytest.approx(relevances(new), abs=0.02), REMAKE
         if "mask" in new:
             masks = [
                 np.asarray(Image.open(place / new["mask"]["file"])).astype(int)
@@ -54,6 +58,10 @@ def test_stored_example_is_what_the_models_say_today(tmp_path: Path):
     assert filecmp.cmp(folder / FIRST_PAINT / "original.wav", tmp_path / "original.wav", shallow=False), (
         REMAKE
     )
+
+
+def relevances(row: dict) -> list[float]:
+    return [lane["relevance"] for lane in row.get("lanes", {"lanes": []})["lanes"]]
 
 
 def test_every_stored_file_is_there_and_none_is_left_over():
@@ -69,7 +77,18 @@ def test_every_stored_file_is_there_and_none_is_left_over():
 
 
 def _files(row: dict) -> list[dict]:
-    return [row["mask"], row["kept"], row["removed"], row["clip"]["original"], row["clip"]["spectrogram"]]
+    lanes = row.get("lanes", {"lanes": []})
+    parts = [lane["sound"] for lane in lanes["lanes"]] + [
+        lanes[key] for key in ("gains", "more") if lanes.get(key)
+    ]
+    return [
+        *parts,
+        row["mask"],
+        row["kept"],
+        row["removed"],
+        row["clip"]["original"],
+        row["clip"]["spectrogram"],
+    ]
 
 
 def test_test_set_holds_the_means_of_soft_masks_on_clean_clips():

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
@@ -17,11 +16,12 @@ from PIL import Image
 from lmaczs.errors import LMACError, PromptError
 from lmaczs.pipeline import explain_clip
 from lmaczs.signal.audio import load_clip
-from lmaczs.ui import progress, text
+from lmaczs.ui import endpoints, progress, text
 from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.facts import COLUMNS, page_facts
 from lmaczs.ui.handlers import Handlers, Update
 from lmaczs.ui.layout import build_demo, numbered
+from lmaczs.ui.line import Line
 from lmaczs.ui.payload import FLOOR_DB, LINEAR_ROWS, level_picture, linear_rows, mask_picture
 from lmaczs.ui.prompts import MAX_PROMPTS, add_prompts, check_prompts, read_prompts
 from lmaczs.ui.settings import Settings, launch_options
@@ -88,7 +88,6 @@ def test_nothing_is_kept_or_sent(monkeypatch: pytest.MonkeyPatch):
     demo = build_demo(Settings(backend="debug"))
     options = launch_options(demo.studio.settings)
     assert demo.analytics_enabled is False
-    assert demo.delete_cache == (600, 1800)
     assert {name: options[name] for name in ("run_history", "enable_monitoring", "show_error", "share")} == {
         "run_history": False,
         "enable_monitoring": False,
@@ -98,8 +97,8 @@ def test_nothing_is_kept_or_sent(monkeypatch: pytest.MonkeyPatch):
     assert "allowed_paths" not in options
     assert "http" not in options["css"] and "http" not in options["head"]
     assert "googleapis" not in str(options["theme"]._get_theme_css())
-    private = [event.api_visibility for event in demo.fns.values()]
-    assert set(private) == {"private"}
+    public = [event.api_name for event in demo.fns.values() if event.api_visibility != "private"]
+    assert public == list(endpoints.NAMES)
 
 
 def test_templates_hold_no_value():
@@ -115,7 +114,13 @@ def test_templates_hold_no_value():
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LMACZS_BACKEND", "debug")
     monkeypatch.setenv("LMACZS_DEVICE", "cpu")
-    assert Settings.from_environment() == Settings(backend="debug", device="cpu")
+    monkeypatch.setenv("LMACZS_KEEP_MINUTES", "10")
+    assert Settings.from_environment() == Settings(backend="debug", device="cpu", keep_minutes=10)
+    for wrong in ("0", "-1", "nan", "soon", "60"):
+        monkeypatch.setenv("LMACZS_KEEP_MINUTES", wrong)
+        with pytest.raises(LMACError, match=f"'{wrong}'.*at most 45"):
+            Settings.from_environment()
+    monkeypatch.delenv("LMACZS_KEEP_MINUTES")
     monkeypatch.delenv("LMACZS_BACKEND")
     monkeypatch.delenv("LMACZS_DEVICE")
     assert Settings.from_environment() == Settings(backend="compact", device=None)
@@ -401,10 +406,10 @@ def test_wish_that_waited_too_long_is_not_begun(handlers: Handlers, clip: str, m
 
 def test_work_that_ends_at_the_last_moment_is_not_taken_for_an_error():
     """Python's own TimeoutError of a wait must never be mistaken for one of the work."""
-    with ThreadPoolExecutor(1) as worker:
+    with Line() as worker:
         go = Event()
         steps = progress.watched(lambda report: go.wait() and "done", worker, lambda: False)
-        assert next(steps) == (0.0, "")
+        assert next(steps) == (0.0, "", 0)
         go.set()
         with pytest.raises(StopIteration) as end:
             while True:

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlparse
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request
 
 OUT = Path(__file__).parents[2] / "out" / "screenshots"  # git-ignored; look at them
+# What Gradio and the browser write about a file that is no sound, or a stream that is cut off on purpose.
+HARMLESS = ("Waveform load error", "416 (Requested Range", "ERR_REQUEST_RANGE_NOT_SATISFIABLE", "ERR_ABORTED")
 
 
 @dataclass
@@ -14,6 +17,24 @@ class Visit:
 
     page: Page
     mistakes: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        """Note every mistake from now on: errors, dialogs, and requests that leave the machine."""
+        self.page.on("request", self._on_request)
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.mistakes.append(f"page error: {error}"))
+        self.page.on(
+            "dialog", lambda dialog: (self.mistakes.append(f"dialog: {dialog.message}"), dialog.dismiss())
+        )
+
+    def _on_request(self, request: Request) -> None:
+        url = urlparse(request.url)
+        if url.scheme not in ("data", "blob") and url.hostname != "127.0.0.1":
+            self.mistakes.append(f"request to {request.url}")
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(part in message.text for part in HARMLESS):
+            self.mistakes.append(f"console: {message.text}")
 
     def open(self, url: str) -> None:
         self.page.goto(url)

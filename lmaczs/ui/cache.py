@@ -1,0 +1,83 @@
+"""Where visitors' files lie, and when they go: uploads, and the copies of answers that Gradio serves.
+
+Gradio's own folder is shared by all its apps and stays behind when they end; its own deletion leaves folders, passes over
+files that it did not register, and ends for good when a visitor comes in at the wrong moment. So the page has a folder of
+its own, sweeps it, and takes it along when it goes.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Any
+
+logger = logging.getLogger(__name__)
+LONGEST_PAUSE_S = 600  # between two sweeps
+
+
+@functools.cache
+def visitors_folder() -> TemporaryDirectory:
+    """This process's folder for visitors' files, removed when the process ends; made by the first call.
+
+    Gradio asks the environment for it each time, so there is one for all pages of a process.
+    """
+    above = os.environ.get("GRADIO_TEMP_DIR")
+    if above:
+        Path(above).mkdir(parents=True, exist_ok=True)
+    folder = TemporaryDirectory(prefix="lmaczs-", dir=above)
+    os.environ["GRADIO_TEMP_DIR"] = folder.name
+    return folder
+
+
+def sweep(folder: Path, age_s: float, spared: set[str]) -> None:
+    """Delete files, and folders that are empty, which are older than `age_s`.
+
+    Args:
+        folder: `visitors_folder()`.
+        age_s: counted from the last time that a file was written or handed out.
+        spared: paths of files that the page itself shows.
+    """
+    before = time.time() - age_s
+    for place, _, names in os.walk(folder, topdown=False):
+        # A folder that changed a moment ago, or right now, may be about to be filled.
+        with contextlib.suppress(OSError):
+            if Path(place) != folder and not os.listdir(place) and os.stat(place).st_ctime < before:
+                os.rmdir(place)
+        for path in (os.path.join(place, name) for name in names):
+            with contextlib.suppress(OSError):
+                if path not in spared and os.lstat(path).st_ctime < before:
+                    os.remove(path)
+
+
+def keep_sweeping(folder: Path, age_s: float, spared: Callable[[], set[str]]) -> Event:
+    """Sweep from time to time until the returned event is set or the process ends; see `sweep`."""
+    over = Event()
+
+    def work() -> None:
+        while not over.wait(min(LONGEST_PAUSE_S, max(1.0, age_s / 3))):
+            try:
+                sweep(folder, age_s, spared())
+            except Exception:  # the next one may succeed, and there must be a next one
+                logger.exception("could not delete old files")
+
+    Thread(target=work, name="sweeper", daemon=True).start()
+    return over
+
+
+def remove_when_terminated(*folders: TemporaryDirectory) -> None:
+    """Let SIGTERM, which skips Python's own clean-up, take the folders along."""
+
+    def leave(number: int, _: Any) -> None:
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                folder.cleanup()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, leave)

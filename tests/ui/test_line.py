@@ -1,0 +1,84 @@
+"""Who comes first is served first, and everybody is told how many come before."""
+
+from contextvars import ContextVar
+from threading import Event
+
+import pytest
+
+from lmaczs.ui import text
+from lmaczs.ui.handlers import Handlers
+from lmaczs.ui.line import Line
+from lmaczs.ui.progress import Stopped, watched
+from lmaczs.ui.settings import Settings
+from lmaczs.ui.studio import Studio
+from lmaczs.ui.turns import Wish
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmaczs.ui.progress.PATIENCE_S", 0.01)
+
+
+def test_place_in_line_falls_as_others_are_done():
+    gates, served = [Event() for _ in range(3)], []
+
+    def work(number: int) -> None:
+        gates[number].wait()
+        served.append(number)
+
+    with Line() as line:
+        futures = [line.submit(work, number) for number in range(3)]
+        assert [line.before(future) for future in futures] == [0, 1, 2]
+        gates[0].set()
+        futures[0].result()
+        assert [line.before(future) for future in futures] == [0, 0, 1]
+        assert futures[2].cancel()
+        last = line.submit(work, 2)
+        assert line.before(last) == 1
+        gates[1].set()
+        gates[2].set()
+        last.result()
+        assert line.before(last) == 0
+    assert served == [0, 1, 2]
+
+
+def test_mistake_in_work_leaves_the_line_moving():
+    with Line() as line:
+        broken = line.submit(lambda: 1 / 0)
+        assert line.submit(lambda: "next").result() == "next"
+        assert isinstance(broken.exception(), ZeroDivisionError)
+        assert line.before(broken) == 0
+
+
+def test_work_knows_whose_it_is():
+    """Gradio keeps the request in a context variable, and a lent GPU counts against its visitor's quota."""
+    visitor = ContextVar("visitor")
+    with Line() as line:
+        for name in ("one", "two"):
+            visitor.set(name)
+            assert line.submit(visitor.get).result() == name
+
+
+def test_who_waits_is_told_once_and_may_leave():
+    gate, leave = Event(), Event()
+    with Line() as line:
+        line.submit(gate.wait)
+        steps = watched(lambda report: "never", line, leave.is_set)
+        assert next(steps) == (0.0, "", 1)
+        leave.set()
+        with pytest.raises(Stopped):  # and not the same place again
+            next(steps)
+        gate.set()
+
+
+def test_visitor_sees_the_place_and_then_the_work(monkeypatch: pytest.MonkeyPatch):
+    gate, handlers = Event(), Handlers(Studio(Settings(backend="debug")))
+    line = handlers.studio.worker
+    line.submit(gate.wait)
+    monkeypatch.setattr(handlers.studio, "hear", lambda *_: pytest.fail("it is not their turn"))
+    updates = handlers.analyse("sound.wav", "rain", Wish("visitor", 1))
+    assert next(updates).progress == {"share": 0.0, "message": text.WAITING.format(1), "method": None}
+    handlers.stop(Wish("visitor", 2))
+    assert list(updates) == []
+    gate.set()
+    line.submit(int).result()
