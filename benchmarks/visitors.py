@@ -130,7 +130,6 @@ def summary(diaries: list[Diary]) -> dict[str, Any]:
 def render(row: dict[str, Any]) -> str:
     """The figures as a page of text."""
     total = sum(row["visitors"].values())
-    third = max(1, len(row["samples"]) // 3)
     lines = [
         f"# {total} visitors at once",
         "",
@@ -153,9 +152,10 @@ def render(row: dict[str, Any]) -> str:
         "",
         f"- **Errors and mixed-up answers**: {len(row['wrong'])}"
         + ("." if not row["wrong"] else ":" + "".join(f"\n  - {text}" for text in row["wrong"][:20])),
-        f"- **Memory of the server**: {row['at_start'][1]:.0f} MB after {WARM_UP} visitors that warmed it up, "
-        f"{_mean(row['samples'][third : 2 * third]):.0f} MB on average in the middle of the run, "
-        f"{row['at_end'][1]:.0f} MB at its end, {row['rested'][1]:.0f} MB after a rest.",
+        f"- **Memory of the server**: {row['at_start'][1]:.0f} MB after {WARM_UP} visitors that warmed it up; "
+        f"{', '.join(f'{value:.0f}' for value in by_minute(row))} MB at the end of each minute; "
+        f"{row['rested'][1]:.0f} MB after a rest. What it keeps is bounded: the explanations of 5 minutes of sound, 8 "
+        "recordings, 500 sessions.",
         f"- **Files of visitors**: {row['at_end'][2]} files, {row['at_end'][3]:.1f} MB at the end of the run; "
         f"{row['rested'][2]} files when their time was over ({row['keep_s']:g} s here, 30 "
         f"minutes otherwise); before the first visitor there were {row['untouched'][2]}, the page's own.",
@@ -169,8 +169,14 @@ def render(row: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _mean(samples: list) -> float:
-    return statistics.mean(sample[1] for sample in samples) if samples else float("nan")
+def by_minute(row: dict[str, Any]) -> list[float]:
+    """Memory in MB at the end of each minute that the crowd was there."""
+    start = row["at_start"][0]
+    ends = [start + 60 * (number + 1) for number in range(int(row["minutes"]))]
+    return [
+        max((sample for sample in row["samples"] if sample[0] <= end), key=lambda sample: sample[0])[1]
+        for end in ends
+    ]
 
 
 def main() -> None:

@@ -267,11 +267,13 @@ def _releases(texts: Sequence[str], methods: Sequence[str]) -> dict[str, list[st
 def _explainers(
     name: str, releases: Sequence[str] | None, backend: "CLAPBackend", domains: Sequence[str]
 ) -> "list[tuple[str, Explainer]]":
-    """A method in each domain; one of given releases in the domains that its releases were trained for."""
+    """A method in each domain that it has; one of given releases in the domains that its releases were trained for."""
     if releases is None:
-        from lmaczs.explainers import load_explainer
+        from lmaczs.explainers import domains_of, load_explainer
 
-        return [(name, load_explainer(name, backend, domain)) for domain in domains]  # type: ignore[arg-type]
+        known = [domain for domain in domains if domain in domains_of(name)]
+        # Where none is left, the method itself says what it can do.
+        return [(name, load_explainer(name, backend, domain)) for domain in known or domains]  # type: ignore[arg-type]
     from lmaczs.explainers.lmac_zs.explainer import LMACZS
 
     loaded = [LMACZS.from_release(backend, release=release) for release in releases]

@@ -70,6 +70,16 @@ def options_of(name: str) -> tuple[str, ...]:
     return tuple(parameter for parameter in parameters if parameter not in ("backend", "domain"))
 
 
+def domains_of(name: str) -> tuple[MaskDomain, ...]:
+    """Domains that a method can have masks in, with weights or without.
+
+    Raises:
+        LMACError: no such explainer.
+    """
+    build: Any = _builder(name)  # a class, or a class's own way to build itself
+    return getattr(build, "__self__", build).domains
+
+
 def _builder(name: str) -> Callable[..., "Explainer"]:
     """What builds an explainer."""
     if name not in EXPLAINERS:

@@ -37,10 +37,12 @@ class Explainer(ABC):
         domain: of the masks that `masks` returns.
         prompts: the closed set that it was trained for, or None for any prompt.
         open_method: key of the method to offer for prompts outside the closed set.
+        domains: that the method can have masks in.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
+    domains: ClassVar[tuple[MaskDomain, ...]] = ("stft", "mel")
     prompts: tuple[str, ...] | None = None
     open_method: ClassVar[str] = "lmac-zs"
 
@@ -169,6 +171,7 @@ class ComponentExplainer(Explainer):
         griffin_lim_steps: rounds that make the phase of what is heard fit its magnitude; 0 keeps the recording's phase.
     """
 
+    domains = ("stft",)
     patterns: Tensor
     relevance_threshold: float
     griffin_lim_steps: int = 0

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from lmaczs.errors import CheckpointError, LMACError, PromptError
-from lmaczs.explainers import load_explainer
+from lmaczs.explainers import EXPLAINERS, domains_of, load_explainer
 from lmaczs.explainers.l2i.explainer import (
     L2I,
     L2IESC50,
@@ -343,3 +343,9 @@ def test_a_release_for_another_backend_or_of_another_shape_is_refused(debug_back
 def test_mel_masks_are_refused_in_one_sentence(debug_backend):
     with pytest.raises(LMACError, match="in the stft domain, and 'mel' was asked for: choose 'stft'"):
         load_explainer("l2i", debug_backend, "mel")
+
+
+def test_every_method_says_which_domains_it_has_without_being_built():
+    found = {name: domains_of(name) for name in EXPLAINERS}
+    assert {name for name, domains in found.items() if domains == ("stft",)} == {"l2i", "l2i-esc50"}
+    assert {domains for name, domains in found.items() if not name.startswith("l2i")} == {("stft", "mel")}
