@@ -106,7 +106,8 @@ def _recordings(
         starts = [0]
         with sound.open("wb") as file:
             for clip in tqdm(clips, desc="recordings", unit="clip"):
-                waveform = resample(load_dataset_clip(clip.source), rate).waveform[: int(MAX_SECONDS * rate)]
+                recording = resample(load_dataset_clip(clip.source, allow_silence=True), rate)
+                waveform = recording.waveform[: int(MAX_SECONDS * rate)]
                 file.write((waveform.clamp(-1, 1) * 32767).round().to(torch.int16).numpy().tobytes())
                 starts.append(starts[-1] + len(waveform))
         np.save(index, np.array(starts))

@@ -184,7 +184,7 @@ class ClipSampler:
 
 def _fitted(clip: TrainingClip, backend: CLAPBackend) -> Tensor:
     """(clip_samples,) at the backend's rate, a short clip tiled."""
-    audio = resample(load_dataset_clip(clip.source), backend.spectral.sample_rate)
+    audio = resample(load_dataset_clip(clip.source, allow_silence=True), backend.spectral.sample_rate)
     return tile_to_length(audio.waveform, backend.clip_samples)
 
 

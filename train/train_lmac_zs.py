@@ -11,6 +11,7 @@ Two thirds of a batch are mixtures of two clips; each of their parts is a prompt
 a target: the only judge is the frozen CLAP.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -32,6 +33,10 @@ from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
 from lmaczs.explainers.lmac_zs.loss import Pairs, contrast_loss, paper_loss
 from texts import TextBank, load_text_bank
 
+SOFTNESS = (
+    0.05,
+    0.25,
+)  # of the masks' edges, drawn for each pair: what is heard and what is counted is cut differently
 MAX_CONCEPTS = 20_000  # a table of all pairs of concepts lies in memory
 Autocast = Callable[[], AbstractContextManager]
 
@@ -210,9 +215,11 @@ class MixtureFeed:
             pairs = make_pairs(sounds, embedding, self._bank, self._sampler, backend, config, generator)
         choice = torch.randint(1, len(AREAS), (len(sounds.rows),), generator=generator)
         area = torch.tensor(AREAS)[choice].to(device)
+        low, high = (math.log(softness) for softness in SOFTNESS)
+        softness = augment.uniform(area.shape, low, high, generator).exp().to(device)
         weights = (config.removed_weight, config.partner_weight, config.worth_weight, config.pairs_at_once)
         with autocast():
-            report = contrast_loss(backend, run.network, audio, pairs, area, *weights)
+            report = contrast_loss(backend, run.network, audio, pairs, area, *weights, softness)
         return report, {"waveform": sounds.waveform, "rows": pairs.rows, "text": pairs.text}
 
 

@@ -45,19 +45,19 @@ def list_shards(source: str | Path) -> Listing:
     return Listing(tuple(clips), (), tuple(bad))
 
 
-def load_dataset_clip(clip: DatasetClip) -> AudioClip:
+def load_dataset_clip(clip: DatasetClip, allow_silence: bool = False) -> AudioClip:
     """Read the recording of a clip, from its file or out of its shard.
 
     Raises:
         AudioError: as `load_clip`.
     """
     if not clip.size:
-        return load_clip(clip.file)
+        return load_clip(clip.file, allow_silence)
     with clip.file.open("rb") as shard, tempfile.TemporaryDirectory(prefix="lmaczs-") as folder:
         shard.seek(clip.offset)
         copy = Path(folder) / PurePosixPath(clip.name).name
         copy.write_bytes(shard.read(clip.size))
-        return load_clip(copy)
+        return load_clip(copy, allow_silence)
 
 
 def _samples(shard: Path, bad: list[str]) -> Iterator[DatasetClip]:

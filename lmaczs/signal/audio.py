@@ -41,11 +41,15 @@ class _Stream(soundfile.SoundFile):
         return False
 
 
-def load_clip(path: str | Path) -> AudioClip:
+def load_clip(path: str | Path, allow_silence: bool = False) -> AudioClip:
     """Read a recording as mono float32 at its own rate.
 
     Reads wav, flac, ogg, opus, mp3, aiff and the other formats of libsndfile; m4a, mp4, webm and aac where
     the program ffmpeg is installed. Channels are averaged. The header is judged before anything is decoded.
+
+    Args:
+        path: the file.
+        allow_silence: silence has nothing to explain, but a model may be trained on it.
 
     Raises:
         AudioError: missing, unreadable, empty, shorter than 0.1 s, longer than 30 min, silent, not finite, or
@@ -62,7 +66,7 @@ def load_clip(path: str | Path) -> AudioClip:
     name = _printable(path.stem) or "recording"
     try:
         with _Stream(path) as file:
-            return _read(file, shown, name)
+            return _read(file, shown, name, allow_silence)
     except AudioError:
         raise
     except (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -76,7 +80,7 @@ def load_clip(path: str | Path) -> AudioClip:
         target = Path(folder) / "decoded.wav"
         decode_to_wav(path.resolve(), shown, container, target, MAX_SECONDS)
         with _Stream(target) as file:
-            return _read(file, shown, name)
+            return _read(file, shown, name, allow_silence)
 
 
 def make_clip(
@@ -181,7 +185,7 @@ def _first_bytes(path: Path, shown: str) -> bytes:
     return head
 
 
-def _read(file: soundfile.SoundFile, shown: str, name: str) -> AudioClip:
+def _read(file: soundfile.SoundFile, shown: str, name: str, allow_silence: bool) -> AudioClip:
     """Average the channels block by block, so that memory holds one mono copy and never all channels."""
     rate, channels = file.samplerate, file.channels
     longest = int(MAX_SECONDS * rate)
@@ -196,7 +200,7 @@ def _read(file: soundfile.SoundFile, shown: str, name: str) -> AudioClip:
             block = block[: len(mono) - total]
         mono[total : total + len(block)] = block.mean(axis=1)
         total += len(block)
-    return _checked(mono[:total], rate, channels, shown, name)
+    return _checked(mono[:total], rate, channels, shown, name, allow_silence)
 
 
 def _too_long(shown: str, length: str) -> AudioError:
@@ -229,7 +233,9 @@ def _check_header(frames: int, rate: int, channels: int, shown: str) -> None:
         )
 
 
-def _checked(mono: np.ndarray, rate: int, channels: int, shown: str, name: str) -> AudioClip:
+def _checked(
+    mono: np.ndarray, rate: int, channels: int, shown: str, name: str, allow_silence: bool = False
+) -> AudioClip:
     """Judge the samples themselves; `mono` is the mean of the channels."""
     _check_header(len(mono), rate, channels, shown)  # a damaged file may hold less than its header states
     low, high = float(mono.min()), float(mono.max())
@@ -245,7 +251,7 @@ def _checked(mono: np.ndarray, rate: int, channels: int, shown: str, name: str) 
             "by their full scale, or export it again, for example as 16-bit wav."
         )
     swing = (high - low) / 2  # without a constant offset, which nobody hears
-    if swing < 10 ** (SILENCE_DBFS / 20):
+    if swing < 10 ** (SILENCE_DBFS / 20) and not allow_silence:
         level = f"{20 * np.log10(swing):.0f} dBFS" if swing > 0 else "exactly zero"
         mixed = " after averaging its channels" if channels > 1 else ""
         raise AudioError(

@@ -2,11 +2,13 @@
 
 import csv
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import augment
-from clips import ClipSampler, read_clips, split_clips
+from clips import ClipSampler, cache_waveforms, read_clips, split_clips
 
 
 @pytest.fixture
@@ -46,6 +48,13 @@ def test_a_csv_of_path_and_captions_is_enough(tmp_path):
     (clip,) = read_clips(path)
     assert clip.concept == "a door slams" and clip.texts == ("a door slams", "a slamming door")
     assert clip.path == tmp_path / "x.wav"
+
+
+def test_silence_is_a_sound_to_train_on(tmp_path, debug_backend):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 8000)
+    (tmp_path / "clips.csv").write_text("path,captions\nsilence.wav,silence\n")
+    clips = read_clips(tmp_path / "clips.csv")
+    assert not cache_waveforms(clips, debug_backend, tmp_path / "cache" / "train.i16").any()
 
 
 def test_common_concepts_are_drawn_less_than_in_proportion_to_their_clips(clips_csv):

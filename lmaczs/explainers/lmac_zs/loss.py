@@ -200,6 +200,7 @@ def contrast_loss(
     partner_weight: float,
     worth_weight: float,
     at_once: int = 0,
+    softness: float | Tensor = 0.25,
 ) -> dict[str, Tensor]:
     """What is kept must be recognised as the prompt, what is removed must not, at a share of cells given from outside.
 
@@ -219,6 +220,7 @@ def contrast_loss(
         partner_weight: of the term that looks for the other sound of a mixture in what is removed.
         worth_weight: of the head that learns how large a mask is worth keeping.
         at_once: pairs whose activations are kept, as in `in_portions`.
+        softness: of the masks' edges, one or (right pairs,), as in `cut_at_area`.
 
     Returns:
         scalars loss/kept, loss/removed, loss/partner, loss/worth; and, without gradient, the probabilities reached.
@@ -226,11 +228,12 @@ def contrast_loss(
     chosen = pairs.right
     right = pairs[chosen]
     view = view_spectrogram(audio, decoder.config.domain)
+    edge = torch.as_tensor(softness, device=area.device).expand(len(area))
 
     def compute(pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rows = right.rows[pairs]
         output = decode_pairs(decoder, audio, view, rows, right.text[pairs])
-        mask = cut_at_area(output.logits, area[pairs])
+        mask = cut_at_area(output.logits, area[pairs], edge[pairs])
         both = torch.cat([mask, 1 - mask])
         kept, removed = encode_masked(backend, audio, rows.repeat(2), both, decoder.config.domain).chunk(2)
         return kept, removed, output.values
