@@ -173,6 +173,30 @@ def load_release(name: str | Path, kind: str, *, revision: str | None = None) ->
     return Release({key: value for key, value in config.items() if key not in RESERVED}, state, folder)
 
 
+def refuse_other_backend(config: Mapping[str, Any], backend: str, what: str, script: str) -> None:
+    """Stop where a release was trained for another backend: its weights would run, and mean nothing.
+
+    Args:
+        config: of the release.
+        backend: key of the one that is loaded.
+        what: noun for what the release holds.
+        script: in train/ that makes such releases.
+
+    Raises:
+        CheckpointError: the keys differ.
+    """
+    if config["backend"] != backend:
+        raise CheckpointError(
+            f"This {what} was trained for the backend '{config['backend']}', but '{backend}' is loaded: choose one for "
+            f"'{backend}', or train one with train/{script}."
+        )
+
+
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a configuration's class from a release's config.json, which knows lists only."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
 def load_golden(folder: str | Path) -> dict[str, Tensor] | None:
     """Tensors that a release must reproduce, or None if it carries none."""
     path = Path(folder) / GOLDEN

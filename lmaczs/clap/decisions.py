@@ -5,7 +5,7 @@ serves them too. They are single-label (softmax) or multi-label (sigmoid).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.similarity import prompts_from_labels, similarities
 from lmaczs.errors import CheckpointError
-from lmaczs.hub import load_release, save_release
+from lmaczs.hub import load_release, refuse_other_backend, save_release, with_tuples
 from lmaczs.types import AudioState
 
 KIND = "closed-set"
@@ -142,12 +142,8 @@ def load_head(name: str | Path, backend: CLAPBackend) -> HeadDecision:
         CheckpointError: it is damaged, or belongs to another backend.
     """
     config, state, _ = load_release(name, kind=KIND)
-    if config["backend"] != backend.name:
-        raise CheckpointError(
-            f"This classifier was trained on the backend '{config['backend']}', but '{backend.name}' is loaded: train "
-            "one with train/train_classifier.py."
-        )
-    head = Head(head_config(config["head"]))
+    refuse_other_backend(config, backend.name, "classifier", "train_classifier.py")
+    head = Head(HeadConfig(**with_tuples(config["head"])))
     try:
         head.load_state_dict(state)
     except RuntimeError as error:
@@ -155,9 +151,3 @@ def load_head(name: str | Path, backend: CLAPBackend) -> HeadDecision:
             "The classifier's weights do not fit its config.json: fetch the release again, or train it again."
         ) from error
     return HeadDecision(head.to(backend.mel_filters.device).eval().requires_grad_(False))
-
-
-def head_config(values: Mapping[str, Any]) -> HeadConfig:
-    """Rebuild the dataclass from JSON values, which know no tuples."""
-    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return HeadConfig(**plain)

@@ -60,7 +60,7 @@ def test_a_head_of_another_backend_is_refused(debug_backend, head, tmp_path):
     config, state, _ = load_release(tmp_path / "head", kind="closed-set")
     rest = {key: value for key, value in config.items() if key in ("backend", "head")}
     save_release(tmp_path / "other", "closed-set", rest | {"backend": "compact"}, state)
-    with pytest.raises(CheckpointError, match="trained on the backend 'compact'"):
+    with pytest.raises(CheckpointError, match="trained for the backend 'compact'"):
         load_head(tmp_path / "other", debug_backend)
     save_release(tmp_path / "damaged", "closed-set", rest, {"fc1.weight": torch.zeros(2, 2)})
     with pytest.raises(CheckpointError, match="do not fit"):

@@ -15,7 +15,7 @@ to the source. A mask has twelve components at most, as many as are played one b
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ from lmaczs.explainers.l2i.interpretation import (
     share_of,
 )
 from lmaczs.explainers.l2i.networks import Interpreter, InterpreterConfig
-from lmaczs.hub import load_release
+from lmaczs.hub import load_release, refuse_other_backend, with_tuples
 from lmaczs.types import AudioState, MaskDomain, TextState
 
 KIND = "l2i"
@@ -186,15 +186,10 @@ class L2IESC50(L2I):
 def load_interpreter(release: str | Path, backend: CLAPBackend) -> tuple[Interpreter, tuple[str, ...] | None]:
     """Interpreter of a release, in eval mode, and its closed set; errors as in `L2I.from_release`."""
     config, state, _ = load_release(release, kind=KIND)
-    if config["backend"] != backend.name:
-        raise CheckpointError(
-            f"This L2I interpreter was trained for the backend '{config['backend']}', but '{backend.name}' is loaded: "
-            f"choose one for '{backend.name}', or train one with train/train_l2i.py."
-        )
-    shape: dict[str, Any] = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in config["interpreter"].items()
-    }
-    interpreter = Interpreter(InterpreterConfig(**shape)).to(backend.mel_filters.device)
+    refuse_other_backend(config, backend.name, "L2I interpreter", "train_l2i.py")
+    interpreter = Interpreter(InterpreterConfig(**with_tuples(config["interpreter"]))).to(
+        backend.mel_filters.device
+    )
     try:
         interpreter.load_state_dict(state)
     except RuntimeError as error:

@@ -1,6 +1,5 @@
 """Networks that imitate a classifier over fixed labels: FLINT and VIBI, with one way to build, store and ask them."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from lmaczs.explainers.l2i.explainer import interpreter_config
 from lmaczs.explainers.l2i.flint import Flint
 from lmaczs.explainers.l2i.networks import InterpreterConfig
 from lmaczs.explainers.l2i.vibi import Vibi, VibiConfig, levels_of
-from lmaczs.hub import load_release, save_release
+from lmaczs.hub import load_release, refuse_other_backend, save_release, with_tuples
 from lmaczs.types import AudioState
 
 KIND = "surrogate"
@@ -62,21 +61,12 @@ def load_surrogate(name: str | Path, backend: CLAPBackend) -> Flint | Vibi:
         CheckpointError: it is damaged, or belongs to another backend.
     """
     config, state, _ = load_release(name, kind=KIND)
-    if config["backend"] != backend.name:
-        raise CheckpointError(
-            f"This network was trained for the backend '{config['backend']}', but '{backend.name}' is loaded: train "
-            "one with train/train_l2i_baselines.py."
-        )
+    refuse_other_backend(config, backend.name, "network", "train_l2i_baselines.py")
     network: Flint | Vibi = (Vibi if config["network"] == "vibi" else Flint)(  # type: ignore[assignment, arg-type]
-        SHAPES[config["network"]](**_tuples(config["shape"]))  # type: ignore[arg-type]
+        SHAPES[config["network"]](**with_tuples(config["shape"]))  # type: ignore[arg-type]
     )
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError("The network's weights do not fit its config.json: train it again.") from error
     return network.to(backend.mel_filters.device).eval().requires_grad_(False)
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows lists only."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

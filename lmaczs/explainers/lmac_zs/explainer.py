@@ -12,7 +12,7 @@ from lmaczs.errors import CheckpointError
 from lmaczs.explainers.base import Explainer
 from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
-from lmaczs.hub import load_release
+from lmaczs.hub import load_release, refuse_other_backend, with_tuples
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, TextState
 
@@ -61,12 +61,8 @@ class LMACZS(Explainer):
             CheckpointError: there is no such decoder, or it belongs to another backend.
         """
         config, state, _ = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
-        if config["backend"] != backend.name:
-            raise CheckpointError(
-                f"This LMAC-ZS decoder was trained for the backend '{config['backend']}', but '{backend.name}' is "
-                f"loaded: choose a decoder for '{backend.name}', or train one with train/train_lmac_zs.py."
-            )
-        decoder = build_decoder(backend, DecoderConfig(**_tuples(config["decoder"])))
+        refuse_other_backend(config, backend.name, "LMAC-ZS decoder", "train_lmac_zs.py")
+        decoder = build_decoder(backend, DecoderConfig(**with_tuples(config["decoder"])))
         try:
             decoder.load_state_dict(state)
         except RuntimeError as error:
@@ -150,8 +146,3 @@ def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
 def release_config(backend: CLAPBackend, decoder: LMACZSDecoder, objective: str) -> dict:
     """What a release folder says of a decoder."""
     return {"backend": backend.name, "objective": objective, "decoder": asdict(decoder.config)}
-
-
-def _tuples(values: dict) -> dict:
-    """JSON knows lists only."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
