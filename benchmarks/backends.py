@@ -35,6 +35,8 @@ from lmaczs.clap.laion import build_laion
 from lmaczs.clap.msclap import VERSION_2022, VERSION_2023, build_msclap
 from lmaczs.clap.published import PublishedCLAP
 from lmaczs.explainers import EXPLAINERS
+from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
+from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config
 from lmaczs.explainers.occlusion import patch_starts
 from lmaczs.pipeline import classify, explain, open_recording
@@ -49,16 +51,18 @@ KINDS = ("msclap-2022", "msclap-2023", "laion")
 CLASSIFY = "classify"  # the row without an explainer
 PROMPTS = ["a siren wailing", "an engine idling", "a dog barking", "church bells ringing", "rain falling"]
 ROUNDS = 5
-FAST = (CLASSIFY, "lmac-zs", "grad-cam", "grad-cam++", "saliency")
+COMPONENTS = 100  # of L2I
+FAST = (CLASSIFY, "lmac-zs", "l2i", "grad-cam", "grad-cam++", "saliency")
 # Fewer passes than by default; not fewer than go through the encoder at once, so that the peak of memory is the same.
 SHORT: dict[str, dict[str, int]] = {
     "smoothgrad": {"n": 8},
     "integrated-gradients": {"steps": 10},
     "occlusion": {"overlap": 1},
     "rise": {"n": 32},
+    "slime": {"n": 32},
     "optimized-mask": {"steps": 4},
 }
-# Methods that are trained for one CLAP or one set of sounds have nothing to run here; a decoder's shape is known.
+# What is trained for a closed set has nothing to run here; the shapes of a decoder and of an interpreter are known.
 METHODS = tuple(name for name in EXPLAINERS if name in (*FAST, *SHORT))
 LIMITS = {
     ("msclap-2022", CLASSIFY): 1.3,
@@ -135,6 +139,10 @@ def prepare(backend: PublishedCLAP, method: str) -> tuple[Any, float]:
     """The explainer with the settings of this benchmark, and its share of the default amount of work."""
     if method == "lmac-zs":
         return LMACZS(backend, build_decoder(backend, decoder_config(backend, "stft")).eval()), 1.0
+    if method == "l2i":
+        generator = torch.Generator().manual_seed(2)
+        dictionary = F.normalize(torch.rand(backend.spectral.n_bins, COMPONENTS, generator=generator), dim=0)
+        return L2I(backend, Interpreter(interpreter_config(backend, COMPONENTS), dictionary).eval()), 1.0
     options = SHORT.get(method, {})
     others = {"rivals": PROMPTS} if method == "optimized-mask" else {}
     explainer: Any = load_explainer(method, backend, **options, **others)
