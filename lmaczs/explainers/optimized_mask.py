@@ -39,6 +39,7 @@ EVERYDAY = tuple(
 STEP_AREAS = ((0.05, 0.2), (0.1, 0.3), (0.02, 0.1))  # shares of cells that steps take in turn
 LEARNING_RATE = 0.15
 COARSE = (4, 8)  # mel bands and frames that share one value of a smooth map
+EDGE = 0.5  # softness of the mask's edge when it is heard
 
 
 class OptimizedMask(SteppedExplainer):
@@ -122,7 +123,7 @@ class OptimizedMask(SteppedExplainer):
             final = logits()
             log_kept, log_gone = self._judge(window, contest, final, torch.tensor(AREAS, device=maps.device))
             worth = log_kept.exp() - (1 - log_gone.exp())
-            mask = worthwhile_mask(final, worth.unsqueeze(0))
+            mask = worthwhile_mask(final, worth.unsqueeze(0), EDGE)
             return mask / mask.amax().clamp_min(1e-12)
 
     def _judge(

@@ -85,7 +85,7 @@ def test_chosen_area_follows_the_values():
 def test_next_to_nothing_is_kept_where_no_mask_is_worth_anything():
     logits = torch.randn(2, 128, 200, generator=torch.Generator().manual_seed(0))
     values = torch.stack([torch.zeros(len(AREAS)), torch.ones(len(AREAS))])
-    unrelated, named = worthwhile_mask(logits, values).mean(dim=(1, 2)).tolist()
+    unrelated, named = worthwhile_mask(logits, values, 0.5).mean(dim=(1, 2)).tolist()
     assert unrelated < 0.01
     assert 0.09 < named < 0.25  # .098 of the cells, and the foot of a soft edge
 

@@ -18,9 +18,10 @@ from lmaczs.types import AudioState, MaskDomain, TextState
 
 AREA_PRICE = 0.1  # worth that a larger mask must add per unit of area; larger prefers smaller masks
 SMALLEST = 0.003  # share of cells that is kept where the prompt names nothing in the sound
-PRESENCE = 0.3  # worth that the best mask must have before anything is kept at all
-PRESENCE_WIDTH = 0.05  # of the passage around it
-EDGE = 0.5  # softness of the mask's edge when it is heard; softer than in training, where it must be sharp
+PRESENCE = 0.42  # worth that the best mask must have before anything is kept at all
+PRESENCE_WIDTH = 0.08  # of the passage around it
+# Softness of the mask's edge when it is heard, by domain; softer than in training, where it must be sharp.
+EDGES: dict[MaskDomain, float] = {"stft": 0.33, "mel": 0.5}
 SHARP_EDGE = 0.1  # where nothing is kept: the foot of a soft edge would be most of such a mask
 
 
@@ -87,11 +88,11 @@ class LMACZS(Explainer):
         if self.objective == "paper":
             mask = torch.sigmoid(output.logits)
         else:
-            mask = worthwhile_mask(output.logits, output.values)
+            mask = worthwhile_mask(output.logits, output.values, EDGES[self.domain])
         return mask / mask.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
 
 
-def worthwhile_mask(logits: Tensor, values: Tensor) -> Tensor:
+def worthwhile_mask(logits: Tensor, values: Tensor, edge: float) -> Tensor:
     """Keep the cells that come first, as many as are worth it.
 
     Where no mask is worth anything, the prompt names nothing that the CLAP hears in the window, and next to nothing
@@ -100,13 +101,14 @@ def worthwhile_mask(logits: Tensor, values: Tensor) -> Tensor:
     Args:
         logits: (pairs, freq, frames); a higher cell speaks more for the prompt.
         values: (pairs, len(AREAS)); the worth of keeping that share of the cells.
+        edge: softness of the edge, in standard deviations of the logits.
 
     Returns:
         (pairs, freq, frames) in (0, 1).
     """
     presence = torch.sigmoid((values.amax(dim=1) - PRESENCE) / PRESENCE_WIDTH)
     area = (presence * choose_area(values)).clamp_min(SMALLEST)
-    return cut_at_area(logits, area, SHARP_EDGE + presence * (EDGE - SHARP_EDGE))
+    return cut_at_area(logits, area, SHARP_EDGE + presence * (edge - SHARP_EDGE))
 
 
 def choose_area(values: Tensor) -> Tensor:
