@@ -27,8 +27,12 @@ def test_stored_example_is_what_the_models_say_today(tmp_path: Path):
     stored, example = load_first_paint(folder), load_examples(folder)[0]
     assert stored is not None, REMAKE
     results = stored["player"]["results"]
-    again = [row["method"] for row in results if row["seconds"] < QUICK_S]
-    assert {"lmac-zs", "grad-cam++"} <= set(again)
+    # The seconds are those of the machine that stored them, so these two are made again however long they took there.
+    again = [
+        row["method"]
+        for row in results
+        if row["seconds"] < QUICK_S or row["method"] in ("lmac-zs", "grad-cam++")
+    ]
     studio = Studio(Settings(backend=stored["backend"]))
     fresh = json.loads(json.dumps(explain_example(studio, example, tmp_path, [*again, *CONTROLS])))
     assert stored["example"] == example.path.name
