@@ -199,8 +199,9 @@ class TrainingRun:
         while self.step < self._last:
             yield self.step
         self._bar.close()
-        if self._config.log_with:
-            self._accelerator.end_training()
+        # A process that ends while another still listens to it makes that one abort, and the launcher report a failure.
+        self._accelerator.wait_for_everyone()
+        self._accelerator.end_training()
 
     def mine(self) -> slice:
         """Which clips of the step's `full_batch` this process takes now.
