@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
 from torch import Tensor
+from torch.nn import Module
 
 from lmaczs.errors import BackendUnavailableError, CheckpointError
 
@@ -193,8 +194,29 @@ def refuse_other_backend(config: Mapping[str, Any], backend: str, what: str, scr
 
 
 def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a configuration's class from a release's config.json, which knows lists only."""
+    """Arguments of a class as they were before they became JSON, which knows lists only."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def fill(network: Module, state: Mapping[str, Tensor], what: str, again: str = "export") -> None:
+    """Put a release's weights into the network that its config.json describes; in eval mode and frozen from then on.
+
+    Args:
+        network: with any weights.
+        state: of the release.
+        what: noun for what the release holds.
+        again: verb for how its maker makes such a release once more.
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The {what}'s weights do not fit its config.json: fetch the release again, or {again} it again."
+        ) from error
+    network.eval().requires_grad_(False)
 
 
 def load_golden(folder: str | Path) -> dict[str, Tensor] | None:

@@ -100,6 +100,15 @@ def _window_state(clip: AudioClip, plan: WindowPlan, index: int, backend: CLAPBa
     return backend.analyze(window, torch.full((1,), plan.valid_samples, device=device))
 
 
+def _states(recording: Recording, backend: CLAPBackend) -> Iterator[AudioState]:
+    """Window by window; of a long recording each is made anew when its turn comes."""
+    if recording.states:
+        yield from recording.states
+    else:
+        for index in range(len(recording.plan.starts)):
+            yield _window_state(recording.clip, recording.plan, index, backend)
+
+
 def classify(recording: Recording, prompts: Sequence[str], backend: CLAPBackend) -> Prediction:
     """Which of the prompts fits the recording best.
 
@@ -174,12 +183,7 @@ def _explain_by_mask(
     """One mask for the recording, divided by its maximum."""
     plan, grid = recording.plan, backend.spectral
     masks, attributions = [], []
-    for index in range(len(plan.starts)):
-        state = (
-            recording.states[index]
-            if recording.states
-            else _window_state(recording.clip, plan, index, backend)
-        )
+    for index, state in enumerate(_states(recording, backend)):
         mask, attribution = _explain_window(
             explainer, state, text, part_of(progress, index, len(plan.starts))
         )
@@ -207,8 +211,7 @@ def _explain_by_components(
     """
     clip, plan, grid = recording.clip, recording.plan, backend.spectral
     contributions, activations = [], []
-    for index in range(len(plan.starts)):
-        state = recording.states[index] if recording.states else _window_state(clip, plan, index, backend)
+    for index, state in enumerate(_states(recording, backend)):
         parts = explainer.decompose(state, text)
         contributions.append(parts.contribution)
         activations.append(parts.activations[0])

@@ -220,8 +220,14 @@ def cache_mel_power(clips: list[TrainingClip], backend: CLAPBackend, cache: Path
     return _cached(clips, cache, np.float16, (backend.spectral.n_mels, frames), make)
 
 
-def cache_waveforms(clips: list[TrainingClip], backend: CLAPBackend, cache: Path) -> np.ndarray:
+def cache_waveforms(clips: list[TrainingClip], backend: CLAPBackend, cache: Path, group: str) -> np.ndarray:
     """Every clip at the backend's rate and length, decoded once and kept in a file.
+
+    Args:
+        clips: in the order of the rows.
+        backend: names the file too, as another one has another rate and length.
+        cache: folder.
+        group: names the file: GROUP-BACKEND.i16.
 
     Returns:
         (clips, clip_samples) int16, full scale 32768; memory-mapped.
@@ -230,4 +236,5 @@ def cache_waveforms(clips: list[TrainingClip], backend: CLAPBackend, cache: Path
     def make(clip: TrainingClip) -> np.ndarray:
         return (_fitted(clip, backend).clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
 
-    return _cached(clips, cache, np.int16, (backend.clip_samples,), make)
+    file = cache / f"{group}-{backend.name}.i16"
+    return _cached(clips, file, np.int16, (backend.clip_samples,), make)

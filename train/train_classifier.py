@@ -157,8 +157,8 @@ def main(config: ClassifierConfig) -> None:
     backend = load_backend(config.backend, str(accelerator.device)).requires_grad_(False)
     labels, train, valid = read_examples(config)
     cache, multi_label = Path(config.run) / "cache", bool(config.datasets)
-    store = cache_waveforms(train.clips, backend, cache / "train.i16")
-    held_out = cache_waveforms(valid.clips, backend, cache / "valid.i16") if valid.clips else store[:0]
+    store = cache_waveforms(train.clips, backend, cache, "train")
+    held_out = cache_waveforms(valid.clips, backend, cache, "valid") if valid.clips else store[:0]
     head = Head(HeadConfig(labels, backend.hidden_channels[-1], multi_label))
     accelerator.print(f"{len(train.clips)} clips, {len(labels)} labels")
     run = TrainingRun(

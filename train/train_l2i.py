@@ -163,7 +163,7 @@ class Validation:
             name: of the cached file.
             head: whose decision it is in CLAP's place.
         """
-        store = torch.from_numpy(cache_waveforms(clips, backend, cache / f"{name}.i16"))
+        store = torch.from_numpy(cache_waveforms(clips, backend, cache, name))
         device = backend.mel_filters.device
         states = [backend.analyze(part.to(device).float() / 32768) for part in store.split(BATCH)]
         self.hidden = [state.hidden for state in states]

@@ -92,7 +92,7 @@ def validate(
     if not clips:
         return {}
     network.eval()
-    store = torch.from_numpy(cache_waveforms(clips, backend, cache / "valid.i16"))
+    store = torch.from_numpy(cache_waveforms(clips, backend, cache, "valid"))
     truth, found = [], []
     for part in store.split(BATCH):
         audio = backend.analyze(part.float().to(backend.mel_filters.device) / 32768)

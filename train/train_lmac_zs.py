@@ -192,7 +192,7 @@ class MixtureFeed:
                 "other: use --objective paper, or a CSV with a column concept."
             )
         self._backend, self._config = backend, config
-        self._store = cache_waveforms(clips, backend, cache / f"train-{backend.name}.i16")
+        self._store = cache_waveforms(clips, backend, cache, "train")
         self._sampler = ClipSampler(clips, config.emphasis)
         self._bank = load_text_bank(
             cache, clips, self._sampler.weight, 64, config.seed, backend.name, backend.sentence_features

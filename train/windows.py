@@ -61,7 +61,7 @@ def open_store(
         emphasis: as in `ClipSampler`.
         unheard: concepts whose clips are never drawn.
     """
-    samples = cache_waveforms(clips, backend, cache / "train.i16")
+    samples = cache_waveforms(clips, backend, cache, "train")
     rows = [index for index, clip in enumerate(clips) if clip.concept not in unheard]
     drawable = [clips[index] for index in rows]
     concepts = tuple(sorted({clip.concept for clip in drawable}))

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.similarity import prompts_from_labels, similarities
-from lmaczs.errors import CheckpointError
-from lmaczs.hub import load_release, refuse_other_backend, save_release, with_tuples
+from lmaczs.hub import fill, load_release, refuse_other_backend, save_release, with_tuples
 from lmaczs.types import AudioState
 
 KIND = "closed-set"
@@ -144,10 +143,5 @@ def load_head(name: str | Path, backend: CLAPBackend) -> HeadDecision:
     config, state, _ = load_release(name, kind=KIND)
     refuse_other_backend(config, backend.name, "classifier", "train_classifier.py")
     head = Head(HeadConfig(**with_tuples(config["head"])))
-    try:
-        head.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(
-            "The classifier's weights do not fit its config.json: fetch the release again, or train it again."
-        ) from error
-    return HeadDecision(head.to(backend.mel_filters.device).eval().requires_grad_(False))
+    fill(head, state, "classifier", again="train")
+    return HeadDecision(head.to(backend.mel_filters.device))

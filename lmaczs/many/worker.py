@@ -11,6 +11,7 @@ from typing import Any
 from lmaczs.clap import load_backend
 from lmaczs.errors import LMACError
 from lmaczs.explainers import load_explainer
+from lmaczs.hub import with_tuples
 from lmaczs.many.ahead import read_ahead
 from lmaczs.many.destination import Destination, clip_digest
 from lmaczs.many.rows import Row, explained_row, failed_row
@@ -58,11 +59,7 @@ class Question:
     def from_json(cls, text: str) -> "Question":
         """The question that `to_json` wrote."""
         values = json.loads(text)
-        values["options"] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in values["options"].items()
-        }
-        return cls(**{**values, "prompts": tuple(values["prompts"]), "save": tuple(values["save"])})
+        return cls(**with_tuples(values | {"options": with_tuples(values["options"])}))
 
 
 class Worker:

@@ -26,6 +26,11 @@ HIDDEN = "debug"  # for tests; it is offered only where the page was started wit
 LOADED_AT_ONCE = 4
 
 
+def offered(default: str) -> list[str]:
+    """Keys of the classifiers that a visitor may choose, where the page was started with `default`."""
+    return [key for key in BACKENDS if key != HIDDEN or key == default]
+
+
 def choices(default: str) -> list[dict[str, Any]]:
     """What the page says of each classifier before anything is loaded.
 
@@ -40,13 +45,12 @@ def choices(default: str) -> list[dict[str, Any]]:
     return [
         {
             "key": key,
-            "label": entry.label,
-            "licence": entry.licence,
-            "download_mb": entry.download_mb,
+            "label": BACKENDS[key].label,
+            "licence": BACKENDS[key].licence,
+            "download_mb": BACKENDS[key].download_mb,
             "decoder": f"lmac-zs-{key}-stft" in releases,
         }
-        for key, entry in BACKENDS.items()
-        if key != HIDDEN or key == default
+        for key in offered(default)
     ]
 
 
@@ -123,7 +127,7 @@ class Models:
             state: "loading", "ready" or "failed"; key; share in [0, 1] and message while loading; a failure's message
             is one sentence.
         """
-        if key not in [choice["key"] for choice in choices(self.settings.backend)]:
+        if key not in offered(self.settings.backend):
             yield _told("failed", "", text.BAD_REQUEST)
             return
         name, request = str(key), object()

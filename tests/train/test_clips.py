@@ -54,7 +54,7 @@ def test_silence_is_a_sound_to_train_on(tmp_path, debug_backend):
     soundfile.write(tmp_path / "silence.wav", np.zeros(8000), 8000)
     (tmp_path / "clips.csv").write_text("path,captions\nsilence.wav,silence\n")
     clips = read_clips(tmp_path / "clips.csv")
-    assert not cache_waveforms(clips, debug_backend, tmp_path / "cache" / "train.i16").any()
+    assert not cache_waveforms(clips, debug_backend, tmp_path / "cache", "train").any()
 
 
 def test_common_concepts_are_drawn_less_than_in_proportion_to_their_clips(clips_csv):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.errors import CheckpointError, LMACError
+from lmaczs.errors import LMACError
 from lmaczs.explainers.base import ComponentExplainer, Decomposition, check_number, check_whole
 from lmaczs.explainers.l2i.interpretation import (
     choose,
@@ -32,7 +32,7 @@ from lmaczs.explainers.l2i.interpretation import (
     share_of,
 )
 from lmaczs.explainers.l2i.networks import Interpreter, InterpreterConfig
-from lmaczs.hub import load_release, refuse_other_backend, with_tuples
+from lmaczs.hub import fill, load_release, refuse_other_backend, with_tuples
 from lmaczs.types import AudioState, MaskDomain, TextState
 
 KIND = "l2i"
@@ -190,14 +190,9 @@ def load_interpreter(release: str | Path, backend: CLAPBackend) -> tuple[Interpr
     interpreter = Interpreter(InterpreterConfig(**with_tuples(config["interpreter"]))).to(
         backend.mel_filters.device
     )
-    try:
-        interpreter.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(
-            "The interpreter's weights do not fit its config.json: fetch the release again, or export it again."
-        ) from error
+    fill(interpreter, state, "interpreter")
     prompts = config["prompts"]
-    return interpreter.eval().requires_grad_(False), None if prompts is None else tuple(prompts)
+    return interpreter, None if prompts is None else tuple(prompts)
 
 
 def interpreter_config(

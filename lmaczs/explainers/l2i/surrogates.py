@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.errors import CheckpointError, LMACError
+from lmaczs.errors import LMACError
 from lmaczs.explainers.l2i.explainer import interpreter_config
 from lmaczs.explainers.l2i.flint import Flint
 from lmaczs.explainers.l2i.networks import InterpreterConfig
 from lmaczs.explainers.l2i.vibi import Vibi, VibiConfig, levels_of
-from lmaczs.hub import load_release, refuse_other_backend, save_release, with_tuples
+from lmaczs.hub import fill, load_release, refuse_other_backend, save_release, with_tuples
 from lmaczs.types import AudioState
 
 KIND = "surrogate"
@@ -65,8 +65,5 @@ def load_surrogate(name: str | Path, backend: CLAPBackend) -> Flint | Vibi:
     network: Flint | Vibi = (Vibi if config["network"] == "vibi" else Flint)(  # type: ignore[assignment, arg-type]
         SHAPES[config["network"]](**with_tuples(config["shape"]))  # type: ignore[arg-type]
     )
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError("The network's weights do not fit its config.json: train it again.") from error
-    return network.to(backend.mel_filters.device).eval().requires_grad_(False)
+    fill(network, state, "network", again="train")
+    return network.to(backend.mel_filters.device)

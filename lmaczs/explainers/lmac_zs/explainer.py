@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.errors import CheckpointError
 from lmaczs.explainers.base import Explainer
 from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
-from lmaczs.hub import load_release, refuse_other_backend, with_tuples
+from lmaczs.hub import fill, load_release, refuse_other_backend, with_tuples
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, TextState
 
@@ -64,13 +63,8 @@ class LMACZS(Explainer):
         config, state, _ = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
         refuse_other_backend(config, backend.name, "LMAC-ZS decoder", "train_lmac_zs.py")
         decoder = build_decoder(backend, DecoderConfig(**with_tuples(config["decoder"])))
-        try:
-            decoder.load_state_dict(state)
-        except RuntimeError as error:
-            raise CheckpointError(
-                "The decoder's weights do not fit its config.json: fetch the release again, or export it again."
-            ) from error
-        return cls(backend, decoder.eval().requires_grad_(False), config["objective"])
+        fill(decoder, state, "decoder")
+        return cls(backend, decoder, config["objective"])
 
     def _view(self, audio: AudioState) -> SpectrogramView:
         """What the decoder sees of the windows; kept for the next prompt about the same ones."""
