@@ -1,6 +1,7 @@
 """What every training script shares: flags from a dataclass, and a run that averages, logs, saves and resumes."""
 
 import argparse
+import importlib
 import json
 import math
 import sys
@@ -111,6 +112,10 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         raise LMACError(f"--mixed-precision is '{config.mixed_precision}': choose no, bf16 or fp16.")
     if config.log_with not in ("", "tensorboard", "trackio"):
         raise LMACError(f"--log-with is '{config.log_with}': choose tensorboard or trackio, or leave it out.")
+    if torch.distributed.is_available():
+        # The defaults of its functions keep the process group that they find when it is imported. Imported later, as
+        # torch's optimisers do, it would keep the threads of a group that was given up, and these abort the process.
+        importlib.import_module("torch.distributed.nn.functional")
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision, log_with=config.log_with or None, project_dir=config.run
     )

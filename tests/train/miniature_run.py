@@ -1,6 +1,6 @@
 """A training of a tiny network, for the tests of what all trainings share; also a script that can be killed.
 
-python miniature_run.py --clips none --run FOLDER --steps 9 [--die-at 4] [--die-writing state.pt]
+python miniature_run.py --clips none --run FOLDER --steps 9 [--die-at 4] [--die-writing state.pt] [--name-threads]
 """
 
 import os
@@ -28,6 +28,7 @@ class TrainConfig(RunConfig):
         die_writing: file in whose first writing after step 4 the process is killed, half-way; or "".
         dropout: share; draws from the global generator.
         poison_at: step whose batch holds a value that is not a number; -1 for none.
+        name_threads: print the threads that are left at the end, Python's and all others (Linux).
     """
 
     steps: int = 9
@@ -39,6 +40,7 @@ class TrainConfig(RunConfig):
     die_writing: str = ""
     dropout: float = 0.0
     poison_at: int = -1
+    name_threads: bool = False
 
 
 def die() -> None:
@@ -81,6 +83,8 @@ def main(config: TrainConfig) -> TrainingRun:
         error = run.network(clips) - clips.sum(1, keepdim=True)
         if run.learn({"loss/error": error.square().mean(), "error/mean": error.mean()}, {"clips": clips}):
             run.save(half={"score": float(error.detach().abs().mean())})
+    if config.name_threads:
+        print("threads:", *(file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")))
     return run
 
 
