@@ -437,6 +437,12 @@ def test_slow_methods_are_scored_on_a_part_that_is_the_same_in_every_run(tone_se
     assert set(summary["wins"]["soft"]["ai"]) == {"grad-cam++"}
     assert set(summary["wins"]["top10"]["ad"]) == {"grad-cam++", "random", "energy"}
 
+    larger = ("--methods", "rise,grad-cam++", "--limit", "5", "--slow-limit", "3")
+    assert evaluate(tone_set, tmp_path / "larger", *larger) == 0
+    rows = read_rows(tmp_path / "larger" / "results.csv")
+    more = {row["path"] for row in rows if row["stft/rise/soft/ff"]}
+    assert len(rows) == 5 and len(more) == 3 and set(few) < more
+
 
 def test_batched_embeddings_equal_those_of_single_recordings(tone_set, debug_backend):
     clips = [load_clip(entry.file) for entry in entries(tone_set)]

@@ -152,7 +152,7 @@ def run(arguments: argparse.Namespace) -> int:
     domains: Any = _chosen(arguments.domains, "--domains", ("stft", "mel"))
     contamination = _contamination(arguments, conditions, selection)
     contaminants = contamination.table(conditions, clips)  # also finds clips that nothing fits
-    judge, out = _judge(arguments, domains, selection.labels, clips), Path(arguments.out)
+    judge, out = _judge(arguments, domains, selection, len(clips)), Path(arguments.out)
 
     settings = _settings(judge) | contamination.settings(conditions)
     results = _open_results(judge, out, settings, _again(arguments, judge))
@@ -212,8 +212,8 @@ def _contamination(
 def _judge(
     arguments: argparse.Namespace,
     domains: Sequence[str],
-    labels: tuple[str, ...],
-    clips: "Sequence[ClipEntry]",
+    selection: "ClipSelection",
+    count: int,
 ) -> "Judge":
     from lmaczs.clap import load_backend
     from lmaczs.data.clip_table import limit_by_label
@@ -225,12 +225,13 @@ def _judge(
     shares = _shares(arguments.curve)
     limits: dict[str, frozenset[str]] = {}
     if arguments.slow_limit is not None:
-        few = limit_by_label(clips, arguments.slow_limit, arguments.seed)
-        if len(few) < len(clips):
+        # From all clips, as those of --limit are: of two runs with the same seed, the larger one has the smaller one's.
+        few = limit_by_label(selection.clips, arguments.slow_limit, arguments.seed)
+        if len(few) < count:
             limits = {name: frozenset(clip.path for clip in few) for name in names if name in SLOW}
     backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
     explainers = [pair for name in names for pair in _explainers(name, releases.get(name), backend, domains)]
-    return Judge(backend, labels, contenders(explainers, domains), limits, arguments.seed, shares)  # type: ignore[arg-type]
+    return Judge(backend, selection.labels, contenders(explainers, domains), limits, arguments.seed, shares)  # type: ignore[arg-type]
 
 
 def _shares(percent: str | None) -> tuple[float, ...]:
