@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -106,7 +107,8 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     """Devices, precision and processes as `accelerate launch` chose them, and the logger asked for.
 
     Raises:
-        LMACError: the precision or the logger does not exist, or the logger is not installed.
+        LMACError: the precision or the logger does not exist, the logger is not installed, or several processes were
+            started that do not know of each other.
     """
     if config.mixed_precision not in ("no", "bf16", "fp16"):
         raise LMACError(f"--mixed-precision is '{config.mixed_precision}': choose no, bf16 or fp16.")
@@ -119,6 +121,12 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision, log_with=config.log_with or None, project_dir=config.run
     )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and accelerator.num_processes == 1:  # each would train alone, into the same folder
+        raise LMACError(
+            f"{started} processes were started, but each found itself alone: without GPUs set ACCELERATE_USE_CPU=true "
+            "before the launcher, or start one process."
+        )
     if config.log_with and not accelerator.log_with:  # accelerate leaves out what is not installed
         raise LMACError(
             f"--log-with {config.log_with} needs the package {config.log_with}: pip install {config.log_with}, or "

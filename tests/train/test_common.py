@@ -178,6 +178,14 @@ def test_a_logger_that_is_not_installed_is_refused_with_the_way_on(tmp_path, mon
         make_accelerator(TrainConfig("none", str(tmp_path), log_with="trackio"))
 
 
+def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(
+        "WORLD_SIZE", "2"
+    )  # as a launcher sets it; without more, accelerate on a CPU stays alone
+    with pytest.raises(LMACError, match="2 processes were started.*ACCELERATE_USE_CPU=true"):
+        make_accelerator(TrainConfig("none", str(tmp_path)))
+
+
 def test_tensorboard_gets_the_metrics(tmp_path):
     pytest.importorskip("tensorboard", reason="an optional logger")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
