@@ -76,9 +76,9 @@ def test_cut_at_area_does_not_depend_on_the_scale_or_offset_of_the_logits():
 def test_chosen_area_follows_the_values():
     worth_the_same = torch.ones(1, len(AREAS))
     worth_large = torch.linspace(0, 1, len(AREAS))[None]
-    # Nothing gained by size: the price alone decides. Weights exp(-0.1 a / 0.03) of the areas a are .983 .936 .846
-    # .717 .513 .368 .223, their sum 4.586; weighted areas sum to .451, and .451 / 4.586 = .098.
-    assert choose_area(worth_the_same).item() == pytest.approx(0.098, abs=1e-3)
+    # Nothing gained by size: the price alone decides. Weights exp(-0.05 a / 0.03) of the areas a are .992 .967 .920
+    # .846 .717 .607 .472, their sum 5.521; weighted areas sum to .693, and .693 / 5.521 = .125.
+    assert choose_area(worth_the_same).item() == pytest.approx(0.1255, abs=1e-3)
     assert choose_area(worth_large).item() == pytest.approx(AREAS[-1], abs=0.01)
 
 
@@ -87,7 +87,7 @@ def test_next_to_nothing_is_kept_where_no_mask_is_worth_anything():
     values = torch.stack([torch.zeros(len(AREAS)), torch.ones(len(AREAS))])
     unrelated, named = worthwhile_mask(logits, values, 0.5).mean(dim=(1, 2)).tolist()
     assert unrelated < 0.01
-    assert 0.09 < named < 0.25  # .098 of the cells, and the foot of a soft edge
+    assert 0.09 < named < 0.25  # .125 of the cells, and the foot of a soft edge
 
 
 def test_details_stand_out_against_the_mean_of_their_neighbours():

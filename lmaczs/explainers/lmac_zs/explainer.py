@@ -15,12 +15,12 @@ from lmaczs.hub import fill, load_release, refuse_other_backend, with_tuples
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, TextState
 
-AREA_PRICE = 0.1  # worth that a larger mask must add per unit of area; larger prefers smaller masks
+AREA_PRICE = 0.05  # worth that a larger mask must add per unit of area; larger prefers smaller masks
 SMALLEST = 0.003  # share of cells that is kept where the prompt names nothing in the sound
-PRESENCE = 0.42  # worth that the best mask must have before anything is kept at all
+PRESENCE = 0.41  # worth that the best mask must have before anything is kept at all
 PRESENCE_WIDTH = 0.08  # of the passage around it
 # Softness of the mask's edge when it is heard, by domain; softer than in training, where it must be sharp.
-EDGES: dict[MaskDomain, float] = {"stft": 0.33, "mel": 0.5}
+EDGES: dict[MaskDomain, float] = {"stft": 0.35, "mel": 0.5}
 SHARP_EDGE = 0.1  # where nothing is kept: the foot of a soft edge would be most of such a mask
 
 
