@@ -42,13 +42,8 @@ PROMPTS = ["a siren wailing", "an engine idling", "a dog barking", "church bells
 # Encoder passes. L2I makes the sound of up to twelve components, the others that of two parts.
 LIMITS = {"explain": 5.0, "one more": 2.0}
 L2I_LIMITS = {"explain": 10.0}
-ONE_PASS = (
-    "lmac-zs",
-    "l2i",
-    "grad-cam",
-    "grad-cam++",
-    "saliency",
-)  # few encoder passes each: timed from end to end
+# Few encoder passes each: timed from end to end.
+ONE_PASS = ("lmac-zs", "l2i", "grad-cam", "grad-cam++", "saliency")
 GRADIENT_METHODS = ("grad-cam", "grad-cam++", "saliency", "smoothgrad", "integrated-gradients")
 TOGETHER_LIMIT_S = 4.0  # LMAC-ZS and all gradient methods on one clip
 OPTIONS = {

@@ -14,8 +14,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from checkpoints import write_whole
+from checkpoints import check_run, write_whole
 from lmaczs.errors import CheckpointError, LMACError
+from plain_errors import plain_errors
 
 
 def average(first: dict[str, Tensor], second: dict[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -54,10 +55,7 @@ def main(arguments: argparse.Namespace) -> None:
         LMACError: the share is out of range.
     """
     for run in (arguments.first, arguments.second):
-        if not (run / "model.safetensors").is_file():
-            raise CheckpointError(
-                f"'{run.name}' holds no model.safetensors: name the folder of a training run."
-            )
+        check_run(run)
     states = [load_file(run / "model.safetensors") for run in (arguments.first, arguments.second)]
     mean = average(*states, arguments.share)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -76,4 +74,5 @@ if __name__ == "__main__":
     parser.add_argument("second", type=Path, help="run folder that went on from it")
     parser.add_argument("--share", type=float, default=0.5, help="of the second in the mean, 0 to 1")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
-    main(parser.parse_args())
+    with plain_errors():
+        main(parser.parse_args())

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from lmaczs.errors import CheckpointError
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under another name, and give it its own when it is safely on disk.
@@ -24,6 +26,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     _flush(fresh)
     fresh.replace(path)
     _flush(path.parent)
+
+
+def check_run(run: Path) -> None:
+    """Refuse a folder that a training has left no weights in.
+
+    Raises:
+        CheckpointError: there is no model.safetensors.
+    """
+    if not (run / "model.safetensors").is_file():
+        raise CheckpointError(f"'{run.name}' holds no model.safetensors: name the folder of a training run.")
 
 
 def _flush(path: Path) -> None:

@@ -5,7 +5,6 @@ import importlib
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from checkpoints import random_state, restore_random_state, write_whole
 from lmaczs.errors import LMACError
+from plain_errors import plain_errors
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,12 @@ def start(main: Callable[[Config], None], kind: type[Config], description: str |
     """Run a script: what the user can mend is said in one sentence, with exit code 2."""
     config = parse_config(kind, description)
     try:
-        main(config)
-    except LMACError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        with plain_errors():
+            main(config)
+    finally:
+        # However the script ends: threads of a process group that nobody gave up abort the process, now and then.
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def make_accelerator(config: RunConfig) -> Accelerator:
@@ -212,7 +214,7 @@ class TrainingRun:
         while self.step < self._last:
             yield self.step
         self._bar.close()
-        # A process that ends while another still listens to it makes that one abort, and the launcher report a failure.
+        # Gives up the process group too, which nobody may leave while others are still talking.
         self._accelerator.wait_for_everyone()
         self._accelerator.end_training()
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from checkpoints import check_run
 from clips import TrainingClip, read_clips, split_clips, training_clips
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
@@ -28,10 +29,16 @@ from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
 from lmaczs.hub import save_release
 from model_card import render, sources_of
+from plain_errors import plain_errors
 
 
 def training_settings(run: Path) -> dict:
-    """What the run was made of, without folders of the machine that it ran on."""
+    """What the run was made of, without folders of the machine that it ran on.
+
+    Raises:
+        CheckpointError: the folder holds no run.
+    """
+    check_run(run)
     settings = json.loads((run / "config.json").read_text())
     clips = training_clips(settings["clips"], settings.get("datasets", ""), settings.get("data_dir", ""))
     train, _ = split_clips(clips, settings["hold_out"])
@@ -63,10 +70,10 @@ def training_sources(clips: str, train: list[TrainingClip]) -> list[dict]:
 
 def export_clap(run: Path, out: Path) -> None:
     """Write the averaged weights of a `train_clap.py` run."""
+    training = training_settings(run)
     model = CompactCLAP(CompactConfig(), sentence_encoder=torch.nn.Identity())
     model.load_state_dict(load_file(run / "model.safetensors"))
     model._sentence_encoder.clear()  # the golden prompt needs the real sentence encoder
-    training = training_settings(run)
     metrics = {name: value for name, value in training["last"].items() if isinstance(value, dict)}
     save_compact(out, model, training=training, metrics=metrics)
 
@@ -159,4 +166,5 @@ def main() -> None:
 EXPORTS = {"clap": export_clap, "lmac-zs": export_lmac_zs, "l2i": export_l2i}
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

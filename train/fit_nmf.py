@@ -21,6 +21,7 @@ from lmaczs.explainers.l2i.nmf import SparseNMF
 from lmaczs.hub import save_release
 from lmaczs.signal.spectral import stft
 from model_card import render, sources_of
+from plain_errors import plain_errors
 from windows import BATCH, ClipStore, open_store
 
 KIND = "nmf"
@@ -126,4 +127,5 @@ def _mean_cosine(dictionary: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

@@ -15,6 +15,7 @@ from clips import read_clips, split_clips
 from lmaczs.data.shards import load_dataset_clip
 from lmaczs.data.tagged_mixtures import draw_recipes, mix, write_tables
 from lmaczs.signal.audio import resample, tile_to_length
+from plain_errors import plain_errors
 
 RATE, SECONDS = 16000, 5
 
@@ -64,4 +65,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with plain_errors():
+        main()

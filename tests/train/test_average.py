@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from average import average, main
 from lmaczs.errors import CheckpointError, LMACError
+
+TRAIN = Path(__file__).parents[2] / "train"
 
 
 def write_run(folder, value, width=3):
@@ -37,3 +42,12 @@ def test_what_cannot_be_averaged_is_refused_in_one_sentence(tmp_path):
         main(argparse.Namespace(first=first, second=tmp_path / "nothing", share=0.5, out=tmp_path / "mean"))
     with pytest.raises(LMACError, match="--share is 2"):
         average({}, {}, 2)
+
+
+@pytest.mark.parametrize("script", ["average.py first second", "export.py lmac-zs --run first"])
+def test_a_folder_without_a_run_is_refused_without_a_traceback(tmp_path, script):
+    name, *flags = script.split()
+    command = [sys.executable, str(TRAIN / name), *flags, "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240)
+    assert done.returncode == 2
+    assert done.stderr == "'first' holds no model.safetensors: name the folder of a training run.\n"

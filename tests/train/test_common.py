@@ -179,9 +179,8 @@ def test_a_logger_that_is_not_installed_is_refused_with_the_way_on(tmp_path, mon
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv(
-        "WORLD_SIZE", "2"
-    )  # as a launcher sets it; without more, accelerate on a CPU stays alone
+    # As a launcher sets it; without more, accelerate on a CPU stays alone.
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(LMACError, match="2 processes were started.*ACCELERATE_USE_CPU=true"):
         make_accelerator(TrainConfig("none", str(tmp_path)))
 
