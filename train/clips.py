@@ -163,7 +163,8 @@ class ClipSampler:
         factors = {name: float(value) for name, value in (item.split("=") for item in emphasis)}
         self.concept = torch.tensor([index[clip.concept] for clip in clips])
         count = torch.bincount(self.concept, minlength=len(index)).float()
-        factor = torch.tensor([factors.get(clip.dataset, 1.0) for clip in clips])
+        names = [(clip.dataset, f"{clip.dataset}:{clip.label}") for clip in clips]
+        factor = torch.tensor([factors.get(label, factors.get(dataset, 1.0)) for dataset, label in names])
         cuts = Counter(clip.recording for clip in clips)
         share = torch.tensor([cuts[clip.recording] ** -0.8 for clip in clips]) * factor
         mass = torch.zeros(len(index)).index_add_(0, self.concept, factor) / count.sqrt()

@@ -32,7 +32,7 @@ class RunConfig:
         clips: CSV of path and captions, or "".
         run: folder for checkpoints, cache and metrics.
         hold_out: "dataset:fold" that is never trained on.
-        emphasis: "dataset=factor", drawn that much more often.
+        emphasis: "dataset=factor" or "dataset:label=factor", drawn that much more often; the label goes first.
         datasets: preset ("clotho", "full") or keys of datasets with commas between, or "".
         data_dir: folder that the datasets lie in, in their official layouts.
         steps: length of the whole schedule.
@@ -79,7 +79,9 @@ def parse_config(kind: type[Config], description: str | None) -> Config:
     parser.add_argument(
         "--hold-out", action="append", default=[], help="dataset:fold that is never trained on"
     )
-    parser.add_argument("--emphasis", action="append", default=[], help="dataset=factor, drawn more often")
+    parser.add_argument(
+        "--emphasis", action="append", default=[], help="dataset[:label]=factor, drawn more often"
+    )
     for name, value in vars(kind("", "")).items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):

@@ -68,7 +68,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="release folder to write")
     parser.add_argument("--cache", type=Path, help="folder for decoded clips; beside --out if missing")
     parser.add_argument("--hold-out", action="append", default=[], help="dataset:fold never learnt from")
-    parser.add_argument("--emphasis", action="append", default=[], help="dataset=factor, drawn more often")
+    parser.add_argument(
+        "--emphasis", action="append", default=[], help="dataset[:label]=factor, drawn more often"
+    )
     parser.add_argument("--backend", default="compact")
     parser.add_argument("--components", type=int, default=100, help="K")
     parser.add_argument("--sparsity", type=float, default=0.8, help="mu")

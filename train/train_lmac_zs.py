@@ -59,6 +59,8 @@ class TrainConfig(RunConfig):
         diversity_weight: lambda 2 of the paper's objective.
         predicted_share: of single clips that are explained for what the CLAP believes instead of what they are.
         predicted_mixture_share: of mixtures whose first prompt is replaced by what the CLAP believes.
+        unnamed_share: of the sounds of those windows that are not among the prompts, so that the CLAP decides for
+            something else: people ask about such decisions too, and a voice in the background makes many of them.
         num_rivals: other sentences that a prompt competes with.
         pairs_at_once: pairs of sound and prompt whose activations are kept, the others are computed again: less memory
             for about a third more time; 0 keeps all.
@@ -81,6 +83,7 @@ class TrainConfig(RunConfig):
     diversity_weight: float = 0.1
     predicted_share: float = 0.5
     predicted_mixture_share: float = 0.35
+    unnamed_share: float = 0.0
     num_rivals: int = 64
     pairs_at_once: int = 0
 
@@ -126,6 +129,11 @@ def draw_sounds(
     return Sounds(waveform, rows, torch.cat([sampler.concept[first], b[apart]]))
 
 
+def with_siblings(present: Tensor, bank: TextBank) -> Tensor:
+    """Concepts (windows, concepts) bool, and all that mean nearly the same."""
+    return present | ((present.float() @ bank.siblings.float()) > 0)
+
+
 def make_pairs(
     sounds: Sounds,
     embedding: Tensor,
@@ -136,43 +144,51 @@ def make_pairs(
     generator: torch.Generator,
 ) -> Pairs:
     """What is in the sounds (or what the CLAP believes is), and one prompt per sound that is not in it."""
-    drawn = torch.multinomial(sampler.concept_weight, config.num_rivals, generator=generator)
+    num_rivals = min(config.num_rivals, len(bank.concepts))
+    drawn = torch.multinomial(sampler.concept_weight, num_rivals, generator=generator)
     contest = torch.cat([sounds.concepts, drawn]).unique()
     rivals = backend.project_text(bank.draw_of(contest, generator).to(embedding.device))
     batch = len(sounds.waveform)
     concepts = sounds.concepts.clone()
     counts = torch.bincount(sounds.rows, minlength=batch)
-    believed = contest[(embedding @ rivals.T).argmax(1).cpu()]
     # People ask about decisions, and the decision about a mixture need not name either sound.
     lot = torch.rand(batch, generator=generator)
     share = torch.where(counts == 1, config.predicted_share, config.predicted_mixture_share)
     swapped = lot < share
     first = torch.arange(len(concepts)) < batch  # each window's first sound comes before all second ones
+    unnamed = swapped[sounds.rows] & (torch.rand(len(concepts), generator=generator) < config.unnamed_share)
+    hidden = torch.zeros(batch, len(bank.concepts), dtype=torch.bool)
+    hidden[sounds.rows[unnamed], sounds.concepts[unnamed]] = True
+    hidden = with_siblings(hidden, bank)[:, contest]
+    hidden[hidden.all(1)] = False  # something has to be left to decide for
+    believed = contest[(embedding @ rivals.T).cpu().masked_fill(hidden, float("-inf")).argmax(1)]
     swap = swapped[sounds.rows] & first
     concepts[swap] = believed[sounds.rows][swap]
 
     inside = torch.zeros(batch, len(bank.concepts), dtype=torch.bool)
     inside[sounds.rows, sounds.concepts] = True
     inside[sounds.rows, concepts] = True
-    related = inside | ((inside.float() @ bank.siblings.float()) > 0)
-    wrong_rows = torch.arange(batch)
-    allowed = (~related).float()
+    related = with_siblings(inside, bank)
+    wrong_rows = torch.nonzero((~related).any(1))[:, 0]  # of few concepts, a mixture may hold all
+    allowed = (~related[wrong_rows]).float()
     common = torch.zeros(len(bank.concepts))
     common[sounds.concepts] = 1.0  # half of the wrong prompts name what is in a neighbour: the hard ones
     weight = allowed * (0.02 + common)[None]
-    wrong = torch.multinomial(weight, 1, generator=generator)[:, 0]
+    wrong = torch.multinomial(weight, 1, generator=generator)[:, 0] if len(weight) else wrong_rows
 
     rows = torch.cat([sounds.rows, wrong_rows])
     chosen = torch.cat([concepts, wrong])
     sentences = bank.draw_of(chosen, generator)
     ignored = bank.siblings[chosen][:, contest] | (chosen[:, None] == contest[None])
+    ignored[: len(concepts)][swap] |= hidden[sounds.rows[swap]]
+    alone = ignored.all(1)  # of few concepts, all may be siblings: they compete rather than nothing
+    ignored[alone] = chosen[alone, None] == contest[None]
     right = torch.arange(len(rows)) < len(sounds.rows)
     text = backend.project_text(sentences.to(embedding.device))
     count = len(sounds.rows)
     same = (rows[:count, None] == rows[None, :count]) & ~torch.eye(count, dtype=torch.bool)
-    same &= ~swapped[
-        rows[:count]
-    ]  # what is believed may rest on both sounds: neither has to be in what is removed
+    # What is believed may rest on both sounds: neither has to be in what is removed.
+    same &= ~swapped[rows[:count]]
     partner = torch.full((len(rows),), -1)
     partner[:count] = torch.where(same.any(1), same.int().argmax(1), -1)
     device = embedding.device
@@ -186,6 +202,11 @@ class MixtureFeed:
         self, clips: list[TrainingClip], backend: CLAPBackend, cache: Path, config: TrainConfig
     ) -> None:
         concepts = len({clip.concept for clip in clips})
+        if concepts < 2 or config.num_rivals < 2:
+            raise LMACError(
+                f"These clips name {concepts} concepts and --num-rivals is {config.num_rivals}: --objective contrast "
+                "lets prompts compete, so it takes two or more of each."
+            )
         if concepts > MAX_CONCEPTS:
             raise LMACError(
                 f"These clips name {concepts} concepts, and --objective contrast compares up to {MAX_CONCEPTS} with each "

@@ -102,6 +102,12 @@ def test_more_concepts_than_fit_into_memory_are_refused(clips_csv, debug_backend
         train_lmac_zs.MixtureFeed(training_clips(str(clips_csv)), debug_backend, tmp_path, config)
 
 
+def test_prompts_that_compete_with_nothing_are_refused(clips_csv, debug_backend, tmp_path):
+    config = TrainConfig(str(clips_csv), str(tmp_path))
+    with pytest.raises(LMACError, match="name 1 concepts and --num-rivals is 64"):
+        train_lmac_zs.MixtureFeed(training_clips(str(clips_csv))[:1], debug_backend, tmp_path, config)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -65,6 +65,17 @@ def test_common_concepts_are_drawn_less_than_in_proportion_to_their_clips(clips_
     assert (dogs / rain).item() == pytest.approx(5**0.5, rel=0.1)
 
 
+def test_one_label_of_a_dataset_can_be_drawn_more_often_than_the_rest_of_it(clips_csv):
+    clips = read_clips(clips_csv)
+    plain, label = ClipSampler(clips, ()), ClipSampler(clips, ("esc50:rain=3",))
+    both = ClipSampler(clips, ("esc50=2", "esc50:rain=3"))
+    rain = [clip.label == "rain" for clip in clips].index(True)
+    assert label.weight[rain] == pytest.approx(3 * plain.weight[rain].item())
+    assert both.weight[rain] == label.weight[rain]
+    others = [i for i in range(len(clips)) if i != rain]
+    assert torch.equal(label.weight[others], plain.weight[others])
+
+
 def test_mix_puts_the_second_sound_at_the_level_asked_for():
     first, second = torch.rand(2, 8, 50), torch.rand(2, 8, 50) * 40
     mixed = augment.mix(first, second, torch.tensor([0.0, 10.0]))
