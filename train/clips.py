@@ -1,5 +1,6 @@
 """Training clips: from datasets, a CSV or shards; held-out folds; and caches of what is computed from them once."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -152,6 +153,32 @@ def _source_id(clip: TrainingClip) -> set[str]:
     return {clip.source.original.split()[-1] if clip.source.original else clip.path.stem}
 
 
+def emphasis_of(clips: list[TrainingClip], emphasis: tuple[str, ...]) -> Tensor:
+    """How much more often than others each clip is drawn: (clips,).
+
+    Args:
+        clips: to draw from.
+        emphasis: "dataset=factor" or "dataset:label=factor"; a label counts before its dataset.
+
+    Raises:
+        DatasetError: an item has another form, a factor is not above 0, or no clip is what it names.
+    """
+    names = [(f"{clip.dataset}:{clip.label}", clip.dataset) for clip in clips]
+    factors = {}
+    for item in emphasis:
+        name, _, value = item.rpartition("=")
+        try:
+            factors[name] = float(value)
+        except ValueError:
+            factors[name] = math.nan
+        if not 0 < factors[name] < math.inf or not any(name in both for both in names):
+            raise DatasetError(
+                f"--emphasis is '{item}': use dataset=factor or dataset:label=factor, with a factor above 0 and a "
+                "dataset and label that the clips have."
+            )
+    return torch.tensor([factors.get(label, factors.get(dataset, 1.0)) for label, dataset in names])
+
+
 class ClipSampler:
     """Draws clips with probability falling as the square root of how common their concept is.
 
@@ -160,11 +187,9 @@ class ClipSampler:
 
     def __init__(self, clips: list[TrainingClip], emphasis: tuple[str, ...]) -> None:
         index = {concept: i for i, concept in enumerate(sorted({clip.concept for clip in clips}))}
-        factors = {name: float(value) for name, value in (item.split("=") for item in emphasis)}
         self.concept = torch.tensor([index[clip.concept] for clip in clips])
         count = torch.bincount(self.concept, minlength=len(index)).float()
-        names = [(clip.dataset, f"{clip.dataset}:{clip.label}") for clip in clips]
-        factor = torch.tensor([factors.get(label, factors.get(dataset, 1.0)) for dataset, label in names])
+        factor = emphasis_of(clips, emphasis)
         cuts = Counter(clip.recording for clip in clips)
         share = torch.tensor([cuts[clip.recording] ** -0.8 for clip in clips]) * factor
         mass = torch.zeros(len(index)).index_add_(0, self.concept, factor) / count.sqrt()

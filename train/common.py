@@ -32,7 +32,7 @@ class RunConfig:
         clips: CSV of path and captions, or "".
         run: folder for checkpoints, cache and metrics.
         hold_out: "dataset:fold" that is never trained on.
-        emphasis: "dataset=factor" or "dataset:label=factor", drawn that much more often; the label goes first.
+        emphasis: "dataset=factor" or "dataset:label=factor", see `clips.emphasis_of`.
         datasets: preset ("clotho", "full") or keys of datasets with commas between, or "".
         data_dir: folder that the datasets lie in, in their official layouts.
         steps: length of the whole schedule.

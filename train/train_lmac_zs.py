@@ -174,7 +174,7 @@ def make_pairs(
     common = torch.zeros(len(bank.concepts))
     common[sounds.concepts] = 1.0  # half of the wrong prompts name what is in a neighbour: the hard ones
     weight = allowed * (0.02 + common)[None]
-    wrong = torch.multinomial(weight, 1, generator=generator)[:, 0] if len(weight) else wrong_rows
+    wrong = torch.multinomial(weight, 1, generator=generator)[:, 0]
 
     rows = torch.cat([sounds.rows, wrong_rows])
     chosen = torch.cat([concepts, wrong])

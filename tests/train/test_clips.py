@@ -9,6 +9,7 @@ import torch
 
 import augment
 from clips import ClipSampler, cache_waveforms, read_clips, split_clips
+from lmaczs.errors import DatasetError
 
 
 @pytest.fixture
@@ -74,6 +75,12 @@ def test_one_label_of_a_dataset_can_be_drawn_more_often_than_the_rest_of_it(clip
     assert both.weight[rain] == label.weight[rain]
     others = [i for i in range(len(clips)) if i != rain]
     assert torch.equal(label.weight[others], plain.weight[others])
+
+
+@pytest.mark.parametrize("item", ["esc50", "esc50=often", "esc50=0", "esc50=inf", "esc51=2", "esc50:rein=3"])
+def test_an_emphasis_that_would_do_nothing_or_harm_is_refused_in_one_sentence(clips_csv, item):
+    with pytest.raises(DatasetError, match=f"'{item}': use dataset=factor"):
+        ClipSampler(read_clips(clips_csv), (item,))
 
 
 def test_mix_puts_the_second_sound_at_the_level_asked_for():
