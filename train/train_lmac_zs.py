@@ -37,6 +37,7 @@ SOFTNESS = (
     0.05,
     0.25,
 )  # of the masks' edges, drawn for each pair: what is heard and what is counted is cut differently
+COMPARED = (0.1, 0.2)  # shares of cells at which methods are compared at equal area
 MAX_CONCEPTS = 20_000  # a table of all pairs of concepts lies in memory
 Autocast = Callable[[], AbstractContextManager]
 
@@ -55,12 +56,15 @@ class TrainConfig(RunConfig):
         partner_weight: of the term that looks for the other sound of a mixture in what is removed.
         noisy_share: of the sounds that get white noise.
         worth_weight: of the head that learns how large a mask is worth keeping.
+        worth_only: train that head alone: the order of the cells stays, the sizes of the masks are learnt again.
         sparsity_weight: lambda 1 of the paper's objective.
         diversity_weight: lambda 2 of the paper's objective.
         predicted_share: of single clips that are explained for what the CLAP believes instead of what they are.
         predicted_mixture_share: of mixtures whose first prompt is replaced by what the CLAP believes.
         unnamed_share: of the sounds of those windows that are not among the prompts, so that the CLAP decides for
             something else: people ask about such decisions too, and a voice in the background makes many of them.
+        compared_share: of the pairs that are trained at one of the areas that methods are compared at, the others at
+            any but the smallest.
         num_rivals: other sentences that a prompt competes with.
         pairs_at_once: pairs of sound and prompt whose activations are kept, the others are computed again: less memory
             for about a third more time; 0 keeps all.
@@ -79,11 +83,13 @@ class TrainConfig(RunConfig):
     partner_weight: float = 1.0
     noisy_share: float = 0.2
     worth_weight: float = 1.0
+    worth_only: bool = False
     sparsity_weight: float = 0.1
     diversity_weight: float = 0.1
     predicted_share: float = 0.5
     predicted_mixture_share: float = 0.35
     unnamed_share: float = 0.0
+    compared_share: float = 0.0
     num_rivals: int = 64
     pairs_at_once: int = 0
 
@@ -195,6 +201,15 @@ def make_pairs(
     return Pairs(rows.to(device), text, rivals, ignored.to(device), right.to(device), partner.to(device))
 
 
+def draw_areas(count: int, compared_share: float, generator: torch.Generator) -> Tensor:
+    """Shares of cells to keep: (count,) of AREAS."""
+    areas = torch.tensor(AREAS)
+    choice = torch.randint(1, len(areas), (count,), generator=generator)
+    compared = torch.rand(count, generator=generator) < compared_share
+    pick = torch.randint(len(COMPARED), (count,), generator=generator)
+    return torch.where(compared, torch.tensor(COMPARED)[pick], areas[choice])
+
+
 class MixtureFeed:
     """Sounds and prompts of our objective, and what it says of a decoder."""
 
@@ -234,8 +249,7 @@ class MixtureFeed:
         with torch.no_grad():
             embedding = audio.embedding.float()
             pairs = make_pairs(sounds, embedding, self._bank, self._sampler, backend, config, generator)
-        choice = torch.randint(1, len(AREAS), (len(sounds.rows),), generator=generator)
-        area = torch.tensor(AREAS)[choice].to(device)
+        area = draw_areas(len(sounds.rows), config.compared_share, generator).to(device)
         low, high = (math.log(softness) for softness in SOFTNESS)
         softness = augment.uniform(area.shape, low, high, generator).exp().to(device)
         weights = (config.removed_weight, config.partner_weight, config.worth_weight, config.pairs_at_once)
@@ -284,6 +298,10 @@ def main(config: TrainConfig) -> None:
     kind = FEEDS.get(config.objective)
     if kind is None:
         raise LMACError(f"--objective is '{config.objective}': choose {' or '.join(FEEDS)}.")
+    if config.worth_only and kind is CaptionFeed:
+        raise LMACError(
+            "--worth-only trains a head that --objective paper has no use for: use --objective contrast."
+        )
     if config.epochs and kind is not CaptionFeed:
         raise LMACError(
             "--epochs counts pairs of clip and caption: use it with --objective paper, else --steps."
@@ -307,8 +325,12 @@ def main(config: TrainConfig) -> None:
         weights.pop("mel_to_bins", None)
         constant = {name: value for name, value in decoder.named_buffers() if name == "mel_to_bins"}
         decoder.load_state_dict(weights | constant)
-    accelerator.print(f"{sum(p.numel() for p in decoder.parameters())} parameters, {len(train)} clips")
-    groups = [{"params": list(decoder.parameters())}]
+    if config.worth_only:
+        decoder.requires_grad_(False)
+        decoder.worth.requires_grad_(True)
+    parameters = [parameter for parameter in decoder.parameters() if parameter.requires_grad]
+    accelerator.print(f"{sum(p.numel() for p in parameters)} parameters, {len(train)} clips")
+    groups = [{"params": parameters}]
     run = TrainingRun(config, accelerator, decoder, groups, warm_up=100, max_norm=1.0)
     for step in run.steps():
         report, batch = feed.report(run, step, accelerator.autocast)

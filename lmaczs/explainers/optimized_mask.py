@@ -40,6 +40,7 @@ STEP_AREAS = ((0.05, 0.2), (0.1, 0.3), (0.02, 0.1))  # shares of cells that step
 LEARNING_RATE = 0.15
 COARSE = (4, 8)  # mel bands and frames that share one value of a smooth map
 EDGE = 0.5  # softness of the mask's edge when it is heard
+PRESENCE = 0.41  # worth that the best mask must have; measured here, and not as a decoder estimates it
 
 
 class OptimizedMask(SteppedExplainer):
@@ -123,7 +124,7 @@ class OptimizedMask(SteppedExplainer):
             final = logits()
             log_kept, log_gone = self._judge(window, contest, final, torch.tensor(AREAS, device=maps.device))
             worth = log_kept.exp() - (1 - log_gone.exp())
-            mask = worthwhile_mask(final, worth.unsqueeze(0), EDGE)
+            mask = worthwhile_mask(final, worth.unsqueeze(0), EDGE, PRESENCE)
             return mask / mask.amax().clamp_min(1e-12)
 
     def _judge(

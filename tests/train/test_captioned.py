@@ -113,6 +113,7 @@ def test_prompts_that_compete_with_nothing_are_refused(clips_csv, debug_backend,
     [
         ({"objective": "best"}, "'best': choose contrast or paper"),
         ({"epochs": 2.0}, "--epochs counts pairs"),
+        ({"objective": "paper", "worth_only": True}, "--worth-only trains a head.*use --objective contrast"),
         ({"datasets": "clotho"}, "Clotho is not complete here.*zenodo.org/records/4783391"),
     ],
 )

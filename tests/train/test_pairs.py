@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lmaczs.explainers.lmac_zs.decoder import AREAS
 from texts import TextBank
-from train_lmac_zs import Sounds, TrainConfig, make_pairs
+from train_lmac_zs import COMPARED, Sounds, TrainConfig, draw_areas, make_pairs
 
 
 @pytest.fixture
@@ -65,3 +66,11 @@ def test_something_is_left_to_decide_for_and_to_compete_with(explain):
 def test_fewer_concepts_than_rivals(explain):
     pairs = explain([0], num_rivals=64)
     assert len(pairs.rivals) == 5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_areas_are_drawn_where_methods_are_compared_as_often_as_asked(share):
+    area = draw_areas(6000, share, torch.Generator().manual_seed(0))
+    assert set(area.tolist()) <= set(torch.tensor(AREAS[1:]).tolist()), "each has its own estimate of worth"
+    compared = torch.isin(area, torch.tensor(COMPARED)).float().mean()
+    assert float(compared) == pytest.approx(share + (1 - share) / 3, abs=0.03)

@@ -93,6 +93,14 @@ def test_train_lmac_zs_resumes_and_its_release_explains(collection, tmp_path, ob
         run_script("train_lmac_zs.py", *common, "--run", str(halves), "--steps", "2", "--stop-after", "1")
         run_script("train_lmac_zs.py", *common, "--run", str(halves), "--steps", "2")
         assert equal_weights(whole, halves)
+        head = tmp_path / "head"
+        start = str(whole / "model.safetensors")
+        run_script(
+            "train_lmac_zs.py", *common, "--run", str(head), "--steps", "1", "--init", start, "--worth-only"
+        )
+        before, after = (load_file(run / "model.safetensors") for run in (whole, head))
+        changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+        assert changed == {key for key in before if key.startswith("worth.")}
     run_script("export.py", "lmac-zs", "--run", str(whole), "--out", str(tmp_path / "release"))
 
     from lmaczs import load_backend

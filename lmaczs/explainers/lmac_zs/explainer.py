@@ -17,7 +17,7 @@ from lmaczs.types import AudioState, MaskDomain, TextState
 
 AREA_PRICE = 0.05  # worth that a larger mask must add per unit of area; larger prefers smaller masks
 SMALLEST = 0.003  # share of cells that is kept where the prompt names nothing in the sound
-PRESENCE = 0.41  # worth that the best mask must have before anything is kept at all
+PRESENCE = 0.45  # worth that the best mask must have before anything is kept at all
 PRESENCE_WIDTH = 0.08  # of the passage around it
 # Softness of the mask's edge when it is heard, by domain; softer than in training, where it must be sharp.
 EDGES: dict[MaskDomain, float] = {"stft": 0.35, "mel": 0.5}
@@ -86,7 +86,7 @@ class LMACZS(Explainer):
         return mask / mask.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
 
 
-def worthwhile_mask(logits: Tensor, values: Tensor, edge: float) -> Tensor:
+def worthwhile_mask(logits: Tensor, values: Tensor, edge: float, needed: float = PRESENCE) -> Tensor:
     """Keep the cells that come first, as many as are worth it.
 
     Where no mask is worth anything, the prompt names nothing that the CLAP hears in the window, and next to nothing
@@ -96,11 +96,12 @@ def worthwhile_mask(logits: Tensor, values: Tensor, edge: float) -> Tensor:
         logits: (pairs, freq, frames); a higher cell speaks more for the prompt.
         values: (pairs, len(AREAS)); the worth of keeping that share of the cells.
         edge: softness of the edge, in standard deviations of the logits.
+        needed: worth that the best mask must have before anything is kept at all.
 
     Returns:
         (pairs, freq, frames) in (0, 1).
     """
-    presence = torch.sigmoid((values.amax(dim=1) - PRESENCE) / PRESENCE_WIDTH)
+    presence = torch.sigmoid((values.amax(dim=1) - needed) / PRESENCE_WIDTH)
     area = (presence * choose_area(values)).clamp_min(SMALLEST)
     return cut_at_area(logits, area, SHARP_EDGE + presence * (edge - SHARP_EDGE))
 
