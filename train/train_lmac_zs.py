@@ -28,6 +28,7 @@ from common import RunConfig, TrainingRun, make_accelerator, start
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
+from lmaczs.evaluation.masks import FORMS
 from lmaczs.explainers.lmac_zs.decoder import AREAS
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
 from lmaczs.explainers.lmac_zs.loss import Pairs, contrast_loss, paper_loss
@@ -37,7 +38,7 @@ SOFTNESS = (
     0.05,
     0.25,
 )  # of the masks' edges, drawn for each pair: what is heard and what is counted is cut differently
-COMPARED = (0.1, 0.2)  # shares of cells at which methods are compared at equal area
+COMPARED = tuple(share for share in FORMS.values() if share)  # areas at which an evaluation compares methods
 MAX_CONCEPTS = 20_000  # a table of all pairs of concepts lies in memory
 Autocast = Callable[[], AbstractContextManager]
 
