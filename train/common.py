@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from checkpoints import random_state, restore_random_state, write_whole
 from lmaczs.errors import LMACError
-from plain_errors import plain_errors
+from train.checkpoints import random_state, restore_random_state, write_whole
+from train.plain_errors import plain_errors
 
 
 @dataclass(frozen=True)

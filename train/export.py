@@ -7,15 +7,17 @@ python train/export.py l2i --run runs/l2i-open --out assets/releases/l2i-open-co
 
 import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
+
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from checkpoints import check_run
-from clips import TrainingClip, read_clips, split_clips, training_clips
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
@@ -28,8 +30,10 @@ from lmaczs.explainers.l2i.explainer import release_config as l2i_config
 from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
 from lmaczs.hub import save_release
-from model_card import render, sources_of
-from plain_errors import plain_errors
+from train.checkpoints import check_run
+from train.clips import TrainingClip, read_clips, split_clips, training_clips
+from train.model_card import render, sources_of
+from train.plain_errors import plain_errors
 
 
 def training_settings(run: Path) -> dict:

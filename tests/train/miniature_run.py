@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parents[2] / folder) for folder in ("train", ".")]
+    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 from torch import nn
 
-import common
-from common import RunConfig, TrainingRun, make_accelerator, start
+from train import common
+from train.common import RunConfig, TrainingRun, make_accelerator, start
 
 
 @dataclass(frozen=True)

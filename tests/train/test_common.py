@@ -14,9 +14,9 @@ from accelerate.state import AcceleratorState
 from miniature_run import TrainConfig, main
 from safetensors.torch import load_file
 
-from checkpoints import random_state, restore_random_state, write_whole
-from common import make_accelerator, start
 from lmaczs.errors import LMACError
+from train.checkpoints import random_state, restore_random_state, write_whole
+from train.common import make_accelerator, start
 
 SCRIPT = Path(__file__).with_name("miniature_run.py")
 
