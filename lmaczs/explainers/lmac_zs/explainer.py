@@ -3,6 +3,7 @@
 import weakref
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.base import Explainer
 from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
-from lmaczs.hub import fill, load_release, refuse_other_backend, with_tuples
+from lmaczs.hub import load_release, rebuild, refuse_other_backend, trained_for, value_of
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, TextState
 
@@ -60,11 +61,12 @@ class LMACZS(Explainer):
         Raises:
             CheckpointError: there is no such decoder, or it belongs to another backend.
         """
-        config, state, _ = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
-        refuse_other_backend(config, backend.name, "LMAC-ZS decoder", "train_lmac_zs.py")
-        decoder = build_decoder(backend, DecoderConfig(**with_tuples(config["decoder"])))
-        fill(decoder, state, "decoder")
-        return cls(backend, decoder, config["objective"])
+        found = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
+        refuse_other_backend(found.config, backend, "LMAC-ZS decoder", "train_lmac_zs.py")
+        shape: DecoderConfig = value_of(found, "decoder", DecoderConfig)
+        spread = _spread(backend, shape)
+        decoder = _placed(rebuild(lambda: LMACZSDecoder(shape, spread), found, "decoder"), backend)
+        return cls(backend, decoder, value_of(found, "objective", Literal["contrast", "paper"]))
 
     def _view(self, audio: AudioState) -> SpectrogramView:
         """What the decoder sees of the windows; kept for the next prompt about the same ones."""
@@ -122,10 +124,18 @@ def choose_area(values: Tensor) -> Tensor:
 
 def build_decoder(backend: CLAPBackend, config: DecoderConfig) -> LMACZSDecoder:
     """A decoder with fresh weights on the backend's device."""
-    spread = mel_to_bins(backend.mel_filters) if config.domain == "stft" else None
-    decoder = LMACZSDecoder(config, spread).to(backend.mel_filters.device)
-    # The encoder's maps come in this order; torch's stubs do not know the argument.
-    return decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _placed(LMACZSDecoder(config, _spread(backend, config)), backend)
+
+
+def _spread(backend: CLAPBackend, config: DecoderConfig) -> Tensor | None:
+    return mel_to_bins(backend.mel_filters) if config.domain == "stft" else None
+
+
+def _placed(decoder: LMACZSDecoder, backend: CLAPBackend) -> LMACZSDecoder:
+    """On the backend's device, in the order that the encoder's maps come in."""
+    # torch's stubs do not know the argument.
+    placed: LMACZSDecoder = decoder.to(backend.mel_filters.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
 
 
 def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
@@ -142,4 +152,4 @@ def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
 
 def release_config(backend: CLAPBackend, decoder: LMACZSDecoder, objective: str) -> dict:
     """What a release folder says of a decoder."""
-    return {"backend": backend.name, "objective": objective, "decoder": asdict(decoder.config)}
+    return {**trained_for(backend), "objective": objective, "decoder": asdict(decoder.config)}
