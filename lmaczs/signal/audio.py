@@ -63,7 +63,7 @@ def load_clip(path: str | Path, allow_silence: bool = False) -> AudioClip:
             f"'{shown}' is a Git LFS pointer, not the recording itself: run 'git lfs install', then 'git lfs "
             "pull' in the repository that it comes from."
         )
-    name = _printable(path.stem) or "recording"
+    name = clip_name(path)
     try:
         with _Stream(path) as file:
             return _read(file, shown, name, allow_silence)
@@ -81,6 +81,11 @@ def load_clip(path: str | Path, allow_silence: bool = False) -> AudioClip:
         decode_to_wav(path.resolve(), shown, container, target, MAX_SECONDS)
         with _Stream(target) as file:
             return _read(file, shown, name, allow_silence)
+
+
+def clip_name(path: str | Path) -> str:
+    """The name that `load_clip` gives to the sound in a file: its stem, printable; never its folder."""
+    return _printable(Path(path).stem) or "recording"
 
 
 def make_clip(

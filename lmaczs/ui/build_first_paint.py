@@ -1,72 +1,54 @@
-"""Store the first example already explained, so that the page shows its point before any model runs.
+"""Store the first example already explained, so that the page shows its point before any model is loaded.
 
     python -m lmaczs.ui.build_first_paint [--backend compact]
 
-Run it again after the embedded models or the first example change; a test compares what is stored with what
-the models say today.
+Only the default method's explanation is stored; the page computes all others when somebody asks. Run it again after the
+embedded models or the first example change; a test compares what is stored with what the models say today.
 """
 
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lmaczs.ui.component_payload import component_payload
-from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples
-from lmaczs.ui.payload import (
-    check_payload,
-    clip_payload,
-    control_payload,
-    explanation_payload,
-    scores_payload,
-)
+from lmaczs.ui.payload import check_payload, clip_payload, explanation_payload, scores_payload
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
 
 
-def explain_example(
-    studio: Studio, example: Example, folder: Path, methods: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Explain an example's top prompt.
+def explain_example(studio: Studio, example: Example, folder: Path) -> dict[str, Any]:
+    """Explain an example's top prompt with the default method.
 
     Args:
         studio: the models.
         example: its recording and prompts.
-        folder: files are written to one subfolder per method.
-        methods: keys of explainers and controls; None is all that know the prompt.
+        folder: the recording's files are written to it, the explanation's to one subfolder.
 
     Returns:
         What `lmaczs.ui.examples.load_first_paint` reads.
     """
     heard = studio.hear(str(example.path))
     prediction = studio.classify(heard, example.prompts)
-    labels, closed = studio.labels(), studio.closed_sets()
-    target = prediction.prompts[prediction.predicted]
-    able = [name for name in labels["stft"] if target in closed.get(name, [target])]
-    clip: dict[str, Any] | None = None
-    found: dict[str, Any] = {"methods": labels, "closed": closed, "results": [], "controls": []}
-    for name in [*able, *CONTROLS] if methods is None else methods:
-        explained = studio.explain(heard, example.prompts, None, name)
-        result = explained.result
-        if name in CONTROLS:
-            payload = control_payload(result, name, heard.id)
-            found["controls"].append(payload)
-        else:
-            clip = clip or clip_payload(result, heard.id, folder)
-            place = folder / name.replace("+", "p")
-            place.mkdir()
-            payload = explanation_payload(result, clip, place, explained.seconds)
-            payload |= component_payload(result, place)
-            found["results"].append(payload)
-        payload |= check_payload(studio.check(heard, explained), result.metrics)
+    explained = studio.explain(heard, example.prompts, None, None)
+    result, method = explained.result, studio.method()
+    clip, place = clip_payload(result, heard.id, folder), folder / method.name
+    place.mkdir()
+    payload = explanation_payload(result, clip, place, explained.seconds)
+    payload |= component_payload(result, place)
+    payload |= check_payload(studio.measure(heard, explained), result.metrics)
     return {
         "backend": studio.settings.backend,
         "example": example.path.name,
         "scores": scores_payload(prediction, prediction.predicted),
-        "player": found,
+        "player": {
+            "methods": {"stft": {method.name: method.label}},
+            "closed": {},
+            "results": [payload],
+            "controls": [],
+        },
     }
 
 
@@ -83,7 +65,7 @@ def main() -> None:
     folder.mkdir()
     stored = explain_example(studio, load_examples(home)[0], folder)
     (folder / "payload.json").write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    print(f"Wrote {folder.name}: {', '.join(row['method'] for row in stored['player']['results'])}")
+    print(f"Wrote {folder.name}: {stored['player']['results'][0]['method']}")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from threading import Event, Thread
 from typing import Any
 
 logger = logging.getLogger(__name__)
-LONGEST_PAUSE_S = 600  # between two sweeps
+# Between two sweeps.
+LONGEST_PAUSE_S = 600
 
 
 @functools.cache
-def visitors_folder() -> TemporaryDirectory:
+def visitors_folder() -> TemporaryDirectory[str]:
     """This process's folder for visitors' files, removed when the process ends; made by the first call.
 
     Gradio asks the environment for it each time, so there is one for all pages of a process.
@@ -63,14 +64,15 @@ def keep_sweeping(folder: Path, age_s: float, spared: Callable[[], set[str]]) ->
         while not over.wait(min(LONGEST_PAUSE_S, max(1.0, age_s / 3))):
             try:
                 sweep(folder, age_s, spared())
-            except Exception:  # the next one may succeed, and there must be a next one
+            # The next one may succeed, and there must be a next one.
+            except Exception:
                 logger.exception("could not delete old files")
 
     Thread(target=work, name="sweeper", daemon=True).start()
     return over
 
 
-def remove_when_terminated(*folders: TemporaryDirectory) -> None:
+def remove_when_terminated(*folders: TemporaryDirectory[str]) -> None:
     """Let SIGTERM, which skips Python's own clean-up, take the folders along."""
 
     def leave(number: int, _: Any) -> None:

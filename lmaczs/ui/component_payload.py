@@ -12,10 +12,14 @@ from lmaczs.results import component_files
 from lmaczs.types import ExplainResult
 from lmaczs.ui.payload import columns_of, save_picture, track_gain
 
-AUDIBLE = 1e-4  # of full scale; less than that is rounding
-MAX_SAMPLES = 12_000_000  # of all lanes together: 24 MB to fetch
-POINTS = 128  # of a curve, at most
-FULL_SCALE = 32768  # of 16-bit WAV, as soundfile writes the other tracks
+# Of full scale; less than that is rounding.
+AUDIBLE = 1e-4
+# Of all lanes together: 24 MB to fetch.
+MAX_SAMPLES = 12_000_000
+# Of a curve, at most.
+POINTS = 128
+# Of 16-bit WAV, as soundfile writes the other tracks.
+FULL_SCALE = 32768
 
 
 def component_payload(result: ExplainResult, folder: Path) -> dict[str, Any]:
@@ -46,7 +50,8 @@ def component_payload(result: ExplainResult, folder: Path) -> dict[str, Any]:
         soundfile.write(folder / name, sound, result.clip.sample_rate, subtype="PCM_16")
     shares = columns_of(gains.reshape(-1, gains.shape[-1]), result, np.mean)
     grey = increments(shares.reshape(len(gains), -1, shares.shape[1]), 255).clip(0, 255).astype(np.uint8)
-    save_picture(np.concatenate(grey[::-1]), folder / "gains.png")  # the first on top, once it is flipped
+    # The first on top, once it is flipped.
+    save_picture(np.concatenate(grey[::-1]), folder / "gains.png")
     lanes = [
         {
             "index": part.index,

@@ -10,8 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
 
-import gradio as gr
 from gradio.data_classes import FileData
+from gradio.events import api
+from gradio.exceptions import Error
 from gradio_client.utils import is_file_obj_with_meta
 
 from lmaczs.errors import AudioError, LMACError
@@ -20,8 +21,9 @@ from lmaczs.results import prediction_row, result_row
 from lmaczs.signal.audio import save_wav
 from lmaczs.types import ExplainResult
 from lmaczs.ui import text
+from lmaczs.ui.engine import DOMAINS
 from lmaczs.ui.prompts import check_prompts, read_prompts
-from lmaczs.ui.studio import DOMAINS, Studio
+from lmaczs.ui.studio import Studio
 
 Result = TypeVar("Result")
 NAMES = ("classify", "explain", "methods")
@@ -33,8 +35,19 @@ def add_endpoints(studio: Studio) -> None:
     Args:
         studio: of the page.
     """
+    endpoints = Endpoints(studio)
+    for name in NAMES:
+        # Programs wait in Gradio's queue, which tells them their place, and one of them at a time beside the visitors.
+        api(getattr(endpoints, name), api_name=name, concurrency_id="programs", concurrency_limit=1)
 
-    def classify(audio: FileData, prompts: list[str]) -> dict[str, Any]:
+
+class Endpoints:
+    """What programs can call; the first paragraph and the arguments of each docstring are what they are told."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+
+    def classify(self, audio: FileData, prompts: list[str]) -> dict[str, Any]:
         """Say which of some sentences fits a recording best, with a zero-shot audio classifier (CLAP).
 
         Args:
@@ -44,12 +57,13 @@ def add_endpoints(studio: Studio) -> None:
         Returns:
             prompts; similarities, cosines in [-1, 1]; probabilities, in [0, 1], sum 1; predicted, an index into prompts
         """
-
+        studio = self.studio
         with _one_sentence():
             path, wanted = _path(audio), _prompts(prompts)
-            return prediction_row(_done(studio, lambda: studio.classify(studio.hear(path), wanted)))
+            return prediction_row(self._done(lambda: studio.classify(studio.hear(path), wanted)))
 
     def explain(  # type: ignore[misc] # Gradio wants the type of what is yielded
+        self,
         audio: FileData,
         prompts: list[str],
         target: str | None = None,
@@ -66,41 +80,42 @@ def add_endpoints(studio: Studio) -> None:
             domain: what is masked: "stft", cell by cell as it is heard, or "mel", the bands that the classifier hears
 
         Returns:
-            numbers: scores of the prompts, probability of the target on the whole and on both parts, faithfulness metrics
+            numbers: scores, evidence ("absent" if nothing speaks for the target), probability on each part, metrics
             kept: WAV file, the part of the recording that counted for the target
             removed: WAV file, the part that was ignored; kept and removed add up to the recording
             picture: PNG file, spectrogram and mask
         """
+        studio = self.studio
         with _one_sentence():
             path, wanted = _path(audio), _prompts(prompts)
-            sentence = _target(target)
+            sentence, name = _target(target), _method(method)
             place = _one_of("domain", domain, DOMAINS)
 
             def work() -> tuple[ExplainResult, dict[str, float]]:
                 heard = studio.hear(path)
-                explained = studio.explain(heard, wanted, sentence, method, place)
-                return explained.result, studio.check(heard, explained)
+                explained = studio.explain(heard, wanted, sentence, name, place)
+                return explained.result, studio.measure(heard, explained)
 
-            result, probability = _done(studio, work)
-            label = studio.explainer(method, place).label
-            with TemporaryDirectory(prefix="lmaczs-") as folder:  # Gradio serves its own copies
-                kept, removed, picture = (
-                    Path(folder, name) for name in ("kept.wav", "removed.wav", "picture.png")
-                )
-                save_wav(result.listening.kept, kept)
-                save_wav(result.listening.removed, removed)
-                save_explanation_figure(result, picture, label)
+            result, probability = self._done(work)
+            label = studio.method(name, place).label
+            # Gradio serves its own copies.
+            with TemporaryDirectory(prefix="lmaczs-") as folder:
+                files = [Path(folder, name) for name in ("kept.wav", "removed.wav", "picture.png")]
+                save_wav(result.listening.kept, files[0])
+                save_wav(result.listening.removed, files[1])
+                save_explanation_figure(result, files[2], label)
                 row = result_row(result, studio.settings.backend) | {"probability": probability}
-                yield row, *(FileData(path=str(file)).model_dump() for file in (kept, removed, picture))
+                yield row, *(FileData(path=str(file)).model_dump() for file in files)
 
-    def methods() -> dict[str, Any]:
+    def methods(self) -> dict[str, Any]:
         """List the explanation methods that can run here, the default and the fast ones first.
 
         Returns:
             backend, the classifier; default, a method; methods: name, label, domains and prompts (null: any) of each
         """
+        studio = self.studio
         with _one_sentence():
-            labels, closed = _done(studio, lambda: (studio.labels(), studio.closed_sets()))
+            labels, closed = self._done(lambda: (studio.labels(), studio.closed_sets()))
         names = list(dict.fromkeys(name for domain in DOMAINS for name in labels[domain]))
         rows = []
         for name in names:
@@ -109,14 +124,9 @@ def add_endpoints(studio: Studio) -> None:
             rows.append({"name": name, "label": label, "domains": domains, "prompts": known})
         return {"backend": studio.settings.backend, "default": names[0] if names else None, "methods": rows}
 
-    for name, endpoint in zip(NAMES, (classify, explain, methods), strict=True):
-        # Programs wait in Gradio's queue, which tells them their place, and one of them at a time beside the visitors.
-        gr.api(endpoint, api_name=name, concurrency_id="programs", concurrency_limit=1)
-
-
-def _done(studio: Studio, work: Callable[[], Result]) -> Result:
-    """Do work where the page does its own, and after those who came before."""
-    return studio.worker.submit(work).result()
+    def _done(self, work: Callable[[], Result]) -> Result:
+        """Do work where the page does its own, and after those who came before."""
+        return self.studio.queue.submit(work).result()
 
 
 def _path(audio: Any) -> str:
@@ -128,7 +138,8 @@ def _path(audio: Any) -> str:
     """
     if not is_file_obj_with_meta(audio):
         raise AudioError(text.NO_UPLOAD)
-    return audio["path"]
+    path: str = audio["path"]
+    return path
 
 
 def _prompts(value: Any) -> list[str]:
@@ -142,12 +153,19 @@ def _target(value: Any) -> str | None:
     return None if value is None else check_prompts([value])[0]
 
 
+def _method(value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        raise LMACError(text.NO_METHOD_NAME)
+    return value
+
+
 def _one_of(name: str, value: Any, known: tuple[Result, ...]) -> Result:
-    if value not in known:
+    found = next((choice for choice in known if choice == value), None)
+    if found is None:
         raise LMACError(
             f"There is no {name} '{str(value)[:40]}': choose one of {', '.join(map(str, known))}."
         )
-    return value
+    return found
 
 
 @contextmanager
@@ -156,4 +174,4 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except LMACError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise Error(str(error), print_exception=False) from None

@@ -7,8 +7,10 @@ from lmaczs.metrics.table import METRICS
 from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.settings import read
 
-COLUMNS = ("ff", "ad", "ag", "ai", "fid_in", "sps", "mm")  # the most telling one first
-YES_OR_NO = ("ai", "fid_in")  # for a single clip
+# The most telling one first.
+COLUMNS = ("ff", "ad", "ag", "ai", "fid_in", "sps", "mm")
+# For a single clip.
+YES_OR_NO = ("ai", "fid_in")
 TEST_SET = "test_set.json"
 
 

@@ -13,6 +13,7 @@ from lmaczs.ui.archive import write_archive
 from lmaczs.ui.component_payload import component_payload
 from lmaczs.ui.components import with_files
 from lmaczs.ui.controls import CONTROLS
+from lmaczs.ui.engine import DOMAINS
 from lmaczs.ui.payload import (
     check_payload,
     clip_payload,
@@ -22,11 +23,12 @@ from lmaczs.ui.payload import (
 )
 from lmaczs.ui.progress import Stopped, watched
 from lmaczs.ui.prompts import check_prompts, read_prompts
-from lmaczs.ui.studio import DOMAINS, Explained, Heard, Studio
-from lmaczs.ui.turns import Turns, Wish
+from lmaczs.ui.request_order import Request, RequestOrder
+from lmaczs.ui.studio import CachedRecording, CachedResult, Studio
 
 Result = TypeVar("Result")
-MAX_METHODS = 30  # in one request
+# In one request.
+MAX_METHODS = 30
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Question:
         domain: of the masks.
     """
 
-    heard: Heard
+    heard: CachedRecording
     prompts: list[str]
     target: str | None
     domain: MaskDomain = "stft"
@@ -66,52 +68,54 @@ class Question:
 
 @dataclass
 class Found:
-    """What a request has found so far; paths of files are relative to its folder."""
+    """What a request has found so far.
+
+    Attributes:
+        folder: of its files; paths in payloads are relative to it.
+        offered: `Handlers.offer`.
+        clip: `clip_payload` of the recording, once there is an explanation.
+        results: `explanation_payload` of each.
+        controls: `control_payload` of each.
+    """
 
     folder: Path
-    methods: dict[str, dict[str, str]]
-    closed: dict[str, list[str]]
+    offered: dict[str, Any]
     clip: dict[str, Any] | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     controls: list[dict[str, Any]] = field(default_factory=list)
 
     def update(self) -> Update:
         """As a value of the player."""
-        value = {
-            "methods": self.methods,
-            "closed": self.closed,
-            "results": self.results,
-            "controls": self.controls,
-        }
+        value = self.offered | {"results": self.results, "controls": self.controls}
         return Update(player=with_files(value, self.folder))
 
 
 class Handlers:
     """The page's events, around one studio."""
 
-    def __init__(self, studio: Studio, turns: Turns | None = None) -> None:
+    def __init__(self, studio: Studio, order: RequestOrder | None = None) -> None:
         self.studio = studio
-        self.turns = turns or Turns()
+        self.order = order or RequestOrder()
 
-    def analyse(self, sound: str | None, typed: str, wish: Wish | None = None) -> Iterator[Update]:
+    def analyse(self, sound: str | None, typed: str, request: Request | None = None) -> Iterator[Update]:
         """Classify and explain the most probable prompt: scores first, then the explanation, then its check.
 
         Args:
             sound: path of the recording.
             typed: prompts, one per line.
-            wish: whose work it is, and which; see `stop`.
+            request: whose work it is, and which; see `stop`.
         """
-        wish = wish or Wish()
+        request = request or Request()
         with _Sentences() as said:
             prompts = read_prompts(typed)
 
-            def work(report: Progress) -> tuple[Heard, Prediction]:
+            def work(report: Progress) -> tuple[CachedRecording, Prediction]:
                 heard = self.studio.hear(sound, report)
                 return heard, self.studio.classify(heard, prompts)
 
-            heard, prediction = yield from self._watched(work, wish)
+            heard, prediction = yield from self._watched(work, request)
             yield Update(scores=scores_payload(prediction, prediction.predicted), notice=say(""))
-            yield from self._explained(Question(heard, prompts, None), [None], wish)
+            yield from self._explained(Question(heard, prompts, None), [None], request)
         yield from said
 
     def explain(
@@ -121,7 +125,7 @@ class Handlers:
         target: int,
         methods: Sequence[str | None],
         domain: str = "stft",
-        wish: Wish | None = None,
+        request: Request | None = None,
     ) -> Iterator[Update]:
         """Explain one prompt with some methods, one after the other; each is shown as soon as it is there.
 
@@ -131,14 +135,14 @@ class Handlers:
             target: index of the prompt to explain.
             methods: keys of explainers or of `lmaczs.ui.controls.CONTROLS`; None is the default explainer.
             domain: of the masks.
-            wish: whose work it is, and which; see `stop`.
+            request: whose work it is, and which; see `stop`.
         """
-        wish = wish or Wish()
+        request = request or Request()
         with _Sentences() as said:
             checked, sentence, place = _choice(prompts, target, methods, domain)
-            heard = yield from self._watched(lambda report: self.studio.hear(sound, report), wish)
+            heard = yield from self._watched(lambda report: self.studio.hear(sound, report), request)
             yield Update(notice=say(""))
-            yield from self._explained(Question(heard, checked, sentence, place), methods, wish)
+            yield from self._explained(Question(heard, checked, sentence, place), methods, request)
         yield from said
 
     def archive(
@@ -148,14 +152,14 @@ class Handlers:
         with _Sentences() as said:
             checked, sentence, place = _choice(prompts, target, [method], domain)
 
-            def work(report: Progress) -> Explained:
+            def work(report: Progress) -> CachedResult:
                 heard = self.studio.hear(sound, report)
                 explained = self.studio.explain(heard, checked, sentence, method, place, report)
-                self.studio.check(heard, explained, report)
+                self.studio.measure(heard, explained, report)
                 return explained
 
-            explained = yield from self._watched(work, Wish())
-            label = self.studio.explainer(method, place).label
+            explained = yield from self._watched(work, Request())
+            label = self.studio.method(method, place).label
             with TemporaryDirectory(prefix="lmaczs-") as folder:
                 write_archive(
                     explained.result, Path(folder, "explanation.zip"), self.studio.settings.backend, label
@@ -163,34 +167,48 @@ class Handlers:
                 yield Update(player=with_files({"archive": {"file": "explanation.zip"}}, Path(folder)))
         yield from said
 
-    def stop(self, wish: Wish) -> None:
-        """End what a session asked for before this wish, whether it runs or waits."""
-        self.turns.advance(wish)
+    def stop(self, request: Request) -> None:
+        """End what a session asked for before this request, whether it runs or waits."""
+        self.order.advance(request)
+
+    def offer(self) -> dict[str, Any]:
+        """What can be asked for, as soon as the models are loaded.
+
+        Returns:
+            methods: domain -> key -> name for people; closed: key -> prompts, for methods that do not take any.
+        """
+        try:
+            return {"methods": self.studio.labels(), "closed": self.studio.closed_sets()}
+        except LMACError:
+            # The visitor's first request says why.
+            return {"methods": {}, "closed": {}}
 
     def _explained(
-        self, question: Question, methods: Sequence[str | None], wish: Wish
+        self, question: Question, methods: Sequence[str | None], request: Request
     ) -> Generator[Update, None, None]:
         """Each method's explanation as soon as it can be played, then again with the check of its parts."""
         failed = []
-        with TemporaryDirectory(prefix="lmaczs-") as name:  # Gradio serves its own copies
-            found = Found(Path(name), self.studio.labels(), self.studio.closed_sets())
+        # Gradio serves its own copies.
+        with TemporaryDirectory(prefix="lmaczs-") as name:
+            found = Found(Path(name), self.offer())
             for method in methods:
                 try:
-                    yield from self._one(question, method, found, wish)
+                    yield from self._one(question, method, found, request)
                 except LMACError as error:
-                    failed.append(str(error))  # the others may work
+                    # The others may work.
+                    failed.append(str(error))
         if failed:
             yield Update(notice=say(" ".join(dict.fromkeys(failed))))
 
     def _one(
-        self, question: Question, method: str | None, found: Found, wish: Wish
+        self, question: Question, method: str | None, found: Found, request: Request
     ) -> Generator[Update, None, None]:
         heard, domain = question.heard, question.domain
 
-        def work(report: Progress) -> Explained:
+        def work(report: Progress) -> CachedResult:
             return self.studio.explain(heard, question.prompts, question.target, method, domain, report)
 
-        explained = yield from self._watched(work, wish, method)
+        explained = yield from self._watched(work, request, method)
         result = explained.result
         if method in CONTROLS:
             payload = control_payload(result, method, heard.id)
@@ -205,20 +223,20 @@ class Handlers:
             found.results.append(payload)
             yield found.update()
         probability = yield from self._watched(
-            lambda report: self.studio.check(heard, explained, report), wish, method
+            lambda report: self.studio.measure(heard, explained, report), request, method
         )
         payload |= check_payload(probability, result.metrics)
         yield found.update()
 
     def _watched(
-        self, work: Callable[[Progress], Result], wish: Wish, method: str | None = None
+        self, work: Callable[[Progress], Result], request: Request, method: str | None = None
     ) -> Generator[Update, None, Result]:
         """Run work that may be long; yields how far it is.
 
         Raises:
-            Stopped: the visitor wished for something else.
+            Stopped: the visitor has asked for something else.
         """
-        steps = watched(work, self.studio.worker, lambda: self.turns.is_over(wish))
+        steps = watched(work, self.studio.queue, lambda: self.order.is_over(request))
         try:
             while True:
                 share, message, before = next(steps)
@@ -229,7 +247,8 @@ class Handlers:
                 else:
                     yield Update(progress={"share": share, "message": message, "method": method})
         except StopIteration as end:
-            return end.value
+            result: Result = end.value
+            return result
         finally:
             steps.close()
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,36 +12,27 @@ from lmaczs.signal.audio import MAX_SECONDS
 from lmaczs.ui import components, text, zero_gpu
 from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder
 from lmaczs.ui.endpoints import add_endpoints
+from lmaczs.ui.events import Parts, wire
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
 from lmaczs.ui.facts import page_facts
-from lmaczs.ui.handlers import Update
 from lmaczs.ui.model_choice import add_model_choice
 from lmaczs.ui.models import HIDDEN, Models
-from lmaczs.ui.prompts import add_prompts
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.studio import EMBEDDED, Studio
-from lmaczs.ui.turns import Wish, read_turn
 
-# Each request carries the number of the visitor's turn and its answers bring it back: what comes late is dropped.
-BUSY = "(sound, typed) => [sound, typed, window.lmaczs.analyse()]"
-IDLE = "() => window.lmaczs.idle()"
-CLEAR = "() => [window.lmaczs.clear()]"
-FAILED = "() => window.lmaczs.failed()"
-TRY = "() => { window.lmaczs.clear(); return []; }"
-PAUSE = "() => window.lmaczs.pause()"
-NEVER = "1000000000"  # events between two of Gradio's summaries of all events, which nobody can ask for here
-VISITORS = 32  # whose work is under way or in line; more wait until one of them is done
+# Events between two of Gradio's summaries of all events, which nobody can ask for here.
+NEVER = "1000000000"
 
 
 class Page(gr.Blocks):
     """The Gradio app together with its studio; `serve` starts both."""
 
     studio: Studio
-    public: TemporaryDirectory
+    public: TemporaryDirectory[str]
 
     def serve(self) -> None:
         """Warm the models up in the background and serve until stopped; visitors' files go when their time is over."""
-        self.studio.worker.submit(self.studio.warm_up)
+        self.studio.queue.submit(self.studio.warm_up)
         files, settings = visitors_folder(), self.studio.settings
         remove_when_terminated(files, self.public)
         keep_sweeping(Path(files.name), 60 * settings.keep_minutes, self._own_files)
@@ -56,13 +46,15 @@ class Page(gr.Blocks):
 
 def build_demo(settings: Settings) -> Page:
     """Lay the page out; needs no weights and no network."""
-    visitors_folder()  # before the first component, which asks where to put files
+    # Before the first component, which asks where to put files.
+    visitors_folder()
     zero_gpu.prepare()
     models = Models(settings)
     studio = models.default
     public = _public_copy()
     examples, stored = load_examples(public.name), load_first_paint(public.name)
-    own = settings.backend in (EMBEDDED, HIDDEN)  # what is stored is the embedded classifier's work
+    # What is stored is the embedded classifier's work.
+    own = settings.backend in (EMBEDDED, HIDDEN)
     first = examples[0] if stored and examples and own else None
     with Page(title=text.TITLE, analytics_enabled=False, fill_width=True) as demo:
         demo.studio, demo.public = studio, public
@@ -90,12 +82,13 @@ def build_demo(settings: Settings) -> Page:
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
             gr.Markdown(text.ABOUT.format(methods=" ".join(text.METHODS)))
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
-        _wire(models, examples, sound, typed, run, results, tries, sets)
+        wire(demo, models, examples, Parts(sound, typed, run, results, tries, sets))
         add_endpoints(studio)
-    return demo
+        page: Page = demo
+    return page
 
 
-def _public_copy() -> TemporaryDirectory:
+def _public_copy() -> TemporaryDirectory[str]:
     """The examples in a temporary folder: Gradio serves nothing from the place where a package is installed."""
     folder, public = examples_folder(), TemporaryDirectory(prefix="lmaczs-")
     if folder is not None:
@@ -155,98 +148,3 @@ def _small_buttons(names: list[str], label: str, elem_id: str) -> list[gr.Button
 
 def _first_value(stored: dict[str, Any], folder: str) -> Any:
     return components.with_files(stored["player"] | {"turn": 0, "serial": 0}, Path(folder, FIRST_PAINT))
-
-
-def _wire(
-    models: Models,
-    examples: list[Example],
-    sound: gr.Audio,
-    typed: gr.Textbox,
-    run: gr.Button,
-    results: dict[str, gr.HTML],
-    tries: list[gr.Button],
-    sets: list[gr.Button],
-) -> None:
-    outputs, player = list(results.values()), results["player"]
-    turn = gr.Number(0, visible=False)
-    heavy: dict[str, Any] = {
-        "concurrency_id": "visitors",
-        "concurrency_limit": VISITORS,  # each waits in the studio's line, which tells its place
-        "show_progress": "hidden",  # the player shows its own
-        "trigger_mode": "multiple",  # the newest wish wins, also while an older one is under way
-        "api_visibility": "private",
-    }
-    light: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-
-    def analyse(path: str | None, prompts: str, turn: float, request: gr.Request) -> Iterator[Any]:
-        wish = _wish(request, turn)
-        yield from numbered(models.of(wish).analyse(path, prompts, wish), wish, results)
-
-    def ask(path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
-        data, wish = _sent(event), _wish(request, _sent(event)["turn"])
-        handlers = models.of(wish)
-        found = handlers.explain(path, data["prompts"], data["target"], data["methods"], data["domain"], wish)
-        yield from numbered(found, wish, results)
-
-    def archive(path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
-        data, wish = _sent(event), _wish(request, _sent(event)["turn"])
-        found = models.of(wish).archive(path, data["prompts"], data["target"], data["method"], data["domain"])
-        yield from numbered(found, wish, results)
-
-    def halt(event: gr.EventData, request: gr.Request) -> None:
-        models.stop(_wish(request, _sent(event)["turn"]))
-
-    def leave(turn: float, request: gr.Request) -> None:
-        models.stop(_wish(request, turn))
-
-    running = [
-        run.click(analyse, [sound, typed, turn], outputs, js=BUSY, **heavy),
-        player.ask(ask, [sound], outputs, **heavy),
-        player.archive(archive, [sound], outputs, **heavy),
-    ]
-    for example, button in zip(examples, tries, strict=True):
-        # In two steps: a sound that is an output of a stream of answers would be spoilt by those that leave it alone.
-        filled = button.click(_fill(example), None, [sound, typed], js=TRY, **light)
-        running.append(filled.then(analyse, [sound, typed, turn], outputs, js=BUSY, **heavy))
-    for event in running:
-        event.success(None, js=IDLE)
-        event.failure(None, js=FAILED)
-    player.halt(halt, None, None, **light)
-    for name, button in zip(text.PROMPT_SETS, sets, strict=True):
-        button.click(_add(name), [typed], [typed], **light)
-    # A new sound makes what is on screen stale: empty the page at once, and end what is under way.
-    for change in (sound.upload, sound.clear, sound.start_recording, sound.stop_recording):
-        change(leave, [turn], None, js=CLEAR, **light)
-    sound.play(None, js=PAUSE)
-
-
-def numbered(updates: Iterator[Update], wish: Wish, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    """Mark every value with its turn, and make it new, so that the browser notices two equal ones.
-
-    Args:
-        updates: of a handler.
-        wish: that they answer.
-        names: of an update's values, in the order of the outputs.
-    """
-    for serial, update in enumerate(updates):
-        marks = {"turn": wish.turn, "serial": serial}
-        values = [getattr(update, name) for name in names]
-        yield tuple(gr.skip() if value is None else {**value, **marks} for value in values)
-
-
-def _wish(request: gr.Request, turn: object) -> Wish:
-    return Wish(request.session_hash or "", read_turn(turn))
-
-
-def _sent(event: gr.EventData) -> dict[str, Any]:
-    """What the browser sent with an event: anything at all, or None; the handlers check it."""
-    sent = event._data if isinstance(event._data, dict) else {}
-    return {name: sent.get(name) for name in ("prompts", "target", "methods", "method", "domain", "turn")}
-
-
-def _fill(example: Example) -> Any:
-    return lambda: (str(example.path), "\n".join(example.prompts))
-
-
-def _add(name: str) -> Any:
-    return lambda typed: add_prompts(typed, text.PROMPT_SETS[name])

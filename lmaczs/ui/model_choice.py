@@ -9,7 +9,8 @@ from lmaczs.ui import components
 from lmaczs.ui.models import Models, choices
 from lmaczs.ui.studio import EMBEDDED
 
-VISITORS = 32  # who wait for a classifier at the same time
+# Who wait for a classifier at the same time.
+VISITORS = 32
 
 
 def add_model_choice(demo: gr.Blocks, models: Models) -> None:
@@ -34,7 +35,8 @@ def add_model_choice(demo: gr.Blocks, models: Models) -> None:
         choose,
         None,
         [model],
-        concurrency_id="models",  # its own line: no quick result waits behind a download
+        # Its own line: no quick result waits behind a download.
+        concurrency_id="models",
         concurrency_limit=VISITORS,
         show_progress="hidden",
         trigger_mode="multiple",

@@ -16,13 +16,14 @@ from lmaczs.types import Progress
 from lmaczs.ui import text
 from lmaczs.ui.handlers import Handlers
 from lmaczs.ui.progress import PATIENCE_S, Stopped
+from lmaczs.ui.request_order import SESSIONS_KEPT, Request, RequestOrder
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
-from lmaczs.ui.turns import SESSIONS_KEPT, Turns, Wish
 from lmaczs.ui.zero_gpu import resting_device
 
 logger = logging.getLogger(__name__)
-HIDDEN = "debug"  # for tests; it is offered only where the page was started with it
+# For tests; it is offered only where the page was started with it.
+HIDDEN = "debug"
 LOADED_AT_ONCE = 4
 
 
@@ -94,22 +95,24 @@ class Models:
         """
         self.settings = settings
         self.default = Studio(settings)
-        self._turns = Turns()
-        self._handlers = {settings.backend: Handlers(self.default, self._turns)}
-        self._chosen: OrderedDict[str, str] = OrderedDict()  # session -> key of what it uses
-        self._wanted: OrderedDict[str, object] = OrderedDict()  # session -> its newest request
+        self._order = RequestOrder()
+        self._handlers = {settings.backend: Handlers(self.default, self._order)}
+        # Session -> key of what it uses.
+        self._chosen: OrderedDict[str, str] = OrderedDict()
+        # Session -> its newest request.
+        self._wanted: OrderedDict[str, object] = OrderedDict()
         self._loads: dict[str, Load] = {}
         self._loaders = ThreadPoolExecutor(LOADED_AT_ONCE, "loading")
         self._lock = RLock()
 
-    def of(self, wish: Wish) -> Handlers:
+    def of(self, request: Request) -> Handlers:
         """The handlers of the classifier that a session has chosen."""
         with self._lock:
-            return self._handlers[self._chosen.get(wish.session, self.settings.backend)]
+            return self._handlers[self._chosen.get(request.session, self.settings.backend)]
 
-    def stop(self, wish: Wish) -> None:
+    def stop(self, request: Request) -> None:
         """See `Handlers.stop`; whichever classifier is at work."""
-        self._turns.advance(wish)
+        self._order.advance(request)
 
     def in_use(self) -> tuple[str, ...]:
         """Keys of the classifiers that are kept for visitors, the page's own first."""
@@ -128,7 +131,7 @@ class Models:
             is one sentence.
         """
         if key not in offered(self.settings.backend):
-            yield _told("failed", "", text.BAD_REQUEST)
+            yield _status("failed", "", text.BAD_REQUEST)
             return
         name, request = str(key), object()
         with self._lock:
@@ -138,14 +141,14 @@ class Models:
             if load is None:
                 self._use(name, session)
         if load is None:
-            yield _told("ready", name)
+            yield _status("ready", name)
             return
         try:
             while not wait([load.done], PATIENCE_S).done:
                 if self._is_over(session, request):
                     return
                 share, message = load.latest
-                yield _told("loading", name, message, share)
+                yield _status("loading", name, message, share)
             error = load.done.exception()
             with self._lock:
                 if self._is_over(session, request):
@@ -154,12 +157,13 @@ class Models:
                     self._use(name, session)
         finally:
             self._part(name, load)
-        if isinstance(error, Stopped):  # by those who wanted it before, at the moment when this visitor came
+        # By those who wanted it before, at the moment when this visitor came.
+        if isinstance(error, Stopped):
             yield from self.choose(key, session)
         elif error is not None:
-            yield _told("failed", name, str(error))
+            yield _status("failed", name, str(error))
         else:
-            yield _told("ready", name)
+            yield _status("ready", name)
 
     def leave(self, session: str) -> None:
         """A visitor is gone."""
@@ -187,7 +191,7 @@ class Models:
     def _load(self, name: str, load: Load) -> None:
         """Load a classifier and all that explains it; runs in a thread of its own."""
         try:
-            handlers = Handlers(self._studio(name, load.report), self._turns)
+            handlers = Handlers(self._studio(name, load.report), self._order)
             with self._lock:
                 # The load stays known until those who wait have chosen it.
                 self._handlers[name] = handlers
@@ -197,13 +201,15 @@ class Models:
                 self._let_go()
         except Exception as error:
             with self._lock:
-                del self._loads[name]  # the next visitor tries again
+                # The next visitor tries again.
+                del self._loads[name]
                 load.done.set_exception(self._sentence(name, error))
 
     def _studio(self, name: str, progress: Progress) -> Studio:
         backend = load_backend(name, resting_device(self.settings.device), progress=progress)
-        studio = Studio(replace(self.settings, backend=name), self.default.worker, backend)
-        studio.labels()  # reads what explains it
+        studio = Studio(replace(self.settings, backend=name), self.default.queue, backend)
+        # Reads what explains it.
+        studio.labels()
         return studio
 
     @staticmethod
@@ -230,10 +236,11 @@ class Models:
         for name in unused:
             forget_backend(self._handlers.pop(name).studio.backend)
         if unused:
-            self._loaders.submit(gc.collect)  # modules point at each other
+            # Modules point at each other.
+            self._loaders.submit(gc.collect)
 
 
-def _told(state: str, key: str, message: str = "", share: float = 0.0) -> dict[str, Any]:
+def _status(state: str, key: str, message: str = "", share: float = 0.0) -> dict[str, Any]:
     return {"state": state, "key": key, "message": message, "share": share}
 
 

@@ -1,7 +1,7 @@
 """From an `ExplainResult` to what the player draws and plays: grey pictures, WAV files and plain numbers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,14 @@ from PIL import Image
 
 from lmaczs.types import ExplainResult, Prediction
 
-FLOOR_DB = -70.0  # below the recording's loudest cell; quieter cells look black
-MAX_COLUMNS = 2000  # pictures of long recordings are made no wider
-LINEAR_ROWS = 257  # of pictures whose cells are not of equal width in Hz
+# Makes one of several neighbours: (values, axis=...) -> values.
+Pool = Callable[..., NDArray[np.float32]]
+# Below the recording's loudest cell; quieter cells look black.
+FLOOR_DB = -70.0
+# Pictures of long recordings are made no wider.
+MAX_COLUMNS = 2000
+# Of pictures whose cells are not of equal width in Hz.
+LINEAR_ROWS = 257
 
 
 def scores_payload(prediction: Prediction, target: int) -> dict[str, Any]:
@@ -85,6 +90,7 @@ def explanation_payload(
         "target": prompts.index(result.target),
         "method": result.explanation.method,
         "domain": result.explanation.domain,
+        "evidence": getattr(result.explanation, "evidence", "unknown"),
         "seconds": round(seconds, 2),
         "mask": {"file": f"{folder.name}/mask.png"},
         "kept": {"file": f"{folder.name}/kept.wav"},
@@ -133,7 +139,9 @@ def linear_rows(values: NDArray[np.float32], frequencies_hz: NDArray[np.float32]
     place = np.interp(
         np.linspace(0, frequencies_hz[-1], LINEAR_ROWS), frequencies_hz, np.arange(len(frequencies_hz))
     )
-    return values[np.round(place).astype(int)]  # a cell is one value: nothing is blended
+    # A cell is one value: nothing is blended.
+    rows: NDArray[np.float32] = values[np.round(place).astype(int)]
+    return rows
 
 
 def level_picture(magnitude_db: NDArray[np.float32], step: int) -> NDArray[np.uint8]:
@@ -157,7 +165,7 @@ def track_gain(result: ExplainResult) -> float:
     return 1 / max(1.0, float(np.abs(result.clip.waveform.numpy()).max()))
 
 
-def columns_of(values: NDArray[np.float32], result: ExplainResult, pool: Any) -> NDArray[np.float32]:
+def columns_of(values: NDArray[np.float32], result: ExplainResult, pool: Pool) -> NDArray[np.float32]:
     """(rows, frames) -> (rows, columns) of the recording's pictures; `pool` makes one of several frames."""
     return _columns(values, _step(result), pool)
 
@@ -171,7 +179,7 @@ def _step(result: ExplainResult) -> int:
     return -(-result.magnitude_db.shape[1] // MAX_COLUMNS)
 
 
-def _columns(values: NDArray[np.float32], step: int, pool: Any) -> NDArray[np.float32]:
+def _columns(values: NDArray[np.float32], step: int, pool: Pool) -> NDArray[np.float32]:
     """Pool `step` frames into one column; the last group is filled up with its own last frame."""
     if step == 1:
         return values

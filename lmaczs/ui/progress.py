@@ -6,10 +6,11 @@ from threading import Event
 from typing import NamedTuple, TypeVar
 
 from lmaczs.types import Progress
-from lmaczs.ui.line import Line
+from lmaczs.ui.work_queue import WorkQueue
 
 Result = TypeVar("Result")
-PATIENCE_S = 0.4  # work that ends within this time reports nothing
+# Work that ends within this time reports nothing.
+PATIENCE_S = 0.4
 
 
 class Stopped(Exception):
@@ -31,13 +32,13 @@ class Report(NamedTuple):
 
 
 def watched(
-    work: Callable[[Progress], Result], line: Line, is_over: Callable[[], bool]
+    work: Callable[[Progress], Result], queue: WorkQueue, is_over: Callable[[], bool]
 ) -> Generator[Report, None, Result]:
     """Run `work(report)` and yield its latest report from time to time, if there is a new one; returns its result.
 
     Args:
         work: calls `report` now and then.
-        line: where it waits for its turn.
+        queue: where it waits for its turn.
         is_over: whether nobody waits for it any more; asked often, from both threads. The caller is free at once, the
             work ends at its next report.
 
@@ -56,12 +57,12 @@ def watched(
 
     if is_over():
         raise Stopped
-    future = line.submit(work, report)
+    future = queue.submit(work, report)
     try:
         while not wait([future], PATIENCE_S).done:
             if is_over():
                 raise Stopped
-            now = latest._replace(before=line.before(future))
+            now = latest._replace(before=queue.before(future))
             if now != told:
                 told = now
                 yield now

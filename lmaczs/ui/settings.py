@@ -66,8 +66,10 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "theme": page_theme(),
         "css": "\n".join(read(name) for name in STYLES),
         "head": f"<script>{read('microphone.js')}</script>",
-        "state_session_capacity": 500,  # a session holds about 0.1 MB, and nothing that is missed
-        "max_threads": 80,  # a visitor in line holds one
+        # A session holds about 0.1 MB, and nothing that is missed.
+        "state_session_capacity": 500,
+        # A visitor in line holds one.
+        "max_threads": 80,
         "max_file_size": f"{settings.max_file_mb}mb",
         "run_history": False,
         "enable_monitoring": False,
@@ -76,5 +78,6 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "ssr_mode": False,
         "pwa": False,
         "footer_links": [],
-        "mcp_server": find_spec("mcp") is not None,  # comes with gradio[mcp]; see `lmaczs.ui.endpoints`
+        # Comes with gradio[mcp]; see `lmaczs.ui.endpoints`.
+        "mcp_server": find_spec("mcp") is not None,
     }

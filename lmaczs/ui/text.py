@@ -61,6 +61,7 @@ METHODS = (
 
 NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
 NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file('clip.wav') of gradio_client."
+NO_METHOD_NAME = "The method is no text: send a name that /methods lists, or null for the default one."
 NO_TARGET = "The target is no text: send the sentence to explain, or null for the most probable one."
 WAITING = "In line, {} before you"
 GONE = "This sound is no longer on the server: upload or record it again."

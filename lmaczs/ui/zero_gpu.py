@@ -7,7 +7,7 @@ here does anything.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -15,48 +15,94 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from lmaczs.errors import LMACError
-from lmaczs.types import Progress
+from lmaczs.types import AudioClip, ExplainResult, MaskDomain, Progress
 from lmaczs.ui import text
+from lmaczs.ui.engine import Engine
 from lmaczs.ui.progress import watched
-from lmaczs.ui.settings import Settings
-from lmaczs.ui.tasks import TASKS
+from lmaczs.ui.work_queue import WorkQueue
 
 if TYPE_CHECKING:
-    from lmaczs.ui.studio import Studio
+    from torch import Tensor
+
+    from lmaczs.pipeline import Recording
 
 VARIABLE = "SPACES_ZERO_GPU"
 DEVICE = "cuda"
-REST = "cpu"  # where models stay between two pieces of work
-START_S = 10.0  # the process, the GPU's own start, and a model on its way to it
-PASS_S = 0.03  # an encoder pass of one window on a lent GPU, generously
-CPU_PASS_S = 0.2  # measured for the published models at full size on two cores: benchmarks/backends.md
-LEAST_S = 3.0  # what takes less on the CPU is done before a GPU is there
-MOST_S = 240.0  # of one piece of work; the quota of a visitor who is not logged in is about two minutes a day
-# Encoder passes in a window with the default settings, there and back counted as three; see benchmarks/backends.md.
-PASSES: dict[str | None, int] = {
-    "lmac-zs": 3, "grad-cam": 4, "grad-cam++": 4, "saliency": 6, "smoothgrad": 90, "integrated-gradients": 200,
-    "occlusion": 600, "rise": 550, "optimized-mask": 750,
-}  # fmt: skip
-UNKNOWN_PASSES = 750  # of a method that is not in the list
+# Where models stay between two pieces of work.
+REST = "cpu"
+# The process, the GPU's own start, and a model on its way to it.
+START_S = 10.0
+# An encoder pass of one window on a lent GPU, generously.
+PASS_S = 0.03
+# Measured for the published models at full size on two cores: benchmarks/backends.md.
+CPU_PASS_S = 0.2
+# What takes less on the CPU is done before a GPU is there.
+LEAST_S = 3.0
+# Of one piece of work; the quota of a visitor who is not logged in is about two minutes a day.
+MOST_S = 240.0
 
 
 @dataclass(frozen=True)
-class Loan:
+class GpuLease:
     """One piece of work for a GPU.
 
     Attributes:
-        task: key in `lmaczs.ui.tasks.TASKS`.
-        settings: of the studio, with the classifier's key.
-        arguments: of the task, on the CPU.
-        windows: of the classifier that cover the recording.
-        method: that explains, if it does.
+        backend: key of the classifier.
+        call: name of a method of `Engine`.
+        arguments: of that method without its progress, on the CPU.
+        passes: encoder passes of one window that it takes, a pass there and back counted as three.
     """
 
-    task: str
-    settings: Settings
+    backend: str
+    call: str
     arguments: tuple[Any, ...]
-    windows: int
-    method: str | None = None
+    passes: float
+
+
+class LentRunner:
+    """Does an engine's work on a lent GPU where that is quicker; the same calls as `lmaczs.ui.engine.Runner`."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Take an engine on the CPU, which says what work costs and does what is short."""
+        self.engine = engine
+
+    def listen(self, clip: AudioClip, progress: Progress) -> "Recording":
+        """See `Engine.listen`."""
+        found: Recording = self._run(self._windows(clip), progress, "listen", clip)
+        return found
+
+    def explain(
+        self,
+        recording: "Recording",
+        prompts: Sequence[str],
+        target: str | None,
+        method: str | None,
+        domain: MaskDomain,
+        progress: Progress,
+    ) -> ExplainResult:
+        """See `Engine.explain`."""
+        passes = self._windows(recording.clip) * self.engine.method(method, domain).passes()
+        arguments = (recording, prompts, target, method, domain)
+        found: ExplainResult = self._run(passes, progress, "explain", *arguments)
+        return found
+
+    def measure(
+        self, result: ExplainResult, recording: "Recording", progress: Progress
+    ) -> "tuple[Tensor, int]":
+        """See `Engine.measure`."""
+        passes = 2 * self._windows(recording.clip)
+        found: tuple[Tensor, int] = self._run(passes, progress, "measure", result, recording)
+        return found
+
+    def _windows(self, clip: AudioClip) -> int:
+        """How many windows cover a recording, at most."""
+        backend = self.engine.backend
+        return ceil(clip.duration_s * backend.spectral.sample_rate / backend.clip_samples)
+
+    def _run(self, passes: float, progress: Progress, call: str, *arguments: Any) -> Any:
+        if passes * CPU_PASS_S > LEAST_S:
+            return lend(GpuLease(self.engine.backend.name, call, arguments, passes), progress)
+        return getattr(self.engine, call)(*arguments, progress)
 
 
 def is_lent() -> bool:
@@ -70,45 +116,36 @@ def resting_device(device: str | None) -> str | None:
     return REST if is_lent() else device
 
 
-def is_worth_it(loan: Loan) -> bool:
-    """Whether a GPU is quicker, and the visitor's quota well spent."""
-    return _passes(loan) * CPU_PASS_S > LEAST_S
-
-
-def _passes(loan: Loan) -> int:
-    one = {"listen": 1, "check": 2}.get(loan.task) or PASSES.get(loan.method, UNKNOWN_PASSES)
-    return loan.windows * one
-
-
-def seconds_needed(loan: Loan) -> int:
+def seconds_needed(lease: GpuLease) -> int:
     """For how long the GPU is asked for: less is granted sooner, and what runs longer is ended.
 
     Raises:
         LMACError: longer than a GPU is lent for.
     """
-    seconds = START_S + _passes(loan) * PASS_S
+    seconds = START_S + lease.passes * PASS_S
     if seconds > MOST_S:
         raise LMACError(text.TOO_LONG.format(minutes=ceil(seconds / 60), most=round(MOST_S / 60)))
     return ceil(seconds)
 
 
-def lend(loan: Loan, progress: Progress) -> Any:
+def lend(lease: GpuLease, progress: Progress) -> Any:
     """Do a piece of work on a lent GPU.
 
     Args:
-        loan: the work.
+        lease: the work.
         progress: called here, whatever process works; may raise to stop it.
 
     Returns:
-        What the task returns, on the CPU; a recording comes without its encoder passes, which stay there.
+        What the engine returns, on the CPU; a recording comes without its encoder passes, which stay there.
 
     Raises:
-        LMACError: as the task, or no GPU is to be had.
+        LMACError: as the engine, or no GPU is to be had.
     """
     from gradio.exceptions import Error
 
-    seconds_needed(loan)  # says in a sentence what `spaces` could only cut off
-    steps = _borrowing()(replace(loan, arguments=tuple(map(_settled, loan.arguments))))
+    # Says in a sentence what `spaces` could only cut off.
+    seconds_needed(lease)
+    steps = _lent_work()(replace(lease, arguments=tuple(map(_without_passes, lease.arguments))))
     try:
         for kind, value in steps:
             if kind == "report":
@@ -117,7 +154,8 @@ def lend(loan: Loan, progress: Progress) -> Any:
                 raise value
             else:
                 return value
-    except Error as error:  # of `spaces`: the quota, or the time is over
+    except Error as error:
+        # Of `spaces`: the quota, or the time is over.
         raise LMACError(text.NO_GPU) from error
     finally:
         steps.close()
@@ -127,49 +165,50 @@ def lend(loan: Loan, progress: Progress) -> Any:
 def prepare() -> None:
     """Let `spaces` know at start that there is work for a GPU; a Space on ZeroGPU without any is stopped."""
     if is_lent():
-        _borrowing()
+        _lent_work()
 
 
 @cache
-def _borrowing() -> Callable[[Loan], Any]:
+def _lent_work() -> Callable[[GpuLease], Any]:
     import spaces
 
-    return spaces.GPU(duration=seconds_needed)(work)
+    lent: Callable[[GpuLease], Any] = spaces.GPU(duration=seconds_needed)(work)
+    return lent
 
 
-def work(loan: Loan) -> Iterator[tuple[str, Any]]:
+def work(lease: GpuLease) -> Iterator[tuple[str, Any]]:
     """What the process with the GPU does.
 
     Yields:
         ("report", (share, message)) any number of times; then ("done", result) or ("failed", LMACError).
     """
-    studio = _studio(loan.settings)
-    steps = watched(
-        lambda report: TASKS[loan.task](studio, *loan.arguments, report), studio.worker, lambda: False
-    )
-    try:
-        while True:
-            report = next(steps)
-            yield "report", (report.share, report.message)
-    except StopIteration as end:
-        yield "done", _settled(end.value)
-    except LMACError as error:
-        yield "failed", error
-    finally:
-        steps.close()
+
+    def run(report: Progress) -> Any:
+        return getattr(_lent_engine(lease.backend), lease.call)(*lease.arguments, report)
+
+    with WorkQueue() as queue:
+        steps = watched(run, queue, lambda: False)
+        try:
+            while True:
+                report = next(steps)
+                yield "report", (report.share, report.message)
+        except StopIteration as end:
+            yield "done", _without_passes(end.value)
+        except LMACError as error:
+            yield "failed", error
+        finally:
+            steps.close()
 
 
 @cache
-def _studio(settings: Settings) -> "Studio":
+def _lent_engine(backend: str) -> Engine:
     """This process's own: a model that the page had loaded before is there already, another one is read from disk."""
     from lmaczs.clap import load_backend
-    from lmaczs.ui.studio import Studio
 
-    backend = load_backend(settings.backend, REST).to(DEVICE)
-    return Studio(settings, backend=backend, borrows=False)
+    return Engine(load_backend(backend, REST).to(DEVICE))
 
 
-def _settled(value: Any) -> Any:
+def _without_passes(value: Any) -> Any:
     """Without encoder passes: they are large, lie on one of the two devices, and are made again in a moment."""
     from lmaczs.pipeline import Recording
 

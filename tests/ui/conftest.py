@@ -11,6 +11,10 @@ from playwright.sync_api import BrowserContext
 from stage import WAIT_S, chromium, running_page
 from visit import OUT, Visit
 
+from lmaczs.ui.handlers import Handlers
+from lmaczs.ui.settings import Settings
+from lmaczs.ui.studio import Studio
+
 RATE = 44100
 
 
@@ -19,6 +23,27 @@ def tone_bursts(seconds: float = 3.0, hertz: float = 880.0) -> np.ndarray:
     time_s = np.arange(int(seconds * RATE)) / RATE
     noise = np.random.default_rng(0).normal(0, 0.003, len(time_s))
     return 0.3 * np.sin(2 * np.pi * hertz * time_s) * (np.sin(8 * np.pi * time_s) > 0) + noise
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    """The smallest model, with room for two recordings."""
+    return Studio(Settings(backend="debug", recordings_kept=2))
+
+
+@pytest.fixture
+def handlers(studio: Studio) -> Handlers:
+    """The page's events without a page."""
+    return Handlers(studio)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> str:
+    """1.23 s of a burst, peak 0.9, at a rate that is not the model's."""
+    time_s = np.arange(round(1.23 * 22050)) / 22050
+    path = tmp_path / "burst <b>.wav"
+    soundfile.write(path, 0.9 * np.sin(2 * np.pi * 1200 * time_s) * (time_s < 0.5), 22050)
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ from lmaczs.clap import BACKENDS, BackendEntry
 from lmaczs.errors import BackendUnavailableError
 from lmaczs.ui.layout import build_demo
 from lmaczs.ui.models import Models, choices
+from lmaczs.ui.request_order import Request
 from lmaczs.ui.settings import Settings
-from lmaczs.ui.turns import Wish
 
 WAIT_S = 60
 
@@ -70,7 +70,7 @@ def sound(tmp_path):
 
 
 def used(models, session):
-    return models.of(Wish(session)).studio.settings.backend
+    return models.of(Request(session)).studio.settings.backend
 
 
 def states(told):
@@ -92,13 +92,13 @@ def test_a_choice_is_one_visitors_own(models, shelf):
     assert states(models.choose("laion", "a"))[-1] == "ready"
     assert (used(models, "a"), used(models, "b")) == ("laion", "debug")
     assert states(models.choose("laion", "b")) == ["ready"] and shelf.built == ["laion"]
-    assert models.of(Wish("a")).studio.backend is models.of(Wish("b")).studio.backend
+    assert models.of(Request("a")).studio.backend is models.of(Request("b")).studio.backend
 
 
 def test_a_model_goes_when_its_last_visitor_goes(models, shelf):
     for session in "ab":
         list(models.choose("laion", session))
-    model = weakref.ref(models.of(Wish("a")).studio.backend)
+    model = weakref.ref(models.of(Request("a")).studio.backend)
     models.leave("a")
     assert models.in_use() == ("debug", "laion") and model() is not None
     list(models.choose("msclap-2023", "b"))
@@ -113,7 +113,7 @@ def test_two_visitors_with_different_models_do_not_load_them_again_and_again(mod
     list(models.choose("laion", "a"))
     list(models.choose("msclap-2023", "b"))
     for session in "abab":
-        assert [u for u in models.of(Wish(session)).analyse(sound, "a dog\nrain") if u.scores]
+        assert [u for u in models.of(Request(session)).analyse(sound, "a dog\nrain") if u.scores]
     assert shelf.built == ["laion", "msclap-2023"]
 
 
@@ -123,7 +123,7 @@ def test_other_visitors_get_their_results_while_a_model_is_on_its_way(models, sh
     assert next(told)["state"] == "loading"
     assert shelf.started.wait(WAIT_S)
     for session in "ab":  # also the one who waits
-        assert [u for u in models.of(Wish(session)).analyse(sound, "a dog\nrain") if u.player]
+        assert [u for u in models.of(Request(session)).analyse(sound, "a dog\nrain") if u.player]
     seen = next(told)
     assert (seen["share"], seen["message"]) == (0.5, "fetching a stand-in")
     shelf.go.set()
@@ -192,13 +192,13 @@ def test_anything_else_that_a_browser_sends_is_refused(models, sent):
 
 def test_explanations_of_two_classifiers_are_told_apart_by_the_browser(models, sound):
     list(models.choose("laion", "a"))
-    ids = [models.of(Wish(session)).studio.hear(sound).id for session in "ab"]
+    ids = [models.of(Request(session)).studio.hear(sound).id for session in "ab"]
     assert ids[0] != ids[1] and ids[0].endswith("-laion")
 
 
 def test_without_a_decoder_the_other_methods_explain(models):
     list(models.choose("laion", "a"))
-    methods = models.of(Wish("a")).studio.labels()["stft"]
+    methods = models.of(Request("a")).studio.labels()["stft"]
     assert "lmac-zs" not in methods and {"optimized-mask", "grad-cam"} <= methods.keys()
 
 

@@ -1,6 +1,6 @@
-"""Visitors take turns: one piece of work at a time, first come first served, and everybody is told how many come first.
+"""One piece of work at a time, first come first served; everybody who waits is told how many come first.
 
-A visitor who asks for nine methods stands in line nine times, so nobody waits for all of them.
+A visitor who asks for nine methods waits nine times, so nobody waits for all of them.
 """
 
 from collections.abc import Callable
@@ -12,16 +12,17 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-class Line(Executor):
+class WorkQueue(Executor):
     """One thread for all work: torch keeps a pool of threads for each caller."""
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, "models")
-        self._waiting: list[Future] = []  # the first one is at work
+        # The first one is at work.
+        self._waiting: list[Future[Any]] = []
         self._lock = Lock()
 
     def submit(self, work: Callable[..., Result], /, *arguments: Any, **named: Any) -> "Future[Result]":
-        """Stand in line with `work(*arguments, **named)`."""
+        """Queue `work(*arguments, **named)`."""
         with self._lock:
             # With the request that it is for: `spaces` asks whose quota it is.
             future = self._worker.submit(copy_context().run, work, *arguments, **named)
@@ -29,7 +30,7 @@ class Line(Executor):
         future.add_done_callback(self._leave)
         return future
 
-    def before(self, future: Future) -> int:
+    def before(self, future: "Future[Any]") -> int:
         """How many come first; 0 if it is at work, done or cancelled."""
         with self._lock:
             return self._waiting.index(future) if future in self._waiting else 0
@@ -38,6 +39,6 @@ class Line(Executor):
         """See `Executor.shutdown`."""
         self._worker.shutdown(wait, cancel_futures=cancel_futures)
 
-    def _leave(self, future: Future) -> None:
+    def _leave(self, future: "Future[Any]") -> None:
         with self._lock:
             self._waiting.remove(future)

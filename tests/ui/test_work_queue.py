@@ -7,11 +7,11 @@ import pytest
 
 from lmaczs.ui import text
 from lmaczs.ui.handlers import Handlers
-from lmaczs.ui.line import Line
 from lmaczs.ui.progress import Stopped, watched
+from lmaczs.ui.request_order import Request
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
-from lmaczs.ui.turns import Wish
+from lmaczs.ui.work_queue import WorkQueue
 
 
 @pytest.fixture(autouse=True)
@@ -26,44 +26,44 @@ def test_place_in_line_falls_as_others_are_done():
         gates[number].wait()
         served.append(number)
 
-    with Line() as line:
-        futures = [line.submit(work, number) for number in range(3)]
-        assert [line.before(future) for future in futures] == [0, 1, 2]
+    with WorkQueue() as queue:
+        futures = [queue.submit(work, number) for number in range(3)]
+        assert [queue.before(future) for future in futures] == [0, 1, 2]
         gates[0].set()
         futures[0].result()
-        assert [line.before(future) for future in futures] == [0, 0, 1]
+        assert [queue.before(future) for future in futures] == [0, 0, 1]
         assert futures[2].cancel()
-        last = line.submit(work, 2)
-        assert line.before(last) == 1
+        last = queue.submit(work, 2)
+        assert queue.before(last) == 1
         gates[1].set()
         gates[2].set()
         last.result()
-        assert line.before(last) == 0
+        assert queue.before(last) == 0
     assert served == [0, 1, 2]
 
 
 def test_mistake_in_work_leaves_the_line_moving():
-    with Line() as line:
-        broken = line.submit(lambda: 1 / 0)
-        assert line.submit(lambda: "next").result() == "next"
+    with WorkQueue() as queue:
+        broken = queue.submit(lambda: 1 / 0)
+        assert queue.submit(lambda: "next").result() == "next"
         assert isinstance(broken.exception(), ZeroDivisionError)
-        assert line.before(broken) == 0
+        assert queue.before(broken) == 0
 
 
 def test_work_knows_whose_it_is():
     """Gradio keeps the request in a context variable, and a lent GPU counts against its visitor's quota."""
     visitor = ContextVar("visitor")
-    with Line() as line:
+    with WorkQueue() as queue:
         for name in ("one", "two"):
             visitor.set(name)
-            assert line.submit(visitor.get).result() == name
+            assert queue.submit(visitor.get).result() == name
 
 
 def test_who_waits_is_told_once_and_may_leave():
     gate, leave = Event(), Event()
-    with Line() as line:
-        line.submit(gate.wait)
-        steps = watched(lambda report: "never", line, leave.is_set)
+    with WorkQueue() as queue:
+        queue.submit(gate.wait)
+        steps = watched(lambda report: "never", queue, leave.is_set)
         assert next(steps) == (0.0, "", 1)
         leave.set()
         with pytest.raises(Stopped):  # and not the same place again
@@ -73,12 +73,12 @@ def test_who_waits_is_told_once_and_may_leave():
 
 def test_visitor_sees_the_place_and_then_the_work(monkeypatch: pytest.MonkeyPatch):
     gate, handlers = Event(), Handlers(Studio(Settings(backend="debug")))
-    line = handlers.studio.worker
-    line.submit(gate.wait)
+    queue = handlers.studio.queue
+    queue.submit(gate.wait)
     monkeypatch.setattr(handlers.studio, "hear", lambda *_: pytest.fail("it is not their turn"))
-    updates = handlers.analyse("sound.wav", "rain", Wish("visitor", 1))
+    updates = handlers.analyse("sound.wav", "rain", Request("visitor", 1))
     assert next(updates).progress == {"share": 0.0, "message": text.WAITING.format(1), "method": None}
-    handlers.stop(Wish("visitor", 2))
+    handlers.stop(Request("visitor", 2))
     assert list(updates) == []
     gate.set()
-    line.submit(int).result()
+    queue.submit(int).result()

@@ -1,0 +1,176 @@
+"""What happens when a visitor presses something: which handler runs, with what, and where its answers go."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from lmaczs.ui import text
+from lmaczs.ui.examples import Example
+from lmaczs.ui.handlers import Update
+from lmaczs.ui.models import Models
+from lmaczs.ui.prompts import add_prompts
+from lmaczs.ui.request_order import Request, read_turn
+
+# Each request carries the number of the visitor's turn and its answers bring it back: what comes late is dropped. What
+# these scripts call is described in bus.js.
+BUSY = "(sound, typed) => [sound, typed, window.lmaczs.analyse()]"
+IDLE = "() => window.lmaczs.idle()"
+CLEAR = "() => [window.lmaczs.clear()]"
+FAILED = "() => window.lmaczs.failed()"
+TRY = "() => { window.lmaczs.clear(); return []; }"
+PAUSE = "() => window.lmaczs.pause()"
+OFFER = "(offered) => window.lmaczs.offer(offered)"
+# Whose work is under way or waits; more wait until one of them is done.
+VISITORS = 32
+LIGHT: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+HEAVY: dict[str, Any] = {
+    "concurrency_id": "visitors",
+    # Each waits in the studio's queue, which tells its place.
+    "concurrency_limit": VISITORS,
+    # The player shows its own.
+    "show_progress": "hidden",
+    # The newest request wins, also while an older one is under way.
+    "trigger_mode": "multiple",
+    "api_visibility": "private",
+}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of the page that events belong to.
+
+    Attributes:
+        sound: the recording.
+        typed: the prompts.
+        run: asks for the scores.
+        results: by name of an update's value: scores, player, notice, progress.
+        tries: a button for each example.
+        sets: a button for each of `text.PROMPT_SETS`.
+    """
+
+    sound: gr.Audio
+    typed: gr.Textbox
+    run: gr.Button
+    results: dict[str, gr.HTML]
+    tries: list[gr.Button]
+    sets: list[gr.Button]
+
+
+class Actions:
+    """The handlers of whichever classifier a visitor has chosen, as Gradio calls them."""
+
+    def __init__(self, models: Models, names: Iterable[str]) -> None:
+        """Take the classifiers.
+
+        Args:
+            models: of the page.
+            names: of an update's values, in the order of the outputs.
+        """
+        self.models = models
+        self.names = tuple(names)
+
+    def analyse(self, path: str | None, prompts: str, turn: float, request: gr.Request) -> Iterator[Any]:
+        """See `Handlers.analyse`."""
+        asked = _asked(request, turn)
+        yield from numbered(self.models.of(asked).analyse(path, prompts, asked), asked, self.names)
+
+    def ask(self, path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+        """See `Handlers.explain`."""
+        data = _sent(event)
+        asked = _asked(request, data["turn"])
+        found = self.models.of(asked).explain(
+            path, data["prompts"], data["target"], data["methods"], data["domain"], asked
+        )
+        yield from numbered(found, asked, self.names)
+
+    def archive(self, path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+        """See `Handlers.archive`."""
+        data = _sent(event)
+        asked = _asked(request, data["turn"])
+        found = self.models.of(asked).archive(
+            path, data["prompts"], data["target"], data["method"], data["domain"]
+        )
+        yield from numbered(found, asked, self.names)
+
+    def halt(self, event: gr.EventData, request: gr.Request) -> None:
+        """Stop what was asked for before."""
+        self.models.stop(_asked(request, _sent(event)["turn"]))
+
+    def leave(self, turn: float, request: gr.Request) -> None:
+        """Stop what was asked for before, as another sound is coming."""
+        self.models.stop(_asked(request, turn))
+
+    def offer(self, request: gr.Request) -> dict[str, Any]:
+        """See `Handlers.offer`."""
+        return self.models.of(_asked(request, 0)).offer()
+
+
+def wire(demo: gr.Blocks, models: Models, examples: list[Example], parts: Parts) -> None:
+    """Connect the parts of the page with what they do.
+
+    Args:
+        demo: the page, being built.
+        models: its classifiers.
+        examples: one for each of `parts.tries`.
+        parts: of the page.
+    """
+    actions, sound, typed = Actions(models, parts.results), parts.sound, parts.typed
+    outputs, player = list(parts.results.values()), parts.results["player"]
+    turn = gr.Number(0, visible=False)
+    running = [
+        parts.run.click(actions.analyse, [sound, typed, turn], outputs, js=BUSY, **HEAVY),
+        player.ask(actions.ask, [sound], outputs, **HEAVY),
+        player.archive(actions.archive, [sound], outputs, **HEAVY),
+    ]
+    for example, button in zip(examples, parts.tries, strict=True):
+        # In two steps: a sound that is an output of a stream of answers would be spoilt by those that leave it alone.
+        filled = button.click(_fill(example), None, [sound, typed], js=TRY, **LIGHT)
+        running.append(filled.then(actions.analyse, [sound, typed, turn], outputs, js=BUSY, **HEAVY))
+    for event in running:
+        event.success(None, js=IDLE)
+        event.failure(None, js=FAILED)
+    player.halt(actions.halt, None, None, **LIGHT)
+    for name, button in zip(text.PROMPT_SETS, parts.sets, strict=True):
+        button.click(_add(name), [typed], [typed], **LIGHT)
+    # A new sound makes what is on screen stale: empty the page at once, and end what is under way.
+    for change in (sound.upload, sound.clear, sound.start_recording, sound.stop_recording):
+        change(actions.leave, [turn], None, js=CLEAR, **LIGHT)
+    sound.play(None, js=PAUSE)
+    # The models may still be loading when a visitor comes: until they are there the player shows the stored example. Not
+    # a value of the player: browsers may pass over a value that is soon followed by another.
+    offered = gr.JSON(visible=False)
+    demo.load(actions.offer, None, [offered], **LIGHT).then(None, [offered], None, js=OFFER)
+
+
+def numbered(updates: Iterator[Update], asked: Request, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """Mark every value with its turn, and make it new, so that the browser notices two equal ones.
+
+    Args:
+        updates: of a handler.
+        asked: what they answer.
+        names: of an update's values, in the order of the outputs.
+    """
+    for serial, update in enumerate(updates):
+        marks = {"turn": asked.turn, "serial": serial}
+        values = [getattr(update, name) for name in names]
+        yield tuple(gr.skip() if value is None else {**value, **marks} for value in values)
+
+
+def _asked(request: gr.Request, turn: object) -> Request:
+    return Request(request.session_hash or "", read_turn(turn))
+
+
+def _sent(event: gr.EventData) -> dict[str, Any]:
+    """What the browser sent with an event: anything at all, or None; the handlers check it."""
+    sent = event._data if isinstance(event._data, dict) else {}
+    return {name: sent.get(name) for name in ("prompts", "target", "methods", "method", "domain", "turn")}
+
+
+def _fill(example: Example) -> Any:
+    return lambda: (str(example.path), "\n".join(example.prompts))
+
+
+def _add(name: str) -> Any:
+    return lambda typed: add_prompts(typed, text.PROMPT_SETS[name])
