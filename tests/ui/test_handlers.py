@@ -7,8 +7,8 @@ from threading import Event
 import gradio as gr
 import numpy as np
 import pytest
-
 from lmaczs.pipeline import explain_clip
+
 from lmaczs.signal.audio import load_clip
 from lmaczs.ui import progress, text
 from lmaczs.ui.controls import CONTROLS
