@@ -9,7 +9,7 @@ class Faithfulness {
   // `rows`: [{ label, method, control, payload, note }]; `domain`: of the masks.
   fill(rows, domain) {
     // They are those of the embedded classifier.
-    const set = (window.lmaczs.averages !== false && this.facts.test_set.domains[domain]) || {};
+    const set = (page.averages !== false && this.facts.test_set.domains[domain]) || {};
     const best = this.best(rows);
     const body = document.createElement("tbody");
     for (const row of rows) body.append(this.row(row, set[row.method], best));
