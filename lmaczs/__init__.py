@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lmaczs.clap import load_backend
     from lmaczs.explainers import load_explainer
-    from lmaczs.pipeline import explain_clip
+    from lmaczs.hearing import explain_clip
     from lmaczs.signal.audio import load_clip
     from lmaczs.types import AudioClip, ExplainResult
 
@@ -29,7 +29,7 @@ __all__ = ["AudioClip", "ExplainResult", "explain_clip", "load_backend", "load_c
 _HOMES = {
     "AudioClip": "lmaczs.types",
     "ExplainResult": "lmaczs.types",
-    "explain_clip": "lmaczs.pipeline",
+    "explain_clip": "lmaczs.hearing",
     "load_backend": "lmaczs.clap",
     "load_clip": "lmaczs.signal.audio",
     "load_explainer": "lmaczs.explainers",

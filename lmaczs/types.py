@@ -1,4 +1,4 @@
-"""The plain data that flows through the project, one type per arrow (see `lmaczs.pipeline`)."""
+"""The plain data that flows through the project, one type for each step (see `lmaczs.hearing`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,19 @@ from typing import Literal
 from torch import Tensor
 
 MaskDomain = Literal["stft", "mel"]
-Progress = Callable[[float, str], None]  # share done in [0, 1], what is being done; may raise to stop
+# Whether anything in the sound speaks for the prompt; "unknown": the method cannot tell.
+Evidence = Literal["present", "absent", "unknown"]
+# Share done in [0, 1], and what is being done; may raise to stop.
+Progress = Callable[[float, str], None]
+
+
+def no_progress(share: float, text: str) -> None:
+    """Tell nobody."""
+
+
+def part_of(progress: Progress, first: float, last: float) -> Progress:
+    """Progress of one part of the work, from `first` to `last` of the whole, both in [0, 1]."""
+    return lambda share, text: progress(first + (last - first) * share, text)
 
 
 @dataclass(frozen=True)
@@ -117,10 +129,11 @@ class Explanation:
     """One map for one prompt.
 
     Attributes:
-        method: key in `lmaczs.explainers.EXPLAINERS`.
+        method: key in `lmaczs.explainers.METHODS`.
         prompt: the sentence that is explained.
-        mask: (freq, frames) float32 in [0, 1]; 1 keeps the bin.
+        mask: (freq, frames) float32 in [0, 1] as the method gives it; 1 keeps the cell.
         domain: whether freq is STFT bins or mel bands.
+        evidence: "absent" if nothing in the sound speaks for the prompt: the mask is zero then, and what is kept silent.
         attribution: (freq, frames) raw scores in the method's own unit; None for mask methods.
         completeness_error: of integrated gradients: how far the attribution's sum misses the change of the score from
             silence to the recording, relative to that change; the worst window's. None for other methods.
@@ -132,6 +145,7 @@ class Explanation:
     prompt: str
     mask: Tensor
     domain: MaskDomain
+    evidence: Evidence = "unknown"
     attribution: Tensor | None = None
     completeness_error: float | None = None
     components: tuple[Component, ...] = ()

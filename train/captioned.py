@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clips import TrainingClip
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.data.shards import load_dataset_clip
 from lmaczs.signal.audio import resample, tile_to_length
-from texts import embed
+from train.clips import TrainingClip
+from train.texts import embed
 
 MAX_SECONDS = 30.0  # Clotho and FSD50K end there; of anything longer the beginning is kept
 

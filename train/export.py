@@ -7,15 +7,16 @@ python train/export.py l2i --run runs/l2i-open --out assets/releases/l2i-open-co
 
 import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from checkpoints import check_run
-from clips import TrainingClip, read_clips, split_clips, training_clips
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
@@ -23,22 +24,26 @@ from lmaczs.clap.compact_release import save_compact
 from lmaczs.clap.decisions import load_head
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.data.registry import DATASETS
+from lmaczs.errors import CheckpointError
 from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
 from lmaczs.explainers.l2i.explainer import release_config as l2i_config
 from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
 from lmaczs.hub import save_release
-from model_card import render, sources_of
-from plain_errors import plain_errors
+from train.checkpoints import run_weights
+from train.clips import TrainingClip, read_clips, split_clips, training_clips
+from train.logs import METRICS, read_rows
+from train.model_card import render, sources_of
+from train.plain_errors import plain_errors
 
 
 def training_settings(run: Path) -> dict:
     """What the run was made of, without folders of the machine that it ran on.
 
     Raises:
-        CheckpointError: the folder holds no run.
+        CheckpointError: the folder holds no run, or no metrics of its weights.
     """
-    check_run(run)
+    step = run_weights(run).step
     settings = json.loads((run / "config.json").read_text())
     clips = training_clips(settings["clips"], settings.get("datasets", ""), settings.get("data_dir", ""))
     train, _ = split_clips(clips, settings["hold_out"])
@@ -46,7 +51,12 @@ def training_settings(run: Path) -> dict:
     sources = training_sources(settings["clips"], train)
     places = ("clips", "data_dir", "run", "init", "weights")
     settings = {key: value for key, value in settings.items() if key not in places}
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    # A kill may have left metrics of a step that the weights have not seen.
+    rows = [row for row in read_rows(run) if step is None or row["step"] == step]
+    if not rows:
+        raise CheckpointError(
+            f"{METRICS} of '{run.name}' lacks the step of the weights: start the run again."
+        )
     return {
         "settings": settings,
         "steps": rows[-1]["step"],
@@ -72,7 +82,7 @@ def export_clap(run: Path, out: Path) -> None:
     """Write the averaged weights of a `train_clap.py` run."""
     training = training_settings(run)
     model = CompactCLAP(CompactConfig(), sentence_encoder=torch.nn.Identity())
-    model.load_state_dict(load_file(run / "model.safetensors"))
+    model.load_state_dict(run_weights(run).state)
     model._sentence_encoder.clear()  # the golden prompt needs the real sentence encoder
     metrics = {name: value for name, value in training["last"].items() if isinstance(value, dict)}
     save_compact(out, model, training=training, metrics=metrics)
@@ -85,7 +95,7 @@ def export_lmac_zs(run: Path, out: Path) -> None:
     weights = json.loads((run / "config.json").read_text()).get("weights")
     backend = load_backend(settings["backend"], "cpu", weights=weights or None)
     decoder = build_decoder(backend, decoder_config(backend, settings["domain"]))
-    decoder.load_state_dict(load_file(run / "model.safetensors"))
+    decoder.load_state_dict(run_weights(run).state)
     config = release_config(backend, decoder, settings["objective"])
     save_release(out, "lmac-zs", config, decoder.state_dict(), training=training, half=True)
     explainer = LMACZS.from_release(backend, settings["domain"], release=out)
@@ -109,7 +119,7 @@ def export_l2i(run: Path, out: Path) -> None:
     settings |= {"dictionary": Path(stored["dictionary"]).name, "unheard": names}
     settings |= {"prompts_file": Path(stored["prompts_file"]).name, "classifier": bool(stored["classifier"])}
     backend = load_backend(settings["backend"], "cpu", weights=stored["weights"] or None)
-    weights = load_file(run / "model.safetensors")
+    weights = run_weights(run).state
     prompts = [line.strip() for line in _lines(stored["prompts_file"])] or None
     if stored["classifier"]:
         prompts = prompts_from_labels(load_head(stored["classifier"], backend).labels)

@@ -7,22 +7,26 @@ with the level normalisation that the explainer has too. Runs on a GPU where the
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clips import read_clips, split_clips
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.l2i.interpretation import log_magnitude
 from lmaczs.explainers.l2i.nmf import SparseNMF
 from lmaczs.hub import save_release
 from lmaczs.signal.spectral import stft
-from model_card import render, sources_of
-from plain_errors import plain_errors
-from windows import BATCH, ClipStore, open_store
+from train.clips import read_clips, split_clips
+from train.model_card import render, sources_of
+from train.plain_errors import plain_errors
+from train.windows import BATCH, ClipStore, open_store
 
 KIND = "nmf"
 FLOOR_DB = -50.0  # frames quieter than this below the window's loudest are left out

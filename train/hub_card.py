@@ -12,7 +12,7 @@ import yaml
 from lmaczs.errors import LMACError
 from lmaczs.hub import CONFIG
 from lmaczs.metrics.table import markdown_table, metric_notes
-from model_card import non_commercial, render
+from train.model_card import non_commercial, render
 
 CITATION = Path(__file__).resolve().parents[1] / "CITATION.cff"
 PAPERS = {

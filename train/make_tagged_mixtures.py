@@ -6,16 +6,20 @@ Mixtures of the split "validate" are made of clips of the held-out fold alone. T
 """
 
 import argparse
+import sys
 from pathlib import Path
+
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import soundfile
 from tqdm import tqdm
 
-from clips import read_clips, split_clips
 from lmaczs.data.shards import load_dataset_clip
 from lmaczs.data.tagged_mixtures import draw_recipes, mix, write_tables
 from lmaczs.signal.audio import resample, tile_to_length
-from plain_errors import plain_errors
+from train.clips import read_clips, split_clips
+from train.plain_errors import plain_errors
 
 RATE, SECONDS = 16000, 5
 

@@ -10,11 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from export import EXPORTS
-from golden import golden_error
-from hub_card import hub_card
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 from lmaczs.errors import LMACError
 from lmaczs.hub import CONFIG, GOLDEN, HUB_NAME, WEIGHTS
+from train.export import EXPORTS
+from train.golden import golden_error
+from train.hub_card import hub_card
 
 FILES = (CONFIG, WEIGHTS, "training.json", "metrics.json", GOLDEN, "README.md")
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clips import TrainingClip
 from lmaczs.clap.minilm import MiniLM
+from train.clips import TrainingClip
 
 # Concepts that name one sound in two ways, or one inside the other, although their sentences lie apart.
 SIBLINGS = (

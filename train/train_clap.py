@@ -9,21 +9,25 @@ the mixtures in its batch; sentences of equal or sibling concepts are never its 
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-import augment
-from clips import ClipSampler, TrainingClip, cache_mel_power, split_clips, training_clips
-from common import RunConfig, TrainingRun, make_accelerator, start
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.clap.minilm import MiniLM
 from lmaczs.clap.similarity import prompts_from_labels
-from texts import TextBank, load_text_bank
+from train import augment
+from train.clips import ClipSampler, TrainingClip, cache_mel_power, split_clips, training_clips
+from train.common import RunConfig, TrainingRun, make_accelerator, start
+from train.texts import TextBank, load_text_bank
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,12 @@ The first tells the labels of a collection of the CSV apart (softmax), the secon
 folder. Some minutes on two cores.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
 import torch
@@ -17,8 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from clips import TrainingClip, cache_waveforms, read_clips, split_clips, training_clip
-from common import RunConfig, TrainingRun, make_accelerator, start
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import Head, HeadConfig, HeadDecision, save_head
@@ -26,6 +28,8 @@ from lmaczs.data.registry import DATASETS
 from lmaczs.data.sonyc_ust import TAGS
 from lmaczs.errors import LMACError
 from lmaczs.metrics.multi_label import multi_label_fidelity
+from train.clips import TrainingClip, cache_waveforms, read_clips, split_clips, training_clip
+from train.common import RunConfig, TrainingRun, make_accelerator, start
 
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))  # that are tried for each tag
 

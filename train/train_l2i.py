@@ -12,16 +12,18 @@ The classifier that is mimicked is CLAP itself, zero-shot: its softmax over the 
 anew in every step. Windows (clips, and mixtures of two) are encoded once and kept in the run's cache.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from clips import TrainingClip, cache_waveforms, split_clips, training_clips
-from common import RunConfig, TrainingRun, make_accelerator, start
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import HeadDecision, load_head
@@ -32,8 +34,10 @@ from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.hub import load_release
 from lmaczs.metrics.fidelity import top_k_fidelity
 from lmaczs.metrics.multi_label import multi_label_fidelity
-from texts import embed, sentences_by_concept
-from windows import BATCH, NOBODY, ClipStore, load_windows, open_store
+from train.clips import TrainingClip, cache_waveforms, split_clips, training_clips
+from train.common import RunConfig, TrainingRun, make_accelerator, start
+from train.texts import embed, sentences_by_concept
+from train.windows import BATCH, NOBODY, ClipStore, load_windows, open_store
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,17 @@ are drawn as `train_l2i.py` draws them, so that interpreters differ in what they
 The finished network is `release` in the run's folder.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from clips import TrainingClip, cache_waveforms, split_clips, training_clips
-from common import RunConfig, TrainingRun, make_accelerator, start
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import Decision, HeadDecision, ZeroShotDecision, load_head
@@ -29,7 +31,9 @@ from lmaczs.explainers.l2i.vibi import Vibi, levels_of, prior_loss, relaxed_choi
 from lmaczs.metrics.fidelity import top_k_fidelity
 from lmaczs.metrics.multi_label import multi_label_fidelity
 from lmaczs.types import AudioState
-from windows import BATCH, draw_windows, open_store
+from train.clips import TrainingClip, cache_waveforms, split_clips, training_clips
+from train.common import RunConfig, TrainingRun, make_accelerator, start
+from train.windows import BATCH, draw_windows, open_store
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,19 @@ a target: the only judge is the frozen CLAP.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-import augment
-from captioned import open_captioned
-from clips import ClipSampler, TrainingClip, cache_waveforms, split_clips, training_clips
-from common import RunConfig, TrainingRun, make_accelerator, start
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
@@ -32,7 +32,11 @@ from lmaczs.evaluation.masks import FORMS
 from lmaczs.explainers.lmac_zs.decoder import AREAS
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
 from lmaczs.explainers.lmac_zs.loss import Pairs, contrast_loss, paper_loss
-from texts import TextBank, load_text_bank
+from train import augment
+from train.captioned import open_captioned
+from train.clips import ClipSampler, TrainingClip, cache_waveforms, split_clips, training_clips
+from train.common import RunConfig, TrainingRun, make_accelerator, start
+from train.texts import TextBank, load_text_bank
 
 SOFTNESS = (
     0.05,

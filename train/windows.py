@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import augment
-from clips import ClipSampler, TrainingClip, cache_waveforms
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.l2i.interpretation import log_magnitude
+from train import augment
+from train.clips import ClipSampler, TrainingClip, cache_waveforms
 
 LEVEL = 0.05  # root mean square that every clip is brought to
 MIXED_DB = 6.0  # the second sound of a mixture is up to this much louder or quieter

@@ -134,4 +134,6 @@ class CLAPBackend(nn.Module, ABC):
             # One sentence per call: padding in a batch changes the last bits, and a cached prompt must equal a fresh one.
             for prompt in missing:
                 self._text_cache[prompt] = self.embed_sentences([prompt])[0]
-        return TextState(cleaned, torch.stack([self._text_cache[prompt] for prompt in cleaned]))
+        # The model may have moved to another device since a prompt was cached.
+        device = self.mel_filters.device
+        return TextState(cleaned, torch.stack([self._text_cache[prompt].to(device) for prompt in cleaned]))

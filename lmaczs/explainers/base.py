@@ -1,70 +1,134 @@
-"""The contract of every explainer: (audio, prompt) -> a mask; for most by way of an attribution."""
+"""The contract of every method: a recording and a target -> one explanation.
 
-import math
+A method says what each window's cells count for (`map_windows`). The template does the rest, once for all methods: the
+maps of the windows become one map of the recording, and an attribution is scaled once over the whole recording, so that
+windows can be compared with each other.
+"""
+
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.errors import LMACError, PromptError
-from lmaczs.explainers.scores import Score
-from lmaczs.types import AudioState, MaskDomain, Progress, TextState
+from lmaczs.clap.recording import Recording
+from lmaczs.clap.target import Target
+from lmaczs.errors import PromptError
+from lmaczs.signal.masking import masked_waveform
+from lmaczs.signal.windows import stitch
+from lmaczs.types import AudioState, Evidence, Explanation, MaskDomain, Progress, no_progress, part_of
 
-PASSES_AT_ONCE = (
-    8  # windows in one encoder pass: bounds the memory of methods that need many, without costing speed
-)
-
-
-def no_progress(share: float, text: str) -> None:
-    """Tell nobody."""
-
-
-def part_of(progress: Progress, index: int, count: int) -> Progress:
-    """Progress of one of several equal parts of the work, as a share of the whole."""
-    return lambda share, text: progress((index + share) / count, text)
+# Copies of a window in one encoder pass: bounds the memory of methods that need many, without costing speed.
+PASSES_AT_ONCE = 8
+# A backward pass takes about twice as long as a forward pass.
+FORWARD_AND_BACKWARD = 3.0
 
 
-class Explainer(ABC):
-    """Maps (audio, prompt) to a mask. Subclasses hold a backend and never change it.
+@dataclass(frozen=True)
+class MethodEntry:
+    """Everything that is said of a method anywhere.
 
     Attributes:
-        name: key in `lmaczs.explainers.EXPLAINERS`.
+        name: key in `lmaczs.explainers.METHODS`.
         label: name for people.
-        domain: of the masks that `masks` returns.
-        prompts: the closed set that it was trained for, or None for any prompt.
-        open_method: key of the method to offer for prompts outside the closed set.
-        domains: that the method can have masks in.
+        paper: authors and year.
+        sentence: what it does, one plain sentence.
+        domains: that it can have masks in.
+        trained: whether it needs weights that were trained for one classifier.
     """
 
-    name: ClassVar[str]
-    label: ClassVar[str]
-    domains: ClassVar[tuple[MaskDomain, ...]] = ("stft", "mel")
-    prompts: tuple[str, ...] | None = None
-    open_method: ClassVar[str] = "lmac-zs"
+    name: str
+    label: str
+    paper: str
+    sentence: str
+    domains: tuple[MaskDomain, ...] = ("stft", "mel")
+    trained: bool = False
 
-    def __init__(self, backend: CLAPBackend, domain: MaskDomain = "stft") -> None:
-        self.backend = backend
-        self.domain: MaskDomain = domain
 
-    @abstractmethod
-    def masks(self, audio: AudioState, text: TextState) -> Tensor:
-        """Explain one prompt per window.
+@dataclass(frozen=True)
+class WindowMaps:
+    """What a method found in a batch of windows.
 
-        Args:
-            audio: (batch) windows.
-            text: (batch) prompts, one for each window, in order.
+    Attributes:
+        values: (windows, freq, frames); masks in [0, 1], or attributions in the unit of the method.
+        evidence: (windows,) bool, whether anything in the window speaks for the prompt; None if the method cannot tell.
+        completeness_error: (windows,) >= 0, how far the sum of the values misses the change of the score that they
+            should add up to, relative to that change; None for methods that promise no sum.
+    """
 
-        Returns:
-            (batch, freq, frames) float32 in [0, 1], 1 = kept; freq as `domain` says. The largest value of a mask is 1
-            unless nothing speaks for the prompt, or the mask is a sum of components.
+    values: Tensor
+    evidence: Tensor | None = None
+    completeness_error: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Method(ABC):
+    """Explains decisions of one classifier, which it never changes; the fields of a subclass are its options.
+
+    Attributes:
+        backend: the classifier.
+        domain: of the masks.
+    """
+
+    entry: ClassVar[MethodEntry]
+    backend: CLAPBackend = field(repr=False)
+    domain: MaskDomain = "stft"
+
+    @classmethod
+    def load(cls, backend: CLAPBackend, domain: MaskDomain = "stft", **options: Any) -> Self:
+        """Build the method for a classifier; one with weights reads them from its release.
 
         Raises:
-            PromptError: a prompt is outside the closed set.
+            LMACError: an option cannot be used.
         """
+        return cls(backend, domain, **options)
+
+    @property
+    def name(self) -> str:
+        """Key in `lmaczs.explainers.METHODS`."""
+        return self.entry.name
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return self.entry.label
+
+    @property
+    def prompts(self) -> tuple[str, ...] | None:
+        """The closed set of prompts that it was trained for, or None for any prompt."""
+        return None
+
+    @abstractmethod
+    def passes(self) -> float:
+        """What one window costs, in forward passes of the encoder (a backward pass counts as two)."""
+
+    @abstractmethod
+    def explain(self, recording: Recording, target: Target, progress: Progress = no_progress) -> Explanation:
+        """Explain a whole recording.
+
+        Args:
+            recording: that the backend has heard.
+            target: what is explained.
+            progress: called after each step; may raise to stop. Nothing is kept for the next call then.
+
+        Raises:
+            PromptError: the prompt is outside the method's closed set.
+        """
+
+    def play(self, waveform: Tensor, gain: Tensor) -> Tensor:
+        """The sound that an amplitude mask leaves.
+
+        Args:
+            waveform: (samples,).
+            gain: (bins, frames) in [0, 1].
+
+        Returns:
+            (samples,).
+        """
+        return masked_waveform(waveform, gain, self.backend.spectral)
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Refuse what a closed set does not hold.
@@ -72,171 +136,83 @@ class Explainer(ABC):
         Raises:
             PromptError: names the prompt, some of the set, and the way on.
         """
-        outside = [] if self.prompts is None else [text for text in prompts if text not in self.prompts]
-        if self.prompts is not None and outside:
-            known = ", ".join(f"'{text}'" for text in self.prompts[:3])
-            known += " and so on" if len(self.prompts) > 3 else ""
+        known = self.prompts
+        outside = [] if known is None else [text for text in prompts if text not in known]
+        if known is not None and outside:
+            shown = ", ".join(f"'{text}'" for text in known[:3]) + (" and so on" if len(known) > 3 else "")
             raise PromptError(
-                f"{self.label} knows {len(self.prompts)} prompts ({known}), and '{outside[0]}' is none of "
-                f"them: choose one of these, or the method '{self.open_method}', which takes any prompt."
+                f"{self.label} knows {len(known)} prompts ({shown}), and '{outside[0]}' is none of them: choose one "
+                "of these, or a method that takes any prompt, such as 'l2i' or 'lmac-zs'."
             )
 
 
-class SteppedExplainer(Explainer):
-    """Works in steps that it reports, and can be stopped between them: whatever `progress` raises ends it.
-
-    Hooks and evaluation modes are undone on the way out, and nothing is kept for the next call.
-    """
+class WindowMethod(Method):
+    """Explains window by window; a subclass writes `map_windows`, whose values are masks, and kept as they are."""
 
     @abstractmethod
-    def masks(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Tensor:
-        """See `Explainer.masks`.
+    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
+        """Explain a batch of windows of one recording.
 
         Args:
-            audio: (batch) windows.
-            text: (batch) prompts, one for each window, in order.
-            progress: called after each step with the share done in [0, 1] and what is being done; may raise to stop.
+            audio: the windows.
+            target: what is explained.
+            progress: as in `explain`.
         """
 
+    def explain(self, recording: Recording, target: Target, progress: Progress = no_progress) -> Explanation:
+        """See `Method.explain`."""
+        self.check_prompts((target.prompt,))
+        evidence: list[Tensor] = []
+        errors: list[float] = []
 
-@dataclass(frozen=True)
-class Attribution:
-    """What each cell did for the score of a window.
+        def maps() -> Iterator[Tensor]:
+            done, count = 0, len(recording.plan.windows)
+            for audio in recording.batches(self.backend):
+                share = part_of(progress, done / count, (done + len(audio.embedding)) / count)
+                found = self.map_windows(audio, target, share)
+                done += len(audio.embedding)
+                if found.evidence is not None:
+                    evidence.append(found.evidence)
+                if found.completeness_error is not None:
+                    errors.append(float(found.completeness_error.max()))
+                yield from found.values
 
-    Attributes:
-        values: (batch, freq, frames) in the unit of the method, signed where the method tells for from against.
-        completeness_error: (batch,) >= 0, how far the values' sum misses the change of the score that they should add
-            up to, relative to that change; None for methods that promise no sum.
-    """
+        values = stitch(maps(), recording.plan, self.backend.spectral)
+        present: Evidence = "unknown"
+        if evidence:
+            present = "present" if bool(torch.cat(evidence).any()) else "absent"
+        return self.explanation_of(values, target, present, max(errors, default=None))
 
-    values: Tensor
-    completeness_error: Tensor | None = None
-
-
-class AttributionExplainer(SteppedExplainer):
-    """Finds what each cell did for a score; the mask is the positive part, divided by its maximum."""
-
-    def __init__(
-        self,
-        backend: CLAPBackend,
-        domain: MaskDomain = "stft",
-        *,
-        score: str = "logit",
-        rivals: Sequence[str] = (),
-    ) -> None:
-        """Choose what is explained.
+    def explanation_of(
+        self, values: Tensor, target: Target, evidence: Evidence, completeness_error: float | None
+    ) -> Explanation:
+        """Make an explanation of the recording's map.
 
         Args:
-            backend: the CLAP; never changed.
-            domain: of the masks.
-            score: key in `lmaczs.explainers.scores.SCORES`.
-            rivals: the sentences that the prompt competes with, for the scores that compare; the prompt may be one
-                of them.
-
-        Raises:
-            LMACError: no such score, or one that compares without rivals.
-            PromptError: a rival is empty.
+            values: (freq, frames) as `map_windows` gives them.
+            target: what is explained.
+            evidence: of the whole recording.
+            completeness_error: of its worst window.
         """
-        super().__init__(backend, domain)
-        self.score = Score(backend, score, rivals)
-
-    @abstractmethod
-    def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
-        """Say what each cell did for each window's score; arguments as in `masks`."""
-
-    def masks(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Tensor:
-        """See `SteppedExplainer.masks`."""
-        return attribution_to_mask(self.attribute(audio, text, progress).values)
+        return Explanation(self.name, target.prompt, values, self.domain, evidence)
 
 
-@dataclass(frozen=True)
-class Decomposition:
-    """Windows taken apart into sound objects.
+class AttributionMethod(WindowMethod):
+    """Says what each cell did for the score; the mask is the positive part, scaled once over the recording."""
 
-    Attributes:
-        activations: (batch, components, frames) >= 0, how strong each is when.
-        contribution: (batch, components), what each adds to the score of the window's prompt; signed.
-    """
-
-    activations: Tensor
-    contribution: Tensor
-
-
-class ComponentExplainer(Explainer):
-    """Explains by a handful of sound objects, which play together what the mask keeps; "stft" only.
-
-    Attributes:
-        patterns: (freq, components) >= 0, the spectrum of each component.
-        relevance_threshold: relevance above which a component is part of the mask.
-        griffin_lim_steps: rounds that make the phase of what is heard fit its magnitude; 0 keeps the recording's phase.
-    """
-
-    domains = ("stft",)
-    patterns: Tensor
-    relevance_threshold: float
-    griffin_lim_steps: int = 0
-
-    @abstractmethod
-    def decompose(self, audio: AudioState, text: TextState) -> Decomposition:
-        """Find the components of each window and what they add to its prompt; arguments as in `masks`.
-
-        Raises:
-            PromptError: a prompt is outside the closed set.
-        """
-
-    @abstractmethod
-    def relevance(self, contribution: Tensor) -> Tensor:
-        """Bring contributions (batch, components) to [-1, 1], relative to the largest."""
-
-    @abstractmethod
-    def chosen(self, relevance: Tensor) -> Tensor:
-        """Say which components are part of the mask: (batch, components) -> bool."""
-
-    @abstractmethod
-    def lane_gains(self, spectrum: Tensor, activations: Tensor, order: Tensor) -> Tensor:
-        """Factors on the magnitude of one window that play its components; each adds to those before it.
-
-        Args:
-            spectrum: (freq, frames) complex.
-            activations: (components, frames).
-            order: (lanes,) component numbers.
-
-        Returns:
-            (lanes, freq, frames) in [0, 1]; their sum is 1 at most.
-        """
+    def explanation_of(
+        self, values: Tensor, target: Target, evidence: Evidence, completeness_error: float | None
+    ) -> Explanation:
+        """See `WindowMethod.explanation_of`; without any positive value nothing speaks for the prompt."""
+        mask = scale_once(values)
+        evidence = "unknown" if mask.any() else "absent"
+        return Explanation(self.name, target.prompt, mask, self.domain, evidence, values, completeness_error)
 
 
-def check_whole(name: str, value: object, least: int = 1) -> int:
-    """An option that counts something.
+def scale_once(attribution: Tensor) -> Tensor:
+    """Positive part of an attribution, divided by its largest value: (freq, frames) -> same shape, in [0, 1].
 
-    Raises:
-        LMACError: it is no whole number, or too small; names the option, its value and what is accepted.
-    """
-    if not isinstance(value, int) or value < least:
-        raise LMACError(f"The option {name} is {value}: choose a whole number, {least} or more.")
-    return value
-
-
-def check_number(name: str, value: object, least: float, most: float = math.inf) -> float:
-    """An option that measures something.
-
-    Raises:
-        LMACError: it is no number, or out of range; names the option, its value and what is accepted.
-    """
-    if not isinstance(value, int | float) or not least <= value <= most or math.isinf(value):
-        accepted = f"{least:g} or more" if math.isinf(most) else f"{least:g} to {most:g}"
-        raise LMACError(f"The option {name} is {value}: choose a number, {accepted}.")
-    return float(value)
-
-
-def attribution_to_mask(attribution: Tensor) -> Tensor:
-    """Positive evidence, each map divided by its own maximum.
-
-    Args:
-        attribution: (batch, freq, frames), signed.
-
-    Returns:
-        (batch, freq, frames) in [0, 1]; all zero where nothing is positive.
+    All zero where nothing is positive.
     """
     positive = torch.relu(attribution)
-    return positive / positive.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(positive.dtype).tiny)
+    return positive / positive.amax().clamp_min(torch.finfo(positive.dtype).tiny)

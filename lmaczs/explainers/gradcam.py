@@ -8,55 +8,45 @@ the low mel bands over the middle of the linear frequency axis.)
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
-from lmaczs.explainers.base import Attribution, AttributionExplainer, no_progress
+from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps
+from lmaczs.explainers.gradients import GradientMethod, levels_to_mel
 from lmaczs.explainers.hooks import evaluation_mode, output_as_leaf
 from lmaczs.signal.spectral import mel_to_bins
-from lmaczs.types import AudioState, MaskDomain, Progress, TextState
+from lmaczs.types import AudioState, Progress, no_progress
 
 RELATIVE_EPSILON = 1e-6
 
 
-class _CAM(AttributionExplainer):
-    """What both share: activation and gradient at the layer, and the way to the mask's grid."""
+@dataclass(frozen=True, eq=False)
+class _CAM(GradientMethod):
+    """What both share: activation and gradient at the layer, and the way to the mask's grid.
 
-    def __init__(
-        self,
-        backend: CLAPBackend,
-        domain: MaskDomain = "stft",
-        *,
-        layer: str | None = None,
-        score: str = "logit",
-        rivals: Sequence[str] = (),
-    ) -> None:
-        """Choose the layer; other arguments as in `AttributionExplainer`.
+    Attributes:
+        layer: key in `backend.cam_layers`; None is the last, deepest one. An earlier one gives finer maps.
+    """
 
-        Args:
-            backend: the CLAP; never changed.
-            domain: of the masks.
-            layer: key in `backend.cam_layers`; None is the last, deepest one. An earlier one gives finer
-                maps.
-            score: what is explained.
-            rivals: for the scores that compare.
+    layer: str | None = None
 
-        Raises:
-            LMACError: the backend has no such layer, or as in `AttributionExplainer`.
-        """
-        super().__init__(backend, domain, score=score, rivals=rivals)
-        layers = backend.cam_layers
-        self.layer = list(layers)[-1] if layer is None else layer
-        if self.layer not in layers:
+    def __post_init__(self) -> None:
+        """Check the layer."""
+        layers = self.backend.cam_layers
+        if self.layer is not None and self.layer not in layers:
             known = ", ".join(f"'{key}'" for key in layers)
             raise LMACError(
-                f"The backend '{backend.name}' has no layer '{self.layer}': choose one of {known}."
+                f"The backend '{self.backend.name}' has no layer '{self.layer}': choose one of {known}."
             )
+
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return FORWARD_AND_BACKWARD
 
     @abstractmethod
     def channel_weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
@@ -74,20 +64,30 @@ class _CAM(AttributionExplainer):
         """The activation counted from where the method takes a channel to be at rest: (batch, channels, time, freq)."""
         return activation
 
-    def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
-        """See `AttributionExplainer.attribute`; values are >= 0, in units of activation times gradient."""
-        activation, gradient = self._activation_and_gradient(audio, text)
-        cam = class_activation_map(self.from_rest(activation), gradient, self.channel_weights)
-        rows, frames = audio.mel_power.shape[1:]
-        mel_map = stretch(stretch(cam, frames, dim=1), rows, dim=2).transpose(1, 2)
+    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
+        """See `Method.map_windows`."""
+        values = self._attribute(audio.mel_power, target)
         progress(1.0, self.label)
-        if self.domain == "stft":
-            return Attribution(mel_to_bins(self.backend.mel_filters) @ mel_map)
-        return Attribution(mel_map)
+        return WindowMaps(values)
 
-    def _activation_and_gradient(self, audio: AudioState, text: TextState) -> tuple[Tensor, Tensor]:
+    def attribute_levels(
+        self, levels: Tensor, target: Target, progress: Progress = no_progress
+    ) -> tuple[Tensor, None]:
+        """See `GradientMethod.attribute_levels`; values are >= 0, in units of activation times gradient."""
+        return self._attribute(levels_to_mel(self.backend, levels, self.domain), target), None
+
+    def _attribute(self, mel_power: Tensor, target: Target) -> Tensor:
+        """(windows, n_mels, frames) power -> (windows, freq, frames)."""
+        activation, gradient = self._activation_and_gradient(mel_power, target)
+        cam = class_activation_map(self.from_rest(activation), gradient, self.channel_weights)
+        rows, frames = mel_power.shape[1:]
+        mel_map = stretch(stretch(cam, frames, dim=1), rows, dim=2).transpose(1, 2)
+        return mel_to_bins(self.backend.mel_filters) @ mel_map if self.domain == "stft" else mel_map
+
+    def _activation_and_gradient(self, mel_power: Tensor, target: Target) -> tuple[Tensor, Tensor]:
         """Output of the layer and the gradient of each window's score at it."""
-        module = self.backend.cam_layers[self.layer]
+        layers = self.backend.cam_layers
+        module = layers[self.layer or list(layers)[-1]]
         # Callers may be in no_grad or inference_mode; a copy made here is an ordinary tensor in both cases.
         with (
             torch.inference_mode(False),
@@ -95,28 +95,32 @@ class _CAM(AttributionExplainer):
             evaluation_mode(self.backend),
             output_as_leaf(module) as outputs,
         ):
-            embedding, _ = self.backend.encode(audio.mel_power.detach().clone())
-            scores = self.score(embedding, text.embedding.detach().clone())
-            # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of
-            # theirs.
-            (gradient,) = torch.autograd.grad(scores.sum(), outputs[-1])
+            embedding, _ = self.backend.encode(mel_power.detach().clone())
+            # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
+            (gradient,) = torch.autograd.grad(target(embedding).sum(), outputs[-1])
         return outputs[-1].detach(), gradient
 
 
+@dataclass(frozen=True, eq=False)
 class GradCAM(_CAM):
     """GradCAM (Selvaraju et al. 2017): channels weighted by their mean gradient at the layer.
 
     The paper averages, code often sums; the mask is divided by its maximum, so that makes no difference.
     """
 
-    name: ClassVar[str] = "grad-cam"
-    label: ClassVar[str] = "GradCAM"
+    entry = MethodEntry(
+        "grad-cam",
+        "GradCAM",
+        "Selvaraju et al. 2017",
+        "Shows where the deepest layer's features speak for the prompt.",
+    )
 
     def channel_weights(self, activation: Tensor, gradient: Tensor) -> Tensor:
         """See `_CAM.channel_weights`."""
         return gradient.mean(dim=(2, 3))
 
 
+@dataclass(frozen=True, eq=False)
 class GradCAMPlusPlus(_CAM):
     """GradCAM++ (Chattopadhay et al. 2018): channels weighted by their positive gradients at the layer.
 
@@ -127,8 +131,12 @@ class GradCAMPlusPlus(_CAM):
     gradients of a cosine are so small that an absolute 1e-6 would decide the result.
     """
 
-    name: ClassVar[str] = "grad-cam++"
-    label: ClassVar[str] = "GradCAM++"
+    entry = MethodEntry(
+        "grad-cam++",
+        "GradCAM++",
+        "Chattopadhay et al. 2018",
+        "GradCAM that also sees several places at once.",
+    )
 
     def from_rest(self, activation: Tensor) -> Tensor:
         """See `_CAM.from_rest`: from the channel's lowest value in the window where that is negative.
@@ -185,9 +193,8 @@ def stretch(maps: Tensor, length: int, dim: int) -> Tensor:
     """
     cells = maps.shape[dim]
     width: float = 2 ** int(math.log2(max(length / cells, 1)))
-    if (
-        length // width != cells
-    ):  # not pooled by twos, e.g. patches of a resized map: the cells share the whole axis
+    # Not pooled by twos, e.g. patches of a resized map: the cells share the whole axis.
+    if length // width != cells:
         width = length / cells
     position = (torch.arange(length, device=maps.device, dtype=maps.dtype) + 0.5) / width - 0.5
     position = position.clamp(0, cells - 1)

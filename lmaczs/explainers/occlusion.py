@@ -1,89 +1,75 @@
 """Occlusion (Zeiler and Fergus 2014): how far the score falls when a patch of the sound is silenced."""
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.base import (
-    PASSES_AT_ONCE,
-    Attribution,
-    AttributionExplainer,
-    check_whole,
-    no_progress,
-    part_of,
-)
-from lmaczs.explainers.hooks import evaluation_mode
-from lmaczs.explainers.perturbing import patch_cells, score_masked, to_grid
-from lmaczs.types import AudioState, MaskDomain, Progress, TextState
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import PASSES_AT_ONCE, MethodEntry
+from lmaczs.explainers.options import check_whole
+from lmaczs.explainers.perturbing import PerturbationMethod, patch_cells, to_grid
+from lmaczs.types import AudioState, Progress
 
 
-class Occlusion(AttributionExplainer):
+@dataclass(frozen=True, eq=False)
+class Occlusion(PerturbationMethod):
     """Silences one rectangle of mel bands and time after another; a cell gets the mean fall over the patches on it.
 
-    No gradients. The resolution is that of the patches.
+    The resolution is that of the patches.
+
+    Attributes:
+        bands: height of a patch, mel bands.
+        seconds: width of a patch, s.
+        overlap: patches begin at every 1 / overlap of their height and width; 1 lays them side by side. Encoder passes
+            grow with its square.
     """
 
-    name: ClassVar[str] = "occlusion"
-    label: ClassVar[str] = "Occlusion"
+    entry = MethodEntry(
+        "occlusion",
+        "Occlusion",
+        "Zeiler and Fergus 2014",
+        "Silences one patch after another and looks how far the score falls.",
+    )
+    bands: int = 8
+    seconds: float = 0.5
+    overlap: int = 2
 
-    def __init__(
-        self,
-        backend: CLAPBackend,
-        domain: MaskDomain = "stft",
-        *,
-        bands: int = 8,
-        seconds: float = 0.5,
-        overlap: int = 2,
-        score: str = "logit",
-        rivals: Sequence[str] = (),
-    ) -> None:
-        """Choose the patches; other arguments as in `AttributionExplainer`.
+    def __post_init__(self) -> None:
+        """Check the options."""
+        patch_cells(self.backend, self.bands, self.seconds)
+        check_whole("overlap", self.overlap)
 
-        Args:
-            backend: the CLAP; never changed.
-            domain: of the masks.
-            bands: height of a patch, mel bands.
-            seconds: width of a patch, s.
-            overlap: patches begin at every 1 / overlap of their height and width; 1 lays them side by side. Encoder
-                passes grow with its square.
-            score: what is explained.
-            rivals: for the scores that compare.
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a patch, in cells of the mel grid."""
+        return patch_cells(self.backend, self.bands, self.seconds)
 
-        Raises:
-            LMACError: a number is too small, or as in `AttributionExplainer`.
-        """
-        super().__init__(backend, domain, score=score, rivals=rivals)
-        self.size = patch_cells(backend, bands, seconds)
-        overlap = check_whole("overlap", overlap)
-        self.stride = tuple(max(length // overlap, 1) for length in self.size)
-
-    def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
-        """See `AttributionExplainer.attribute`; values are signed, in units of the score."""
-        count = len(audio.waveform)
-        with evaluation_mode(self.backend):
-            maps = [
-                self._map(audio[row : row + 1], text.embedding[row : row + 1], part_of(progress, row, count))
-                for row in range(count)
-            ]
-        return Attribution(torch.stack(maps))
-
-    @torch.no_grad()
-    def _map(self, window: AudioState, prompt: Tensor, progress: Progress) -> Tensor:
-        """One window's values: (freq, frames)."""
-        grid = window.mel_power[0]
+    def patches(self) -> list[tuple[int, int]]:
+        """First mel band and first frame of every patch."""
+        grid, size = self.backend.spectral, self.size
+        lengths = (grid.n_mels, 1 + self.backend.clip_samples // grid.hop_length)
         rows, columns = (
-            patch_starts(length, size, stride)
-            for length, size, stride in zip(grid.shape, self.size, self.stride, strict=True)
+            patch_starts(length, cells, max(cells // self.overlap, 1))
+            for length, cells in zip(lengths, size, strict=True)
         )
-        patches = [(row, column) for row in rows for column in columns]
-        whole = self.score(window.embedding, prompt)
+        return [(row, column) for row in rows for column in columns]
+
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return len(self.patches())
+
+    def map_window(self, window: AudioState, target: Target, progress: Progress) -> Tensor:
+        """See `PerturbationMethod.map_window`."""
+        grid = window.mel_power[0]
+        patches = self.patches()
+        whole = target(window.embedding)
         fall, cover, done = torch.zeros_like(grid), torch.zeros_like(grid), 0
         masks = self._kept(patches, *grid.shape)
-        for chunk, scores in score_masked(self.backend, self.score, window, prompt, masks, self.domain):
-            fall += torch.einsum("n,nft->ft", self.score.told(whole - scores, whole), 1 - chunk)
+        for chunk, scores in self.score_masked(window, target, masks):
+            change = target.zero_below_rounding(whole - scores, whole)
+            fall += torch.einsum("n,nft->ft", change, 1 - chunk)
             cover += (1 - chunk).sum(0)
             done += len(chunk)
             progress(done / len(patches), f"{self.label}: {done} of {len(patches)} patches")

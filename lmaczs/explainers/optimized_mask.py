@@ -6,25 +6,24 @@ puts out: smooth maps that say how much a cell's place, its loudness and its con
 are fitted by gradient descent, through the sound in the "stft" domain: judged is what can be heard.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.base import SteppedExplainer, check_whole, no_progress, part_of
-from lmaczs.explainers.decibels import grid_power
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
+from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.hooks import evaluation_mode
 from lmaczs.explainers.lmac_zs.decoder import AREAS, DETAILS, cut_at_area, details
-from lmaczs.explainers.lmac_zs.explainer import worthwhile_mask
+from lmaczs.explainers.lmac_zs.explainer import mask_of_largest_gain
 from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
+from lmaczs.explainers.options import check_whole
 from lmaczs.explainers.perturbing import to_grid
 from lmaczs.signal.masking import resize_mask
 from lmaczs.signal.spectral import power_to_db
-from lmaczs.types import AudioState, MaskDomain, Progress, TextState
+from lmaczs.types import AudioState, Progress, no_progress, part_of
 
 # What a prompt competes with when the caller names no rivals: everyday sounds of many kinds.
 EVERYDAY = tuple(
@@ -36,72 +35,68 @@ EVERYDAY = tuple(
         "fireworks", "hammering",
     )
 )  # fmt: skip
-STEP_AREAS = ((0.05, 0.2), (0.1, 0.3), (0.02, 0.1))  # shares of cells that steps take in turn
+# Shares of cells that steps take in turn.
+STEP_AREAS = ((0.05, 0.2), (0.1, 0.3), (0.02, 0.1))
 LEARNING_RATE = 0.15
-COARSE = (4, 8)  # mel bands and frames that share one value of a smooth map
-EDGE = 0.5  # softness of the mask's edge when it is heard
-PRESENCE = 0.41  # worth that the best mask must have; measured here, and not as a decoder estimates it
+# Mel bands and frames that share one value of a smooth map.
+COARSE = (4, 8)
+# Softness of the mask's edge when it is heard.
+EDGE = 0.5
+# Gain that the best mask must reach; measured here, and not as a decoder estimates it.
+NEEDED_GAIN = 0.41
 
 
-class OptimizedMask(SteppedExplainer):
+@dataclass(frozen=True, eq=False)
+class OptimizedMask(WindowMethod):
     """Fits the mask that brings the prompt out of this one clip.
 
     Slower than a trained decoder by the number of steps, and free to find what moves this model for this clip, where a
-    decoder has learned what holds for many.
+    decoder has learned what holds for many. The prompt competes with the target's rivals; where it has none, with
+    everyday sounds that the model does not take for the same.
+
+    Attributes:
+        steps: of gradient descent, 1 or more, each of them four encoder passes there and back.
     """
 
-    name: ClassVar[str] = "optimized-mask"
-    label: ClassVar[str] = "Optimised mask"
+    entry = MethodEntry(
+        "optimized-mask",
+        "Optimised mask",
+        "after Fong and Vedaldi 2017, with LMAC-ZS's objective",
+        "Searches for the mask that brings the prompt out of this one sound.",
+    )
+    steps: int = 60
 
-    def __init__(
-        self,
-        backend: CLAPBackend,
-        domain: MaskDomain = "stft",
-        *,
-        steps: int = 60,
-        rivals: Sequence[str] = (),
-    ) -> None:
-        """Choose the budget.
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_whole("steps", self.steps)
 
-        Args:
-            backend: the CLAP; never changed.
-            domain: of the masks.
-            steps: of gradient descent, each of them four encoder passes there and back.
-            rivals: the sentences that the prompt competes with; the prompt may be one of them. Where there is none
-                but the prompt, everyday sounds that the model does not take for the same.
+    def passes(self) -> float:
+        """See `Method.passes`: each step hears what is kept and what is removed at two areas."""
+        return 4 * FORWARD_AND_BACKWARD * self.steps + 2 * len(AREAS)
 
-        Raises:
-            LMACError: steps is too small.
-        """
-        super().__init__(backend, domain)
-        self.steps = check_whole("steps", steps)
-        self.rivals = tuple(rivals)
-
-    def masks(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Tensor:
-        """See `SteppedExplainer.masks`.
-
-        Raises:
-            PromptError: a rival is empty.
-        """
-        found = []
+    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
+        """See `WindowMethod.map_windows`."""
+        masks, evidence, count = [], [], len(audio.waveform)
         with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(self.backend):
-            for index in range(len(audio.waveform)):
-                contest = self._contest(text.prompts[index], text.embedding[index : index + 1])
-                report = part_of(progress, index, len(audio.waveform))
-                found.append(self._fit(_apart(audio[index : index + 1]), contest, report))
-        return torch.cat(found)
+            contest = self._contest(target)
+            for row in range(count):
+                report = part_of(progress, row / count, (row + 1) / count)
+                mask, present = self._fit(_apart(audio[row : row + 1]), contest, report)
+                masks.append(mask)
+                evidence.append(present)
+        return WindowMaps(torch.cat(masks), torch.cat(evidence))
 
-    def _contest(self, prompt: str, embedding: Tensor) -> Tensor:
+    def _contest(self, target: Target) -> Tensor:
         """(1 + rivals, embed_dim): the prompt first, then what it competes with."""
-        rivals = [rival for rival in self.rivals if rival.strip() != prompt]
-        others = self.backend.encode_text(rivals or EVERYDAY).embedding
-        if not rivals:
-            alike = (others @ embedding.T)[:, 0]
+        own, others = target.embedding.unsqueeze(0), target.rival_embeddings
+        if not len(others):
+            others = self.backend.encode_text(EVERYDAY).embedding
+            alike = (others @ own.T)[:, 0]
             others = others[alike <= max(typical_neighbour(others), float(alike.min()))]
-        return torch.cat([embedding, others]).detach()
+        return torch.cat([own, others]).detach().clone()
 
-    def _fit(self, window: AudioState, contest: Tensor, progress: Progress) -> Tensor:
-        """One window's mask: (1, freq, frames)."""
+    def _fit(self, window: AudioState, contest: Tensor, progress: Progress) -> tuple[Tensor, Tensor]:
+        """One window's mask (1, freq, frames), and whether anything speaks for the prompt (1,)."""
         cells = details(power_to_db(grid_power(window, self.domain)))
         _, rows, frames = window.mel_power.shape
         start = window.mel_power.new_zeros(1 + DETAILS, -(-rows // COARSE[0]), -(-frames // COARSE[1]))
@@ -123,9 +118,8 @@ class OptimizedMask(SteppedExplainer):
         with torch.no_grad():
             final = logits()
             log_kept, log_gone = self._judge(window, contest, final, torch.tensor(AREAS, device=maps.device))
-            worth = log_kept.exp() - (1 - log_gone.exp())
-            mask = worthwhile_mask(final, worth.unsqueeze(0), EDGE, PRESENCE)
-            return mask / mask.amax().clamp_min(1e-12)
+            gains = log_kept.exp() - (1 - log_gone.exp())
+            return mask_of_largest_gain(final, gains.unsqueeze(0), EDGE, NEEDED_GAIN)
 
     def _judge(
         self, window: AudioState, contest: Tensor, logits: Tensor, area: Tensor

@@ -4,18 +4,75 @@ Masks are drawn on the mel axis, where the encoder hears, also for the "stft" do
 hold the whole of speech in one of them, and nothing in the next ten. There they are spread over the STFT bins.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 
+import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.base import check_number, check_whole
-from lmaczs.explainers.scores import Score
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import AttributionMethod, WindowMaps
+from lmaczs.explainers.hooks import evaluation_mode
+from lmaczs.explainers.options import check_number, check_whole
 from lmaczs.signal.masking import masked_mel_power
 from lmaczs.signal.spectral import mel_to_bins, power_of
-from lmaczs.types import AudioState, MaskDomain
+from lmaczs.types import AudioState, MaskDomain, Progress, no_progress, part_of
 
-MAX_SECONDS = 60.0  # no window is longer
+# No window is longer.
+MAX_SECONDS = 60.0
+
+
+class PerturbationMethod(AttributionMethod):
+    """Silences parts of a window and looks at its score; works on one window at a time, without gradients."""
+
+    @abstractmethod
+    def map_window(self, window: AudioState, target: Target, progress: Progress) -> Tensor:
+        """One window's values, signed and in units of the score: (freq, frames).
+
+        Args:
+            window: a batch of one.
+            target: what is explained.
+            progress: called after each chunk of masks; may raise to stop.
+        """
+
+    @torch.no_grad()
+    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
+        """See `Method.map_windows`."""
+        count = len(audio.waveform)
+        with evaluation_mode(self.backend):
+            maps = [
+                self.map_window(
+                    audio[row : row + 1], target, part_of(progress, row / count, (row + 1) / count)
+                )
+                for row in range(count)
+            ]
+        return WindowMaps(torch.stack(maps))
+
+    def score_masked(
+        self, window: AudioState, target: Target, chunks: Iterable[Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Score one window under many masks, in memory for one chunk of them.
+
+        What a mask removes is silence; it is removed from the power of each cell, without the way through the sound, in
+        which overlapping frames would fill it up a little.
+
+        Args:
+            window: a batch of one.
+            target: what is asked.
+            chunks: (masks, n_mels, frames) in [0, 1] each.
+
+        Yields:
+            A chunk and its scores (masks,).
+        """
+        power, backend = power_of(window.stft), self.backend
+        for chunk in chunks:
+            chunk = chunk.to(power.device)
+            mask = to_grid(backend, chunk, self.domain)
+            yield (
+                chunk,
+                target(backend.encode(masked_mel_power(power, mask, backend.mel_filters, self.domain))[0]),
+            )
 
 
 def patch_cells(backend: CLAPBackend, bands: int, seconds: float) -> tuple[int, int]:
@@ -46,34 +103,3 @@ def to_grid(backend: CLAPBackend, mel_maps: Tensor, domain: MaskDomain) -> Tenso
         (..., freq, frames); a constant stays that constant.
     """
     return mel_to_bins(backend.mel_filters) @ mel_maps if domain == "stft" else mel_maps
-
-
-def score_masked(
-    backend: CLAPBackend,
-    score: Score,
-    window: AudioState,
-    text: Tensor,
-    chunks: Iterable[Tensor],
-    domain: MaskDomain,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Score one window under many masks, in memory for one chunk of them.
-
-    What a mask removes is silence; it is removed from the power of each cell, without the way through the sound, in
-    which overlapping frames would fill it up a little.
-
-    Args:
-        backend: in evaluation mode; the caller switches gradients off.
-        score: what is asked.
-        window: a batch of one.
-        text: (1, embed_dim), unit norm.
-        chunks: (masks, n_mels, frames) in [0, 1] each.
-        domain: where the masks apply.
-
-    Yields:
-        A chunk and its scores (masks,).
-    """
-    power = power_of(window.stft)
-    for chunk in chunks:
-        chunk = chunk.to(power.device)
-        mel = masked_mel_power(power, to_grid(backend, chunk, domain), backend.mel_filters, domain)
-        yield chunk, score(backend.encode(mel)[0], text)

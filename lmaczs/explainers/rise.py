@@ -1,97 +1,72 @@
 """RISE (Petsiuk et al. 2018): which cells tend to be kept in the random masks that score high."""
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.base import (
-    PASSES_AT_ONCE,
-    Attribution,
-    AttributionExplainer,
-    check_number,
-    check_whole,
-    no_progress,
-    part_of,
-)
-from lmaczs.explainers.hooks import evaluation_mode
-from lmaczs.explainers.perturbing import patch_cells, score_masked, to_grid
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import PASSES_AT_ONCE, MethodEntry
+from lmaczs.explainers.options import check_number, check_whole
+from lmaczs.explainers.perturbing import PerturbationMethod, patch_cells, to_grid
 from lmaczs.signal.masking import resize_mask
-from lmaczs.types import AudioState, MaskDomain, Progress, TextState
+from lmaczs.types import AudioState, Progress
 
 
-class RISE(AttributionExplainer):
+@dataclass(frozen=True, eq=False)
+class RISE(PerturbationMethod):
     """A cell's value is the mean score of the masks that keep it, less the mean score of all masks.
 
     The paper (eq. 6) has the first part alone and stretches the map to [0, 1] for a picture. Without the second part
     every cell would carry the score that any half of the sound has, and the mask would keep almost everything; and
     the mean is taken over the share that the masks really kept of a cell, not over the share expected.
 
-    No gradients. Masks are coarse random grids, smoothed and shifted; only running sums of them are held, so memory
+    Masks are coarse random grids, smoothed and shifted; only running sums of them are held, so memory
     does not grow with their number.
+
+    Attributes:
+        n: random masks, each of them one encoder pass.
+        bands: height of a cell of the coarse grid, mel bands.
+        seconds: width of a cell of the coarse grid, s.
+        keep: probability that a cell of the coarse grid is kept, 0.01 to 0.99.
+        seed: of the masks; every window gets the same ones.
     """
 
-    name: ClassVar[str] = "rise"
-    label: ClassVar[str] = "RISE"
+    entry = MethodEntry(
+        "rise",
+        "RISE",
+        "Petsiuk et al. 2018",
+        "Keeps random parts of the sound and looks which of them score high.",
+    )
+    n: int = 500
+    bands: int = 8
+    seconds: float = 0.5
+    keep: float = 0.5
+    seed: int = 0
 
-    def __init__(
-        self,
-        backend: CLAPBackend,
-        domain: MaskDomain = "stft",
-        *,
-        n: int = 500,
-        bands: int = 8,
-        seconds: float = 0.5,
-        keep: float = 0.5,
-        seed: int = 0,
-        score: str = "logit",
-        rivals: Sequence[str] = (),
-    ) -> None:
-        """Choose the masks; other arguments as in `AttributionExplainer`.
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_whole("n", self.n)
+        check_whole("seed", self.seed, 0)
+        check_number("keep", self.keep, 0.01, 0.99)
+        patch_cells(self.backend, self.bands, self.seconds)
 
-        Args:
-            backend: the CLAP; never changed.
-            domain: of the masks.
-            n: random masks, each of them one encoder pass.
-            bands: height of a cell of the coarse grid, mel bands.
-            seconds: width of a cell of the coarse grid, s.
-            keep: probability that a cell of the coarse grid is kept, 0.01 to 0.99.
-            seed: of the masks; every window gets the same ones.
-            score: what is explained.
-            rivals: for the scores that compare.
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return self.n
 
-        Raises:
-            LMACError: a number is out of range, or as in `AttributionExplainer`.
-        """
-        super().__init__(backend, domain, score=score, rivals=rivals)
-        self.n, self.seed = check_whole("n", n), check_whole("seed", seed, 0)
-        self.keep = check_number("keep", keep, 0.01, 0.99)
-        self.cell = patch_cells(backend, bands, seconds)
-
-    def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
-        """See `AttributionExplainer.attribute`; values are signed, in units of the score."""
-        count = len(audio.waveform)
-        with evaluation_mode(self.backend):
-            maps = [
-                self._map(audio[row : row + 1], text.embedding[row : row + 1], part_of(progress, row, count))
-                for row in range(count)
-            ]
-        return Attribution(torch.stack(maps))
-
-    @torch.no_grad()
-    def _map(self, window: AudioState, prompt: Tensor, progress: Progress) -> Tensor:
-        """One window's values: (freq, frames)."""
+    def map_window(self, window: AudioState, target: Target, progress: Progress) -> Tensor:
+        """See `PerturbationMethod.map_window`."""
         grid = window.mel_power[0]
         rows, frames = grid.shape
-        whole = self.score(window.embedding, prompt)
+        whole = target(window.embedding)
         scored, kept, total, done = torch.zeros_like(grid), torch.zeros_like(grid), 0.0, 0
-        masks = random_masks(self.n, rows, frames, self.cell, self.keep, self.seed)
-        for chunk, scores in score_masked(self.backend, self.score, window, prompt, masks, self.domain):
-            change = self.score.told(
-                scores - whole, whole
-            )  # a constant cancels out below; small sums are exact
+        cell = patch_cells(self.backend, self.bands, self.seconds)
+        masks = random_masks(self.n, rows, frames, cell, self.keep, self.seed)
+        for chunk, scores in self.score_masked(window, target, masks):
+            # A constant cancels out below; small sums are exact.
+            change = target.zero_below_rounding(scores - whole, whole)
             scored += torch.einsum("n,nft->ft", change, chunk)
             kept += chunk.sum(0)
             total += float(change.sum())
@@ -99,7 +74,8 @@ class RISE(AttributionExplainer):
             progress(done / self.n, f"{self.label}: {done} of {self.n} masks")
         # A cell that no mask ever kept tells nothing.
         mean = torch.where(kept > 0, scored / kept.clamp_min(1e-6), total / self.n)
-        return to_grid(self.backend, self.score.told(mean - total / self.n, whole), self.domain)
+        values = target.zero_below_rounding(mean - total / self.n, whole)
+        return to_grid(self.backend, values, self.domain)
 
 
 def random_masks(

@@ -1,26 +1,37 @@
 """Saliency (Simonyan et al. 2014): how much the score moves when the level of one cell does."""
 
-from typing import ClassVar
+from dataclasses import dataclass
 
-from lmaczs.explainers.base import Attribution, AttributionExplainer, no_progress
-from lmaczs.explainers.decibels import grid_levels, level_gradient
-from lmaczs.explainers.hooks import evaluation_mode
-from lmaczs.types import AudioState, Progress, TextState
+from torch import Tensor
+
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry
+from lmaczs.explainers.gradients import GradientMethod, level_gradient
+from lmaczs.types import Progress, no_progress
 
 
-class Saliency(AttributionExplainer):
-    """Magnitude of the score's gradient with respect to each cell's level, through the front end.
+@dataclass(frozen=True, eq=False)
+class Saliency(GradientMethod):
+    """Magnitude of the score's gradient with respect to each cell's level, through the front end; in score per dB.
 
     The sign is dropped, as in the paper: a cell counts that could speak for the prompt as well as one that does.
     """
 
-    name: ClassVar[str] = "saliency"
-    label: ClassVar[str] = "Saliency"
+    entry = MethodEntry(
+        "saliency",
+        "Saliency",
+        "Simonyan et al. 2014",
+        "Shows where a small change of level would change the score most.",
+    )
 
-    def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
-        """See `AttributionExplainer.attribute`; values are >= 0, in score per dB."""
-        levels = grid_levels(self.backend, audio, self.domain)
-        with evaluation_mode(self.backend):
-            gradient = level_gradient(self.backend, self.score, levels, text.embedding, self.domain)
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return FORWARD_AND_BACKWARD
+
+    def attribute_levels(
+        self, levels: Tensor, target: Target, progress: Progress = no_progress
+    ) -> tuple[Tensor, None]:
+        """See `GradientMethod.attribute_levels`; values are >= 0."""
+        gradient = level_gradient(self.backend, target, levels, self.domain)
         progress(1.0, self.label)
-        return Attribution(gradient.abs())
+        return gradient.abs(), None

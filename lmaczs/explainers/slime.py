@@ -1,121 +1,99 @@
 """SLIME (Mishra et al. 2017): a linear model of the score over segments of the spectrogram, fitted around one sound."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.base import (
-    PASSES_AT_ONCE,
-    Attribution,
-    AttributionExplainer,
-    check_number,
-    check_whole,
-    no_progress,
-    part_of,
-)
-from lmaczs.explainers.hooks import evaluation_mode
-from lmaczs.explainers.perturbing import score_masked, to_grid
-from lmaczs.types import AudioState, MaskDomain, Progress, TextState
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import PASSES_AT_ONCE, MethodEntry
+from lmaczs.explainers.options import check_number, check_whole
+from lmaczs.explainers.perturbing import PerturbationMethod, to_grid
+from lmaczs.types import AudioState, Progress, no_progress
 
 
-class SLIME(AttributionExplainer):
+@dataclass(frozen=True, eq=False)
+class SLIME(PerturbationMethod):
     """Silences random halves of the segments; a segment's value is its weight in a ridge regression of the score.
 
     Samples count the more, the more segments they keep: LIME's kernel (Ribeiro et al. 2016) of the cosine distance from
-    the whole sound. Segments are of equal height in mel bands, where the encoder hears, and of equal width in time.
+    the whole sound. Segments are of equal height in mel bands, where the encoder hears, and of equal width in time. The
+    resolution is that of the segments.
 
-    No gradients. The resolution is that of the segments.
+    Attributes:
+        n: samples, each of them one encoder pass; the first is the whole sound.
+        rows: segments along frequency, at most the mel bands.
+        columns: segments along time, at most the frames of a window.
+        alpha: strength of the ridge, 0.0001 or more.
+        width: of LIME's kernel, 0.01 or more; larger values count distant samples more.
+        seed: of the samples; every window gets the same ones.
     """
 
-    name: ClassVar[str] = "slime"
-    label: ClassVar[str] = "SLIME"
+    entry = MethodEntry(
+        "slime",
+        "SLIME",
+        "Mishra et al. 2017",
+        "Silences random halves of 24 segments and fits a linear model of the score.",
+    )
+    n: int = 1000
+    rows: int = 4
+    columns: int = 6
+    alpha: float = 1.0
+    width: float = 0.25
+    seed: int = 0
 
-    def __init__(
-        self,
-        backend: CLAPBackend,
-        domain: MaskDomain = "stft",
-        *,
-        n: int = 1000,
-        rows: int = 4,
-        columns: int = 6,
-        alpha: float = 1.0,
-        width: float = 0.25,
-        seed: int = 0,
-        score: str = "logit",
-        rivals: Sequence[str] = (),
-    ) -> None:
-        """Choose segments and samples; other arguments as in `AttributionExplainer`.
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_whole("n", self.n, 2)
+        check_whole("seed", self.seed, 0)
+        n_mels, frames = self._grid
+        check_whole("rows", self.rows, 1, n_mels)
+        check_whole("columns", self.columns, 1, frames)
+        check_number("alpha", self.alpha, 1e-4)
+        check_number("width", self.width, 0.01)
 
-        Args:
-            backend: the CLAP; never changed.
-            domain: of the masks.
-            n: samples, each of them one encoder pass; the first is the whole sound.
-            rows: segments along frequency, at most the mel bands.
-            columns: segments along time, at most the frames of a window.
-            alpha: strength of the ridge, 0.0001 or more.
-            width: of LIME's kernel, 0.01 or more; larger values count distant samples more.
-            seed: of the samples; every window gets the same ones.
-            score: what is explained.
-            rivals: for the scores that compare.
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Mel bands and frames of a window."""
+        grid = self.backend.spectral
+        return grid.n_mels, 1 + self.backend.clip_samples // grid.hop_length
 
-        Raises:
-            LMACError: a number is out of range, or as in `AttributionExplainer`.
-        """
-        super().__init__(backend, domain, score=score, rivals=rivals)
-        grid = backend.spectral
-        self.n, self.seed = check_whole("n", n, 2), check_whole("seed", seed, 0)
-        self.rows = round(check_number("rows", check_whole("rows", rows), 1, grid.n_mels))
-        frames = 1 + backend.clip_samples // grid.hop_length
-        self.columns = round(check_number("columns", check_whole("columns", columns), 1, frames))
-        self.segment = segments(grid.n_mels, frames, self.rows, self.columns)
-        self.alpha, self.width = check_number("alpha", alpha, 1e-4), check_number("width", width, 0.01)
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return self.n
 
-    def attribute(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Attribution:
-        """See `AttributionExplainer.attribute`; values are signed, in units of the score."""
-        weights = self.segment_weights(audio, text, progress)
-        return Attribution(to_grid(self.backend, self.spread(weights), self.domain))
-
-    def segment_weights(self, audio: AudioState, text: TextState, progress: Progress = no_progress) -> Tensor:
-        """Weights of the linear model, one for each segment.
-
-        Args:
-            audio: as in `masks`, and so are the others.
-            text: prompts.
-            progress: called after each chunk of samples.
-
-        Returns:
-            (batch, segments), signed, in units of the score; numbered as in `segments`.
-        """
-        count = len(audio.waveform)
-        with evaluation_mode(self.backend):
-            found = [
-                self._weights(
-                    audio[row : row + 1], text.embedding[row : row + 1], part_of(progress, row, count)
-                )
-                for row in range(count)
-            ]
-        return torch.stack(found)
+    def map_window(self, window: AudioState, target: Target, progress: Progress) -> Tensor:
+        """See `PerturbationMethod.map_window`."""
+        weights = self.segment_weights(window, target, progress)
+        return to_grid(self.backend, self.spread(weights.unsqueeze(0))[0], self.domain)
 
     def spread(self, values: Tensor) -> Tensor:
         """Give every cell its segment's value: (batch, segments) -> (batch, n_mels, frames)."""
-        return values[:, self.segment.to(values.device)]
+        segment = segments(*self._grid, self.rows, self.columns)
+        return values[:, segment.to(values.device)]
 
     @torch.no_grad()
-    def _weights(self, window: AudioState, prompt: Tensor, progress: Progress) -> Tensor:
-        """One window's weights: (segments,)."""
+    def segment_weights(self, window: AudioState, target: Target, progress: Progress = no_progress) -> Tensor:
+        """Weights of the linear model, one for each segment.
+
+        Args:
+            window: a batch of one.
+            target: what is explained.
+            progress: called after each chunk of samples.
+
+        Returns:
+            (segments,), signed, in units of the score; numbered as in `segments`.
+        """
         kept = random_halves(self.n, self.rows * self.columns, self.seed)
-        whole = self.score(window.embedding, prompt)
+        whole = target(window.embedding)
         found: list[Tensor] = []
         masks = (self.spread(chunk) for chunk in kept.to(whole).split(PASSES_AT_ONCE))
-        for _, scores in score_masked(self.backend, self.score, window, prompt, masks, self.domain):
-            found.append(self.score.told(scores - whole, whole))
+        for _, scores in self.score_masked(window, target, masks):
+            found.append(target.zero_below_rounding(scores - whole, whole))
             done = min(PASSES_AT_ONCE * len(found), self.n)
             progress(done / self.n, f"{self.label}: {done} of {self.n} samples")
         weights = fit_ridge(kept, torch.cat(found).cpu(), self.alpha, self.width)
-        return self.score.told(weights.to(whole), whole)
+        return target.zero_below_rounding(weights.to(whole), whole)
 
 
 def segments(n_mels: int, frames: int, rows: int, columns: int) -> Tensor:

@@ -1,6 +1,7 @@
 """A training of a tiny network, for the tests of what all trainings share; also a script that can be killed.
 
-python miniature_run.py --clips none --run FOLDER --steps 9 [--die-at 4] [--die-writing state.pt] [--name-threads]
+python miniature_run.py --clips none --run FOLDER --steps 9 [--die-at 4] [--die-writing state.pt]
+    [--die-before state.pt] [--name-threads]
 """
 
 import os
@@ -10,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parents[2] / folder) for folder in ("train", ".")]
+    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 from torch import nn
 
-import common
-from common import RunConfig, TrainingRun, make_accelerator, start
+from train import checkpoints
+from train.common import RunConfig, TrainingRun, make_accelerator, start
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class TrainConfig(RunConfig):
     Attributes:
         die_at: step before which the process is killed, without a chance to clean up; -1 for never.
         die_writing: file in whose first writing after step 4 the process is killed, half-way; or "".
+        die_before: file before whose first writing after step 4 the process is killed; or "".
         dropout: share; draws from the global generator.
         poison_at: step whose batch holds a value that is not a number; -1 for none.
         name_threads: print the threads that are left at the end, Python's and all others (Linux).
@@ -38,6 +40,7 @@ class TrainConfig(RunConfig):
     learning_rate: float = 1e-2
     die_at: int = -1
     die_writing: str = ""
+    die_before: str = ""
     dropout: float = 0.0
     poison_at: int = -1
     name_threads: bool = False
@@ -48,20 +51,23 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_half_way(name: str, run: TrainingRun) -> None:
-    """Make the next writing of a file after step 4 end in the middle."""
-    write_whole = common.write_whole
+def die_half_way(config: TrainConfig, run: TrainingRun) -> None:
+    """Make the next writing of a file after step 4 end in the middle, or not begin."""
+    write_whole = checkpoints.write_whole
 
     def cut(path: Path, write) -> None:
+        if path.name == config.die_before and run.step > 4:
+            die()
+
         def half(fresh: Path) -> None:
             write(fresh)
             content = fresh.read_bytes()
             fresh.write_bytes(content[: len(content) // 2])
             die()
 
-        write_whole(path, half if path.name == name and run.step > 4 else write)
+        write_whole(path, half if path.name == config.die_writing and run.step > 4 else write)
 
-    common.write_whole = cut
+    checkpoints.write_whole = cut
 
 
 def main(config: TrainConfig) -> TrainingRun:
@@ -70,8 +76,8 @@ def main(config: TrainConfig) -> TrainingRun:
     accelerator = make_accelerator(config)
     network = nn.Sequential(nn.Linear(3, 8), nn.Dropout(config.dropout), nn.Tanh(), nn.Linear(8, 1))
     run = TrainingRun(config, accelerator, network, [{"params": list(network.parameters())}], 3, 1.0)
-    if config.die_writing:
-        die_half_way(config.die_writing, run)
+    if config.die_writing or config.die_before:
+        die_half_way(config, run)
     for step in run.steps():
         if step == config.die_at:
             die()

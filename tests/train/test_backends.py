@@ -8,17 +8,17 @@ import torch
 from accelerate.state import AcceleratorState
 from miniatures import small_backend
 
-import texts
-from clips import read_clips
-from export import export_lmac_zs
 from lmaczs import clap
 from lmaczs.clap import BACKENDS, BackendEntry, load_backend
 from lmaczs.errors import CheckpointError
 from lmaczs.explainers.lmac_zs.explainer import LMACZS
 from lmaczs.hub import load_golden, load_release
 from lmaczs.types import TextState
-from texts import load_text_bank
-from train_lmac_zs import TrainConfig, main
+from train import texts
+from train.clips import read_clips
+from train.export import export_lmac_zs
+from train.texts import load_text_bank
+from train.train_lmac_zs import TrainConfig, main
 
 KINDS = ["msclap-2022", "msclap-2023", "laion"]
 NAMES = ("low hum", "whistle", "rain", "dog")

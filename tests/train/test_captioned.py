@@ -9,12 +9,12 @@ import pytest
 import soundfile
 import torch
 
-import train_lmac_zs
-from captioned import MAX_SECONDS, open_captioned
-from clips import training_clips
 from lmaczs.errors import LMACError
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
-from train_lmac_zs import CaptionFeed, TrainConfig, main
+from train import train_lmac_zs
+from train.captioned import MAX_SECONDS, open_captioned
+from train.clips import training_clips
+from train.train_lmac_zs import CaptionFeed, TrainConfig, main
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 import torch
 
-import augment
-from clips import ClipSampler, cache_waveforms, read_clips, split_clips
 from lmaczs.errors import DatasetError
+from train import augment
+from train.clips import ClipSampler, cache_waveforms, read_clips, split_clips
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from accelerate.state import AcceleratorState
 from miniature_run import TrainConfig, main
 from safetensors.torch import load_file
 
-from checkpoints import random_state, restore_random_state, write_whole
-from common import make_accelerator, start
 from lmaczs.errors import LMACError
+from train.checkpoints import random_state, restore_random_state, run_weights, write_whole
+from train.common import make_accelerator, parse_config, start
+from train.export import training_settings
 
 SCRIPT = Path(__file__).with_name("miniature_run.py")
 
@@ -105,12 +106,60 @@ def test_a_kill_in_the_middle_of_a_checkpoint_leaves_the_older_one(tmp_path, fil
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert (tmp_path / "killed" / f"{file}.new").exists()  # the half that was written
     state = torch.load(tmp_path / "killed/state.pt", weights_only=True)
-    assert state["step"] == (4 if file == "state.pt" else 6)
+    assert state["step"] == 4
+    assert run_weights(tmp_path / "killed").step == (6 if file == "state.pt" else 4)
     assert load_file(tmp_path / "killed/model.safetensors").keys() == state["averaged"].keys()
     train(tmp_path / "killed", dropout=0.5)
     train(tmp_path / "whole", dropout=0.5)
     assert distance(tmp_path / "killed", tmp_path / "whole") == 0
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+
+
+def test_weights_and_state_agree_after_a_kill_between_their_writings(tmp_path):
+    done = launch(tmp_path, "--die-before", "state.pt", "--steps", "6")
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert run_weights(tmp_path).step == 6  # of the last row of metrics
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 4
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.loop.TrainingRun.steps", lambda run: exit())  # resumed, and stopped at once
+        train(tmp_path, steps=6)
+    assert run_weights(tmp_path).step == 4
+    averaged = torch.load(tmp_path / "state.pt", weights_only=True)["averaged"]
+    assert all(torch.equal(value, averaged[name]) for name, value in run_weights(tmp_path).state.items())
+
+
+def test_stale_weights_beside_a_finished_state_are_mended(tmp_path):
+    train(tmp_path, steps=4)
+    older = (tmp_path / "model.safetensors").read_bytes()
+    train(tmp_path, steps=9)
+    newer = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(older)
+    train(tmp_path, steps=9)
+    assert (tmp_path / "model.safetensors").read_bytes() == newer != older
+
+
+def test_a_release_tells_the_metrics_of_its_own_weights(tmp_path, monkeypatch):
+    train(tmp_path, stop_after=4)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "minutes": 0.1}\n')  # a kill came before the weights of step 6
+    monkeypatch.setattr("train.export.training_clips", lambda *_: [])
+    assert training_settings(tmp_path)["steps"] == training_settings(tmp_path)["last"]["step"] == 4
+
+
+def test_a_recipe_sets_what_the_command_line_does_not(tmp_path, monkeypatch):
+    (tmp_path / "recipe.yaml").write_text("steps: 3\nlearning_rate: 1e-3\nhold_out: [esc50:4]\n")
+    flags = ["--recipe", str(tmp_path / "recipe.yaml"), "--clips", "none", "--run", "here", "--steps", "5"]
+    monkeypatch.setattr(sys, "argv", ["miniature_run.py", *flags, "--hold-out", "a:1", "--hold-out", "a:2"])
+    config = parse_config(TrainConfig, "")
+    assert config == TrainConfig("none", "here", hold_out=("a:1", "a:2"), steps=5, learning_rate=1e-3)
+
+
+def test_a_wrong_recipe_ends_a_script_with_one_sentence(tmp_path, capsys, monkeypatch):
+    (tmp_path / "recipe.yaml").write_text("stepps: 3\n")
+    monkeypatch.setattr(sys, "argv", ["miniature_run.py", "--recipe", str(tmp_path / "recipe.yaml")])
+    with pytest.raises(SystemExit) as raised:
+        start(main, TrainConfig, "")
+    assert raised.value.code == 2 and "sets 'stepps'" in capsys.readouterr().err
 
 
 def test_a_metrics_line_that_a_kill_cut_short_is_dropped(tmp_path):

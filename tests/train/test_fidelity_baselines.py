@@ -8,17 +8,16 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-import train_classifier
-import train_l2i_baselines
 from lmaczs.clap.decisions import load_head
 from lmaczs.data.sonyc_ust import TAGS
 from lmaczs.data.tagged_mixtures import CLASSES
 from lmaczs.errors import LMACError
 from lmaczs.explainers.l2i.surrogates import load_surrogate, surrogate_logits
 from lmaczs.explainers.l2i.vibi import relaxed_choice
-from make_tagged_mixtures import make
-from train_classifier import ClassifierConfig, best_thresholds
-from train_l2i_baselines import BaselineConfig
+from train import train_classifier, train_l2i_baselines
+from train.make_tagged_mixtures import make
+from train.train_classifier import ClassifierConfig, best_thresholds
+from train.train_l2i_baselines import BaselineConfig
 
 NAMES = [classes[0] for classes in CLASSES.values()] + ["rain"]
 QUICK = {"steps": 2, "batch_size": 4, "save_every": 1, "mixed_precision": "no", "backend": "debug"}

@@ -9,9 +9,6 @@ import torch
 import yaml
 from hub_stand_in import TOKEN, StandInHub, serving, visit
 
-import publish
-from golden import golden_error
-from hub_card import hub_card
 from lmaczs import load_backend, load_explainer
 from lmaczs.clap.compact_release import save_compact
 from lmaczs.clap.debug import build_debug
@@ -23,6 +20,9 @@ from lmaczs.signal.audio import save_wav
 from lmaczs.types import TextState
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
+from train import publish
+from train.golden import golden_error
+from train.hub_card import hub_card
 
 TRAINING = {
     "settings": {"hold_out": ["esc50:4"]},

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from lmaczs.clap.compact_release import load_compact
 from lmaczs.explainers.lmac_zs.explainer import LMACZS
-from train_clap import contrastive_loss
+from train.train_clap import contrastive_loss
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,18 +9,17 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-import fit_nmf
-import train_l2i
-from clips import read_clips
-from export import export_l2i
 from lmaczs.errors import PromptError
 from lmaczs.explainers import load_explainer
 from lmaczs.hub import load_golden, load_release
 from lmaczs.pipeline import explain_clip
 from lmaczs.types import TextState
-from model_card import render
-from train_l2i import Sentences, TrainConfig
-from windows import NOBODY, draw_windows, load_windows, open_store
+from train import fit_nmf, train_l2i
+from train.clips import read_clips
+from train.export import export_l2i
+from train.model_card import render
+from train.train_l2i import Sentences, TrainConfig
+from train.windows import NOBODY, draw_windows, load_windows, open_store
 
 NAMES = ("hum", "whistle", "hiss", "click")
 HELD_OUT = ("esc50:2",)

@@ -6,9 +6,9 @@ import tarfile
 import pytest
 from layouts import LAYOUTS, table, tone
 
-from clips import split_clips, training_clips
-from export import training_sources
 from lmaczs.errors import LMACError
+from train.clips import split_clips, training_clips
+from train.export import training_sources
 
 
 def test_a_preset_gives_clips_with_the_captions_of_the_paper(tmp_path):

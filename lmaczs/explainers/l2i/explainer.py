@@ -12,8 +12,8 @@ CLAP more of the prompt than that above 0.3 (mean probability 0.26 and 0.17; 0.1
 to the source. A mask has twelve components at most, as many as are played one by one.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.recording import Recording
+from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
-from lmaczs.explainers.base import ComponentExplainer, Decomposition, check_number, check_whole
+from lmaczs.explainers.base import Method, MethodEntry
 from lmaczs.explainers.l2i.interpretation import (
     choose,
     gain_of_share,
@@ -32,66 +34,68 @@ from lmaczs.explainers.l2i.interpretation import (
     share_of,
 )
 from lmaczs.explainers.l2i.networks import Interpreter, InterpreterConfig
+from lmaczs.explainers.options import check_number, check_whole
 from lmaczs.hub import fill, load_release, refuse_other_backend, with_tuples
-from lmaczs.types import AudioState, MaskDomain, TextState
+from lmaczs.signal.phase import griffin_lim
+from lmaczs.signal.spectral import stft
+from lmaczs.signal.windows import WindowPlan, clip_frames, stitch
+from lmaczs.types import AudioState, Component, Explanation, MaskDomain, Progress, no_progress
 
 KIND = "l2i"
 COMPATS = ("paper", "released")
-THRESHOLDS = {"paper": 0.1, "released": 0.2}  # of relevance
-MOST = {
-    "paper": 12,
-    "released": 5,
-}  # components of a mask; the paper has no limit, but nobody plays with more lanes
+# Of relevance.
+THRESHOLDS = {"paper": 0.1, "released": 0.2}
+# Components of a mask; the paper has no limit, but nobody plays with more lanes.
+MOST = {"paper": 12, "released": 5}
+# That are played one by one.
+MOST_PLAYED = 12
+# Of the maps of all components together, 0.25 GB: of recordings above 3 minutes, fewer components are played.
+COMPONENT_CELLS = 2**26
 
 
-class L2I(ComponentExplainer):
-    """L2I with an open vocabulary: Theta's class weights come from the prompt's embedding."""
+@dataclass(frozen=True, eq=False)
+class L2I(Method):
+    """L2I with an open vocabulary: Theta's class weights come from the prompt's embedding.
 
-    name: ClassVar[str] = "l2i"
-    label: ClassVar[str] = "L2I"
-    open_method: ClassVar[str] = "l2i"
+    Attributes:
+        interpreter: trained for the backend, in eval mode, on its device.
+        closed_set: the prompts that it was trained for, in the order of its classes; None for any prompt.
+        threshold: tau, relevance above which a component is part of the mask, 0 to 1; None is 0.1, or 0.2 as released.
+        compat: "paper", or "released" for what the authors' code does: relevance relative to the plain maximum, the
+            five most relevant components at most.
+        griffin_lim: rounds of Griffin-Lim that make the phase of what is heard fit its magnitude; 0 keeps the
+            recording's phase as the paper does.
+    """
+
+    entry: ClassVar[MethodEntry] = MethodEntry(
+        "l2i",
+        "L2I",
+        "Parekh et al. 2022",
+        "Takes the sound apart into a few components and says which of them count.",
+        domains=("stft",),
+        trained=True,
+    )
     release_name: ClassVar[str] = "l2i-open-{backend}"
+    interpreter: Interpreter = field(kw_only=True, repr=False)
+    closed_set: tuple[str, ...] | None = field(default=None, kw_only=True)
+    threshold: float | None = field(default=None, kw_only=True)
+    compat: str = field(default="paper", kw_only=True)
+    griffin_lim: int = field(default=0, kw_only=True)
 
-    def __init__(
-        self,
-        backend: CLAPBackend,
-        interpreter: Interpreter,
-        prompts: Sequence[str] | None = None,
-        *,
-        threshold: float | None = None,
-        compat: str = "paper",
-        griffin_lim: int = 0,
-    ) -> None:
-        """Wrap a trained interpreter.
-
-        Args:
-            backend: the CLAP that it was trained for.
-            interpreter: in eval mode, on the backend's device.
-            prompts: its closed set, in the order of its classes; None for any prompt.
-            threshold: tau, relevance above which a component is part of the mask, 0 to 1; None is 0.1, or 0.2 as
-                released.
-            compat: "paper", or "released" for what the authors' code does: relevance relative to the plain maximum, the
-                five most relevant components at most.
-            griffin_lim: rounds of Griffin-Lim that make the phase of what is heard fit its magnitude; 0 keeps the
-                recording's phase as the paper does.
-
-        Raises:
-            LMACError: an option is out of range.
-        """
-        super().__init__(backend, "stft")
-        if compat not in COMPATS:
-            raise LMACError(f"The option compat is '{compat}': choose 'paper' or 'released'.")
-        self.interpreter = interpreter
-        self.prompts = None if prompts is None else tuple(prompts)
-        self.patterns = interpreter.dictionary
-        self.released = compat == "released"
-        self.most = MOST[compat]
-        chosen = THRESHOLDS[compat] if threshold is None else threshold
-        self.relevance_threshold = check_number("threshold", chosen, 0.0, 1.0)
-        self.griffin_lim_steps = check_whole("griffin_lim", griffin_lim, 0)
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.domain != "stft":
+            raise LMACError(
+                f"{self.label} takes sounds apart in the stft domain, and '{self.domain}' was asked for: choose 'stft', "
+                "or another method."
+            )
+        if self.compat not in COMPATS:
+            raise LMACError(f"The option compat is '{self.compat}': choose 'paper' or 'released'.")
+        check_number("threshold", self.relevance_threshold, 0.0, 1.0)
+        check_whole("griffin_lim", self.griffin_lim, 0)
 
     @classmethod
-    def from_release(
+    def load(  # type: ignore[override]
         cls,
         backend: CLAPBackend,
         domain: MaskDomain = "stft",
@@ -103,61 +107,158 @@ class L2I(ComponentExplainer):
         """Load the interpreter that was trained for this backend.
 
         Args:
-            backend: the CLAP.
+            backend: the classifier.
             domain: "stft".
             release: folder, embedded name or hub id; None takes the embedded one for this backend.
-            threshold: see `__init__`, and so the other options.
+            threshold: see the class, and so the other options.
 
         Raises:
             LMACError: the domain is "mel", or an option is out of range.
             BackendUnavailableError: there is no such release.
-            CheckpointError: it is damaged, or belongs to another backend.
+            CheckpointError: it is damaged, or belongs to another classifier.
         """
-        if domain != "stft":
-            raise LMACError(
-                f"{cls.label} takes sounds apart in the stft domain, and '{domain}' was asked for: choose 'stft', or "
-                "another method."
-            )
-        name = release or cls.release_name.format(backend=backend.name)
-        interpreter, prompts = load_interpreter(name, backend)
-        options = {"threshold": threshold, "compat": compat, "griffin_lim": griffin_lim}
-        return cls(backend, interpreter, prompts, **options)  # type: ignore[arg-type]
+        interpreter, closed_set = load_interpreter(
+            release or cls.release_name.format(backend=backend.name), backend
+        )
+        return cls(
+            backend,
+            domain,
+            interpreter=interpreter,
+            closed_set=closed_set,
+            threshold=threshold,
+            compat=compat,
+            griffin_lim=griffin_lim,
+        )
+
+    @property
+    def prompts(self) -> tuple[str, ...] | None:
+        """See `Method.prompts`."""
+        return self.closed_set
+
+    @property
+    def patterns(self) -> Tensor:
+        """(freq, components) >= 0, the spectrum of each component."""
+        return self.interpreter.dictionary
+
+    @property
+    def released(self) -> bool:
+        """Whether it works as the authors' code."""
+        return self.compat == "released"
+
+    @property
+    def relevance_threshold(self) -> float:
+        """Relevance above which a component is part of the mask."""
+        return THRESHOLDS[self.compat] if self.threshold is None else self.threshold
+
+    def passes(self) -> float:
+        """See `Method.passes`: the interpreter costs about two passes of the encoder."""
+        return 2.0
 
     @torch.no_grad()
-    def decompose(self, audio: AudioState, text: TextState) -> Decomposition:
-        """See `ComponentExplainer.decompose`."""
-        self.check_prompts(text.prompts)
-        activations, pooled = self.interpreter(audio.hidden)
-        weights = self.interpreter.theta.class_weights(self.class_keys(text))
-        return Decomposition(activations, pooled * weights)
+    def explain(self, recording: Recording, target: Target, progress: Progress = no_progress) -> Explanation:
+        """See `Method.explain`: one relevance for each component in the whole recording, its gains window by window."""
+        self.check_prompts((target.prompt,))
+        plan, grid = recording.plan, self.backend.spectral
+        found: list[tuple[Tensor, Tensor]] = []
+        done = 0
+        for audio in recording.batches(self.backend):
+            found.append(self.decompose(audio, target))
+            done += len(audio.embedding)
+            progress(done / len(plan.windows), f"explaining with {self.label}")
+        activations = torch.cat([active for active, _ in found])
+        contribution = torch.cat([part for _, part in found])
+        votes = torch.tensor([window.weight for window in plan.windows]).to(contribution)
+        relevance = self.relevance((votes @ contribution).unsqueeze(0))
+        above = int(self.chosen(relevance).sum())
+        order = relevance[0].argsort(descending=True, stable=True)
+        played = min(int((relevance > 0).sum()), self._most_played(plan))
+        order = order[: max(above, played)]
 
-    def class_keys(self, text: TextState) -> Tensor:
-        """Prompts as `Theta.class_weights` takes them: embeddings, or class numbers of the closed set."""
-        if self.prompts is None:
-            return text.embedding.to(self.patterns.device)
-        return torch.tensor([self.prompts.index(prompt) for prompt in text.prompts])
+        def gains() -> Iterator[Tensor]:
+            """The mask, then each component that is played."""
+            for spectrum, active in zip(recording.spectra(self.backend), activations, strict=True):
+                each = self.lane_gains(spectrum, active, order)
+                yield torch.cat([each[:above].sum(0, keepdim=True), each[:played]])
+
+        stitched = stitch(gains(), plan, grid)
+        active = stitch(activations, plan, grid)
+        components = tuple(
+            Component(
+                index=number,
+                relevance=float(relevance[0, number].clamp(-1, 1)),
+                gain=gain,
+                pattern=self.patterns[:, number].cpu(),
+                activation=active[number],
+            )
+            for number, gain in zip(order[:played].tolist(), stitched[1:], strict=True)
+        )
+        return Explanation(
+            self.name,
+            target.prompt,
+            stitched[0].clamp(0, 1),
+            self.domain,
+            "present" if above else "absent",
+            components=components,
+            relevance_threshold=self.relevance_threshold,
+        )
+
+    def _most_played(self, plan: WindowPlan) -> int:
+        """How many components are played one by one: MOST_PLAYED, or what memory has room for."""
+        grid = self.backend.spectral
+        cells = grid.n_bins * clip_frames(plan.num_samples, grid)
+        return max(1, min(MOST_PLAYED, COMPONENT_CELLS // cells))
+
+    def play(self, waveform: Tensor, gain: Tensor) -> Tensor:
+        """See `Method.play`; with Griffin-Lim where it was asked for."""
+        if not self.griffin_lim:
+            return super().play(waveform, gain)
+        grid, samples = self.backend.spectral, waveform.unsqueeze(0)
+        return griffin_lim(stft(samples, grid) * gain, grid, samples.shape[1], self.griffin_lim)[0]
+
+    @torch.no_grad()
+    def decompose(self, audio: AudioState, target: Target) -> tuple[Tensor, Tensor]:
+        """Find the components of windows, and what they add to the score of the prompt.
+
+        Args:
+            audio: (batch) windows.
+            target: whose prompt is meant.
+
+        Returns:
+            activations: (batch, components, frames) >= 0, how strong each is when.
+            contribution: (batch, components), signed.
+        """
+        activations, pooled = self.interpreter(audio.hidden)
+        weights = self.interpreter.theta.class_weights(self._class_key(target))
+        return activations, pooled * weights
+
+    def _class_key(self, target: Target) -> Tensor:
+        """The prompt as `Theta.class_weights` takes it: its embedding, or its class number in the closed set."""
+        if self.closed_set is None:
+            return target.embedding.to(self.patterns.device).unsqueeze(0)
+        return torch.tensor([self.closed_set.index(target.prompt)])
 
     def relevance(self, contribution: Tensor) -> Tensor:
-        """See `ComponentExplainer.relevance`; eq. in section 3.2."""
+        """Bring contributions (batch, components) to [-1, 1], relative to the largest; section 3.2."""
         return relevance_of(contribution, released=self.released)
 
     def chosen(self, relevance: Tensor) -> Tensor:
-        """See `ComponentExplainer.chosen`."""
-        return choose(relevance, self.relevance_threshold, self.most)
+        """Say which components are part of the mask: (batch, components) -> bool."""
+        return choose(relevance, self.relevance_threshold, MOST[self.compat])
 
     @torch.no_grad()
     def lane_gains(self, spectrum: Tensor, activations: Tensor, order: Tensor) -> Tensor:
-        """See `ComponentExplainer.lane_gains`."""
+        """Factors on the magnitude of one window that play its components; each adds to those before it.
+
+        Args:
+            spectrum: (freq, frames) complex.
+            activations: (components, frames).
+            order: (lanes,) component numbers.
+
+        Returns:
+            (lanes, freq, frames) in [0, 1]; their sum is 1 at most.
+        """
         log_mag = log_magnitude(spectrum.unsqueeze(0))[0]
         return lane_gains(self.patterns, activations, order, log_mag, released=self.released)
-
-    @torch.no_grad()
-    def masks(self, audio: AudioState, text: TextState) -> Tensor:
-        """See `Explainer.masks`: the paper's interpretation of each window."""
-        parts = self.decompose(audio, text)
-        chosen = self.chosen(self.relevance(parts.contribution))
-        share = share_of(self.patterns, parts.activations, chosen, released=self.released)
-        return gain_of_share(share, log_magnitude(audio.stft))
 
     @torch.no_grad()
     def removal_gain(self, audio: AudioState, activations: Tensor, chosen: Tensor) -> Tensor:
@@ -175,16 +276,21 @@ class L2I(ComponentExplainer):
         return gain_of_share(1 - share, log_magnitude(audio.stft))
 
 
+@dataclass(frozen=True, eq=False)
 class L2IESC50(L2I):
     """L2I over a closed set, as in the paper: the 50 labels of ESC-50."""
 
-    name: ClassVar[str] = "l2i-esc50"
-    label: ClassVar[str] = "L2I ESC-50"
+    entry: ClassVar[MethodEntry] = replace(
+        L2I.entry,
+        name="l2i-esc50",
+        label="L2I ESC-50",
+        sentence="L2I for the 50 labels of ESC-50 only, as in the paper.",
+    )
     release_name: ClassVar[str] = "l2i-esc50-{backend}"
 
 
 def load_interpreter(release: str | Path, backend: CLAPBackend) -> tuple[Interpreter, tuple[str, ...] | None]:
-    """Interpreter of a release, in eval mode, and its closed set; errors as in `L2I.from_release`."""
+    """Interpreter of a release, in eval mode, and its closed set; errors as in `L2I.load`."""
     config, state, _ = load_release(release, kind=KIND)
     refuse_other_backend(config, backend.name, "L2I interpreter", "train_l2i.py")
     interpreter = Interpreter(InterpreterConfig(**with_tuples(config["interpreter"]))).to(

@@ -1,122 +1,154 @@
 """LMAC-ZS (Paissan et al. 2024): a decoder, trained once for a CLAP, masks the spectrogram for any prompt."""
 
 import weakref
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.base import Explainer
+from lmaczs.clap.target import Target
+from lmaczs.errors import LMACError
+from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
 from lmaczs.hub import fill, load_release, refuse_other_backend, with_tuples
 from lmaczs.signal.spectral import mel_to_bins
-from lmaczs.types import AudioState, MaskDomain, TextState
+from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
 
-AREA_PRICE = 0.05  # worth that a larger mask must add per unit of area; larger prefers smaller masks
-SMALLEST = 0.003  # share of cells that is kept where the prompt names nothing in the sound
-PRESENCE = 0.45  # worth that the best mask must have before anything is kept at all
-PRESENCE_WIDTH = 0.08  # of the passage around it
+# Gain that a larger mask must add per unit of area; larger prefers smaller masks.
+AREA_PRICE = 0.05
+# Gain that the best mask must promise: below, nothing in the window speaks for the prompt.
+NEEDED_GAIN = 0.45
+# Of the passage from small masks just above NEEDED_GAIN to masks of full size.
+PASSAGE = 0.08
 # Softness of the mask's edge when it is heard, by domain; softer than in training, where it must be sharp.
 EDGES: dict[MaskDomain, float] = {"stft": 0.35, "mel": 0.5}
-SHARP_EDGE = 0.1  # where nothing is kept: the foot of a soft edge would be most of such a mask
+# Of a small mask: the foot of a soft edge would be most of it.
+SHARP_EDGE = 0.1
+# Amplitude that a mask of the paper's objective must leave of some cell (-26 dB): below, it is shut off.
+FAINTEST = 0.05
 
 
-class LMACZS(Explainer):
-    """Ranks the cells of the spectrogram for a prompt, and keeps as many as are worth it.
+@dataclass(frozen=True, eq=False)
+class LMACZS(WindowMethod):
+    """Ranks the cells of the spectrogram for a prompt, and keeps as many as promise the largest gain.
 
     A decoder trained with the paper's objective gives its sigmoid output as the mask.
+
+    Attributes:
+        decoder: trained for the backend, in eval mode, on its device, of the same domain.
+        objective: that it was trained with, "contrast" or "paper".
     """
 
-    name = "lmac-zs"
-    label = "LMAC-ZS"
-
-    def __init__(self, backend: CLAPBackend, decoder: LMACZSDecoder, objective: str = "contrast") -> None:
-        """Wrap a trained decoder.
-
-        Args:
-            backend: the CLAP that it was trained for.
-            decoder: in eval mode, on the backend's device.
-            objective: that it was trained with, "contrast" or "paper".
-        """
-        super().__init__(backend, domain=decoder.config.domain)  # type: ignore[arg-type]
-        self.decoder = decoder
-        self.objective = objective
-        self._last_view: tuple = (None, None)
+    entry = MethodEntry(
+        "lmac-zs",
+        "LMAC-ZS",
+        "Paissan et al. 2024",
+        "A decoder, trained once for a classifier, masks the spectrogram for any prompt.",
+        trained=True,
+    )
+    decoder: LMACZSDecoder = field(kw_only=True, repr=False)
+    objective: str = field(default="contrast", kw_only=True)
+    _last_view: list[Any] = field(default_factory=lambda: [None, None], init=False, repr=False)
 
     @classmethod
-    def from_release(
+    def wrap(cls, backend: CLAPBackend, decoder: LMACZSDecoder, objective: str = "contrast") -> Self:
+        """The method with this decoder, in the decoder's own domain."""
+        domain: MaskDomain = "mel" if decoder.config.domain == "mel" else "stft"
+        return cls(backend, domain, decoder=decoder, objective=objective)
+
+    @classmethod
+    def load(  # type: ignore[override]
         cls, backend: CLAPBackend, domain: MaskDomain = "stft", release: str | Path | None = None
-    ) -> "LMACZS":
+    ) -> Self:
         """Load the decoder that was trained for this backend.
 
         Args:
-            backend: the CLAP.
+            backend: the classifier.
             domain: of the masks.
             release: folder, embedded name or hub id; None takes the embedded `lmac-zs-<backend>-<domain>`.
 
         Raises:
-            CheckpointError: there is no such decoder, or it belongs to another backend.
+            BackendUnavailableError: there is no such decoder.
+            CheckpointError: it is damaged, or belongs to another classifier.
+            LMACError: its masks lie in another domain.
         """
         config, state, _ = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
         refuse_other_backend(config, backend.name, "LMAC-ZS decoder", "train_lmac_zs.py")
-        decoder = build_decoder(backend, DecoderConfig(**with_tuples(config["decoder"])))
+        shape = DecoderConfig(**with_tuples(config["decoder"]))
+        if shape.domain != domain:
+            raise LMACError(
+                f"This LMAC-ZS decoder makes masks in the domain '{shape.domain}', and '{domain}' was asked for: choose "
+                f"'{shape.domain}', or another decoder."
+            )
+        decoder = build_decoder(backend, shape)
         fill(decoder, state, "decoder")
-        return cls(backend, decoder, config["objective"])
+        return cls.wrap(backend, decoder, config["objective"])
+
+    def passes(self) -> float:
+        """See `Method.passes`: the decoder is about as large as the encoder."""
+        return 1.0
 
     def _view(self, audio: AudioState) -> SpectrogramView:
         """What the decoder sees of the windows; kept for the next prompt about the same ones."""
         windows, view = self._last_view
         if windows is None or windows() is not audio:
             view = view_spectrogram(audio, self.domain)
-            self._last_view = (weakref.ref(audio), view)
+            self._last_view[:] = [weakref.ref(audio), view]
         return view
 
     @torch.no_grad()
-    def masks(self, audio: AudioState, text: TextState) -> Tensor:
-        """See `Explainer.masks`."""
-        prompts = text.embedding.to(audio.waveform.device)
+    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
+        """See `WindowMethod.map_windows`."""
+        prompts = target.embedding.to(audio.waveform.device).expand(len(audio.embedding), -1)
         output = decode_pairs(self.decoder, audio, self._view(audio), slice(None), prompts)
         if self.objective == "paper":
             mask = torch.sigmoid(output.logits)
+            evidence = mask.amax(dim=(1, 2)) >= FAINTEST
+            mask = mask * evidence[:, None, None]
         else:
-            mask = worthwhile_mask(output.logits, output.values, EDGES[self.domain])
-        return mask / mask.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+            mask, evidence = mask_of_largest_gain(output.logits, output.values, EDGES[self.domain])
+        progress(1.0, f"explaining with {self.label}")
+        return WindowMaps(mask, evidence)
 
 
-def worthwhile_mask(logits: Tensor, values: Tensor, edge: float, needed: float = PRESENCE) -> Tensor:
-    """Keep the cells that come first, as many as are worth it.
+def mask_of_largest_gain(
+    logits: Tensor, gains: Tensor, edge: float, needed: float = NEEDED_GAIN
+) -> tuple[Tensor, Tensor]:
+    """Keep the cells that come first, as many as promise the largest gain.
 
-    Where no mask is worth anything, the prompt names nothing that the CLAP hears in the window, and next to nothing
-    is kept.
+    Where no mask promises enough, the prompt names nothing that the classifier hears in the window, and nothing is kept.
 
     Args:
         logits: (pairs, freq, frames); a higher cell speaks more for the prompt.
-        values: (pairs, len(AREAS)); the worth of keeping that share of the cells.
+        gains: (pairs, len(AREAS)); expected gain from keeping that share of the cells.
         edge: softness of the edge, in standard deviations of the logits.
-        needed: worth that the best mask must have before anything is kept at all.
+        needed: gain that the best mask must promise.
 
     Returns:
-        (pairs, freq, frames) in (0, 1).
+        (pairs, freq, frames) in [0, 1], and (pairs,) bool, whether anything speaks for the prompt.
     """
-    presence = torch.sigmoid((values.amax(dim=1) - needed) / PRESENCE_WIDTH)
-    area = (presence * choose_area(values)).clamp_min(SMALLEST)
-    return cut_at_area(logits, area, SHARP_EDGE + presence * (edge - SHARP_EDGE))
+    best = gains.amax(dim=1)
+    size = torch.sigmoid((best - needed) / PASSAGE)
+    mask = cut_at_area(logits, size * choose_area(gains), SHARP_EDGE + size * (edge - SHARP_EDGE))
+    present = best >= needed
+    return mask * present[:, None, None], present
 
 
-def choose_area(values: Tensor) -> Tensor:
-    """The share of cells whose worth, less its price, is largest; refined between neighbours.
+def choose_area(gains: Tensor) -> Tensor:
+    """The share of cells whose expected gain, less its price, is largest; refined between neighbours.
 
     Args:
-        values: (pairs, len(AREAS)).
+        gains: (pairs, len(AREAS)).
 
     Returns:
         (pairs,) in [AREAS[0], AREAS[-1]]: a soft choice, so that close calls do not jump.
     """
-    areas = torch.tensor(AREAS, device=values.device)
-    share = torch.softmax((values - AREA_PRICE * areas) / 0.03, dim=1)
+    areas = torch.tensor(AREAS, device=gains.device)
+    share = torch.softmax((gains - AREA_PRICE * areas) / 0.03, dim=1)
     return share @ areas
 
 

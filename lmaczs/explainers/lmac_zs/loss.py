@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.decibels import grid_power
+from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_zs.decoder import (
     AREAS,
     DecoderOutput,

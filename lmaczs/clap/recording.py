@@ -1,0 +1,120 @@
+"""A recording as a classifier hears it: the only place that cuts windows and encodes them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.signal.audio import resample
+from lmaczs.signal.spectral import stft
+from lmaczs.signal.windows import WindowPlan, cut_windows, plan_windows
+from lmaczs.types import AudioClip, AudioState, Progress, no_progress
+
+# In one pass of the encoder: bounds the memory of long recordings.
+WINDOWS_AT_ONCE = 8
+# Encoder passes of recordings of so many windows are kept for further prompts; longer ones are encoded again.
+WINDOWS_KEPT = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recording that a classifier has heard once; every prompt and every method starts from it.
+
+    Attributes:
+        clip: mono, at the backend's rate, on the CPU.
+        plan: its windows and their votes.
+        embedding: (embed_dim,), unit norm, on the CPU: the mean of its windows' embeddings, weighted by their votes.
+        states: encoder passes of its windows; empty when there are more than WINDOWS_KEPT.
+    """
+
+    clip: AudioClip
+    plan: WindowPlan
+    embedding: Tensor
+    states: tuple[AudioState, ...] = field(repr=False)
+
+    def batches(self, backend: CLAPBackend) -> Iterator[AudioState]:
+        """Encoder passes of all windows in order, a batch at a time; batches never hold two recordings.
+
+        Args:
+            backend: that has heard the recording.
+        """
+        yield from self.states or _encode_windows(self.clip.waveform, self.plan, backend)
+
+    def spectra(self, backend: CLAPBackend) -> Iterator[Tensor]:
+        """STFT of each window in order, (bins, frames) complex64 on the backend's device, without the encoder."""
+        device = backend.mel_filters.device
+        for index in range(len(self.plan.windows)):
+            window = cut_windows(self.clip.waveform, self.plan, index, index + 1)
+            yield stft(window.to(device), backend.spectral)[0]
+
+
+def listen(clip: AudioClip, backend: CLAPBackend, progress: Progress = no_progress) -> Recording:
+    """Resample, cut into windows and encode them.
+
+    Args:
+        clip: any rate and length that `load_clip` lets through.
+        backend: the classifier.
+        progress: called after each batch of windows; may raise to stop.
+    """
+    clip = resample(clip, backend.spectral.sample_rate)
+    plan = _plan(clip.waveform, backend)
+    count = len(plan.windows)
+    states, embeddings, done = [], [], 0
+    for state in _encode_windows(clip.waveform, plan, backend):
+        embeddings.append(state.embedding.cpu())
+        if count <= WINDOWS_KEPT:
+            states.append(state)
+        done += len(state.embedding)
+        progress(done / count, "listening")
+    return Recording(clip, plan, _mean(torch.cat(embeddings), plan), tuple(states))
+
+
+def embed(waveforms: Sequence[Tensor], backend: CLAPBackend) -> Tensor:
+    """Embed many recordings as `listen` does, with windows of several recordings in one pass.
+
+    Args:
+        waveforms: (samples,) each, at the backend's rate, on any device.
+        backend: the classifier.
+
+    Returns:
+        (recordings, embed_dim), unit norm, on the CPU. Equal to those of `listen` but for float32 rounding.
+    """
+    plans = [_plan(waveform.cpu(), backend) for waveform in waveforms]
+    windows = torch.cat(
+        [
+            cut_windows(waveform, plan, 0, len(plan.windows))
+            for waveform, plan in zip(waveforms, plans, strict=True)
+        ]
+    )
+    valid = torch.tensor([plan.valid_samples for plan in plans for _ in plan.windows])
+    found = [
+        _analyze(some, samples, backend).embedding.cpu()
+        for some, samples in zip(windows.split(WINDOWS_AT_ONCE), valid.split(WINDOWS_AT_ONCE), strict=True)
+    ]
+    parts = torch.cat(found).split([len(plan.windows) for plan in plans])
+    return torch.stack([_mean(part, plan) for part, plan in zip(parts, plans, strict=True)])
+
+
+def _plan(waveform: Tensor, backend: CLAPBackend) -> WindowPlan:
+    return plan_windows(waveform, backend.clip_samples, backend.spectral.sample_rate)
+
+
+def _encode_windows(waveform: Tensor, plan: WindowPlan, backend: CLAPBackend) -> Iterator[AudioState]:
+    for first in range(0, len(plan.windows), WINDOWS_AT_ONCE):
+        windows = cut_windows(waveform, plan, first, first + WINDOWS_AT_ONCE)
+        yield _analyze(windows, torch.full((len(windows),), plan.valid_samples), backend)
+
+
+@torch.no_grad()
+def _analyze(windows: Tensor, valid_samples: Tensor, backend: CLAPBackend) -> AudioState:
+    device = backend.mel_filters.device
+    return backend.analyze(windows.to(device), valid_samples.to(device))
+
+
+def _mean(embeddings: Tensor, plan: WindowPlan) -> Tensor:
+    """Mean of the windows' embeddings (windows, embed_dim) by their votes: (embed_dim,), unit norm."""
+    votes = torch.tensor([window.weight for window in plan.windows], dtype=embeddings.dtype)
+    return F.normalize(votes @ embeddings, dim=0)

@@ -1,0 +1,101 @@
+"""Methods that attribute a score by gradients; the levels of the cells go in, so that noise can be added to them.
+
+Gradients are taken with respect to the level of each cell of the mask's grid, in decibels. Why decibels: an encoder's
+front end takes a logarithm, so the gradient with respect to power is largest where there is least of it, and a map of it
+shows the quietest cells. The gradient with respect to a cell's level, per dB, is that of power times the power; it is
+also, but for a constant factor, the gradient with respect to a mask that multiplies the cell, taken at 1. It goes through
+the whole front end: on the "stft" grid through decibels, power, the mel filters, the encoder's logarithm and everything
+after; on the "mel" grid from the mel power on. (It does not go through the waveform: a cell is changed without what
+overlapping frames would leak into it.)
+"""
+
+import math
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import AttributionMethod, WindowMaps
+from lmaczs.explainers.hooks import evaluation_mode
+from lmaczs.signal.spectral import power_of, power_to_db
+from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
+
+# Mel power that front ends no longer tell from silence.
+SILENT_POWER = 1e-10
+
+
+class GradientMethod(AttributionMethod):
+    """Attributes the score to the levels of the cells."""
+
+    @abstractmethod
+    def attribute_levels(
+        self, levels: Tensor, target: Target, progress: Progress = no_progress
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attribute the score of windows that are given by their levels.
+
+        Args:
+            levels: (windows, freq, frames) dB, as `grid_levels` gives them; freq as the domain says.
+            target: what is explained.
+            progress: called after each step; may raise to stop.
+
+        Returns:
+            (windows, freq, frames) in the unit of the method; and the completeness error, see `WindowMaps`.
+        """
+
+    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
+        """See `Method.map_windows`."""
+        levels = grid_levels(self.backend, audio, self.domain)
+        with evaluation_mode(self.backend):
+            values, error = self.attribute_levels(levels, target, progress)
+        return WindowMaps(values, completeness_error=error)
+
+
+def grid_power(audio: AudioState, domain: str) -> Tensor:
+    """Power of every cell that a mask has: (batch, freq, frames) >= 0."""
+    return power_of(audio.stft) if domain == "stft" else audio.mel_power
+
+
+def silence_db(backend: CLAPBackend, domain: MaskDomain) -> float:
+    """Level of every cell in silence, dB: at SILENT_POWER in the mel bands, or so low on the bins that they get there."""
+    if domain == "mel":
+        return 10 * math.log10(SILENT_POWER)
+    return 10 * math.log10(SILENT_POWER / float(backend.mel_filters.sum(1).median()))
+
+
+def grid_levels(backend: CLAPBackend, audio: AudioState, domain: MaskDomain) -> Tensor:
+    """Level of every cell: (batch, freq, frames) dB, not below silence; without autograd graph."""
+    floor = 10 ** (silence_db(backend, domain) / 10)
+    return power_to_db(grid_power(audio, domain).detach(), amin=floor)
+
+
+def levels_to_mel(backend: CLAPBackend, levels: Tensor, domain: MaskDomain) -> Tensor:
+    """Mel power of windows given by their levels, (windows, freq, frames) dB; differentiable in them."""
+    power = torch.exp(levels * (math.log(10) / 10))
+    return backend.mel_power(power) if domain == "stft" else power
+
+
+def score_levels(backend: CLAPBackend, target: Target, levels: Tensor, domain: MaskDomain) -> Tensor:
+    """Score of windows given by their levels: (windows,); differentiable in them.
+
+    Args:
+        backend: in evaluation mode.
+        target: what is explained.
+        levels: (windows, freq, frames) dB, freq as `domain` says.
+        domain: of the grid.
+    """
+    return target(backend.encode(levels_to_mel(backend, levels, domain))[0])
+
+
+def level_gradient(backend: CLAPBackend, target: Target, levels: Tensor, domain: MaskDomain) -> Tensor:
+    """Gradient of each window's score with respect to its levels: (windows, freq, frames), per dB.
+
+    Nothing but the levels gets a gradient, whatever the caller's mode. Arguments as in `score_levels`.
+    """
+    # Callers may be in no_grad or inference_mode; a copy made here is an ordinary tensor in both cases.
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = levels.detach().clone().requires_grad_(True)
+        # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
+        (gradient,) = torch.autograd.grad(score_levels(backend, target, leaf, domain).sum(), leaf)
+    return gradient

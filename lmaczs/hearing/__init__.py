@@ -1,0 +1,22 @@
+"""The one way from a sound to a scored explanation; the page, the command line and every evaluation call it."""
+
+from lmaczs.clap.recording import Recording, embed, listen
+from lmaczs.clap.target import Target, make_target
+from lmaczs.hearing.explaining import classify, explain, explain_clip, explain_top, split
+from lmaczs.hearing.measuring import logits_of_parts, measure, metrics_of_parts
+
+__all__ = [
+    "Recording",
+    "Target",
+    "classify",
+    "embed",
+    "explain",
+    "explain_clip",
+    "explain_top",
+    "listen",
+    "logits_of_parts",
+    "make_target",
+    "measure",
+    "metrics_of_parts",
+    "split",
+]

@@ -1,0 +1,194 @@
+"""Recording -> prediction -> explanation -> what is kept and what is removed."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from lmaczs.clap import similarity
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.recording import Recording, listen
+from lmaczs.clap.target import make_target
+from lmaczs.explainers.base import Method
+from lmaczs.hearing.measuring import measure as measure_result
+from lmaczs.signal.audio import make_clip
+from lmaczs.signal.masking import mel_mask_to_stft
+from lmaczs.signal.spectral import frequencies_hz, power_of, power_to_db, stft, times_s
+from lmaczs.types import (
+    AudioClip,
+    ExplainResult,
+    Explanation,
+    Listening,
+    MaskDomain,
+    Prediction,
+    Progress,
+    TextState,
+    no_progress,
+    part_of,
+)
+
+
+def classify(recording: Recording, prompts: Sequence[str], backend: CLAPBackend) -> Prediction:
+    """Which of the prompts fits the recording best.
+
+    Raises:
+        PromptError: no prompt, or one that cannot be used.
+    """
+    text = backend.encode_text(prompts)
+    text = TextState(text.prompts, text.embedding.cpu())
+    return similarity.predict(recording.embedding, text, backend.logit_scale.detach().cpu())
+
+
+def explain(
+    recording: Recording,
+    prompts: Sequence[str],
+    backend: CLAPBackend,
+    method: Method,
+    *,
+    target: str | None = None,
+    score: str = "logit",
+    measure: bool = True,
+    progress: Progress = no_progress,
+) -> ExplainResult:
+    """Explain one prompt for a recording that is already open.
+
+    Args:
+        recording: from `listen` with the same backend.
+        prompts: the sentences that probabilities are relative to; the target's rivals.
+        backend: the classifier.
+        method: made for this backend.
+        target: sentence to explain, also one that is not in `prompts`; None explains the predicted prompt.
+        score: what gradients and perturbations explain, key in `lmaczs.clap.target.SCORES`.
+        measure: also measure the faithfulness of this explanation (encodes kept and removed audio again).
+        progress: called after each batch of windows and each step of a method; may raise to stop.
+
+    Returns:
+        ExplainResult on the CPU, on the recording's own time axis.
+
+    Raises:
+        PromptError: no prompt, one that cannot be used, or one outside the method's closed set.
+        LMACError: the score is unknown, or compares the prompt with others and there are none.
+    """
+    prediction = classify(recording, prompts, backend)
+    sentence = prediction.prompts[prediction.predicted] if target is None else target
+    wanted = make_target(backend, sentence, prompts, score)
+    explanation = method.explain(recording, wanted, progress)
+    result = ExplainResult(
+        clip=recording.clip,
+        prediction=prediction,
+        target=wanted.prompt,
+        target_similarity=float(recording.embedding @ wanted.embedding.cpu()),
+        explanation=explanation,
+        listening=split(recording, explanation, method, backend),
+        **_axes(recording.clip, explanation.domain, backend),
+        metrics={},
+    )
+    if measure:
+        result.metrics.update(measure_result(result, recording, backend))
+    return result
+
+
+def explain_top(
+    recording: Recording,
+    prompts: Sequence[str],
+    backend: CLAPBackend,
+    method: Method,
+    count: int,
+    *,
+    score: str = "logit",
+    measure: bool = True,
+    progress: Progress = no_progress,
+) -> Iterator[ExplainResult]:
+    """Explain the most probable prompts one after the other, the most probable first.
+
+    Args:
+        recording: as in `explain`, and so are the other arguments and errors.
+        count: how many of the prompts, 1 or more; all of them where there are fewer.
+
+    Yields:
+        An ExplainResult as soon as it is there; no further one is computed if no further one is asked for.
+    """
+    prediction = classify(recording, prompts, backend)
+    order = prediction.probabilities.argsort(descending=True, stable=True).tolist()[:count]
+    for number, index in enumerate(order):
+        yield explain(
+            recording,
+            prompts,
+            backend,
+            method,
+            target=prediction.prompts[index],
+            score=score,
+            measure=measure,
+            progress=part_of(progress, number / len(order), (number + 1) / len(order)),
+        )
+
+
+def explain_clip(
+    clip: AudioClip,
+    prompts: Sequence[str],
+    backend: CLAPBackend,
+    method: Method,
+    *,
+    target: str | None = None,
+    score: str = "logit",
+    measure: bool = True,
+    progress: Progress = no_progress,
+) -> ExplainResult:
+    """Explain one zero-shot decision end to end: `listen`, then `explain`.
+
+    Raises:
+        AudioError: the clip would not pass `load_clip` either, e.g. it is silent.
+        PromptError: as in `explain`.
+    """
+    # Clips that were made by hand pass the same gate as files.
+    clip = make_clip(clip.waveform, clip.sample_rate, clip.name)
+    recording = listen(clip, backend)
+    return explain(
+        recording, prompts, backend, method, target=target, score=score, measure=measure, progress=progress
+    )
+
+
+def split(recording: Recording, explanation: Explanation, method: Method, backend: CLAPBackend) -> Listening:
+    """What the mask keeps, the rest, and each component.
+
+    Args:
+        recording: that was explained.
+        explanation: of it.
+        method: that gave it, and plays its masks.
+        backend: the classifier.
+
+    Returns:
+        kept + removed = recording, and components + rest = recording.
+    """
+    clip, components = recording.clip, explanation.components
+
+    def named(waveform: Tensor, name: str) -> AudioClip:
+        return AudioClip(waveform, clip.sample_rate, f"{clip.name}-{name}")
+
+    kept = method.play(clip.waveform, audible(explanation.mask, explanation.domain, backend))
+    sounds = [method.play(clip.waveform, part.gain) for part in components]
+    rest = named(clip.waveform - sum(sounds), "rest") if sounds else None
+    return Listening(
+        kept=named(kept, "kept"),
+        removed=named(clip.waveform - kept, "removed"),
+        components=tuple(
+            named(sound, f"component-{part.index}") for part, sound in zip(components, sounds, strict=True)
+        ),
+        rest=rest,
+    )
+
+
+def audible(mask: Tensor, domain: MaskDomain, backend: CLAPBackend) -> Tensor:
+    """The amplitude mask over STFT bins that makes a mask heard: (..., freq, frames) -> (..., bins, frames)."""
+    return mask if domain == "stft" else mel_mask_to_stft(mask, backend.mel_filters.to(mask.device))
+
+
+def _axes(clip: AudioClip, domain: MaskDomain, backend: CLAPBackend) -> dict[str, Tensor]:
+    """The recording's spectrogram on the rows of its masks, with both axes."""
+    grid = backend.spectral
+    power = power_of(stft(clip.waveform.unsqueeze(0), grid)[0])
+    on_bins = domain == "stft"
+    return {
+        "magnitude_db": power_to_db(power if on_bins else backend.mel_filters.cpu() @ power),
+        "frequencies_hz": frequencies_hz(grid) if on_bins else backend.mel_frequencies_hz,
+        "times_s": times_s(power.shape[1], grid),
+    }

@@ -1,0 +1,62 @@
+"""The numbers of one explanation, measured on what is heard: the classifier listens to both parts."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lmaczs.clap import similarity
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.recording import Recording, listen
+from lmaczs.metrics.faithfulness import faithfulness
+from lmaczs.metrics.shape import mask_shape
+from lmaczs.types import ExplainResult, Progress, no_progress, part_of
+
+
+def measure(result: ExplainResult, recording: Recording, backend: CLAPBackend) -> dict[str, float]:
+    """Faithfulness of one explanation, for its target among the prompts, and the shape of its mask."""
+    return metrics_of_parts(result, *logits_of_parts(result, recording, backend))
+
+
+def logits_of(embedding: Tensor, prompts: Sequence[str], backend: CLAPBackend) -> Tensor:
+    """Decide for sounds that were heard.
+
+    Args:
+        embedding: (sounds, embed_dim), unit norm, on the CPU.
+        prompts: to choose between.
+        backend: the classifier.
+
+    Returns:
+        (sounds, prompts), logit_scale * cosine, on the CPU.
+    """
+    text = backend.encode_text(prompts).embedding.cpu()
+    return backend.logit_scale.detach().cpu() * similarity.similarities(embedding, text)
+
+
+def logits_of_parts(
+    result: ExplainResult, recording: Recording, backend: CLAPBackend, progress: Progress = no_progress
+) -> tuple[Tensor, int]:
+    """Let the classifier hear what is kept and what is removed.
+
+    Args:
+        result: one explanation.
+        recording: that it explains.
+        backend: the classifier.
+        progress: called after each batch of windows.
+
+    Returns:
+        (3, prompts), logit_scale * cosine of the whole, the kept and the removed audio, for the prediction's prompts
+        and the target; and the target's index among them.
+    """
+    prompts = tuple(dict.fromkeys((*result.prediction.prompts, result.target)))
+    kept = listen(result.listening.kept, backend, part_of(progress, 0, 0.5)).embedding
+    removed = listen(result.listening.removed, backend, part_of(progress, 0.5, 1)).embedding
+    heard = torch.stack([recording.embedding, kept, removed])
+    return logits_of(heard, prompts, backend), prompts.index(result.target)
+
+
+def metrics_of_parts(result: ExplainResult, logits: Tensor, target: int) -> dict[str, float]:
+    """Faithfulness and shape of one explanation from `logits_of_parts`."""
+    values = faithfulness(logits[0:1], logits[1:2], logits[2:3], torch.tensor([target]))
+    values |= mask_shape(result.explanation.mask.unsqueeze(0))
+    return {key: float(value[0]) for key, value in values.items()}

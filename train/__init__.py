@@ -1,0 +1,1 @@
+"""Package of training scripts; not part of the wheel."""
