@@ -70,7 +70,8 @@ const show = async (record) => {
     picture.load(record.payload.clip, level, mask);
     page.mark?.(record.payload.target);
     root.dataset.ready = "yes";
-    announce(label(record.method) + " explains " + record.payload.prompts[record.payload.target]);
+    const { prompts, target, evidence } = record.payload;
+    announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + facts.absent : ""));
     refresh();
     redraw();
   } catch {

@@ -108,7 +108,7 @@ const fill = () => {
   }
   const where = lanes.asMeasured ? "" : " It was asked with the threshold at " + payload.lanes.threshold.toFixed(2) + ".";
   const check = "Percentages: how sure the classifier is of this prompt when it hears only that part." + where;
-  setText(find("check"), share ? check : "");
+  setText(find("check"), payload.evidence === "absent" ? facts.absent : share ? check : "");
   for (const name of ["kept", "removed"]) {
     const link = find("get-" + name);
     link.href = payload[name].url;
