@@ -12,31 +12,44 @@ Knows nothing of classes: callers get plain dictionaries and load them strictly.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import Module
 
 from lmaczs.errors import BackendUnavailableError, CheckpointError
+from lmaczs.release_files import (
+    CONFIG,
+    FORMAT,
+    GOLDEN,
+    LFS_POINTER,
+    RESERVED,
+    WEIGHTS,
+    read_config,
+    read_golden,
+    read_weights,
+    storable,
+    swap_in,
+    write_json,
+)
+from lmaczs.settings import fit_value
 
-FORMAT = 1
-CONFIG, WEIGHTS, GOLDEN = "config.json", "model.safetensors", "golden.safetensors"
-RESERVED = ("format", "kind", "weights_sha256")
+# Names of files that others take from here.
+__all__ = ["CONFIG", "GOLDEN", "LFS_POINTER", "WEIGHTS"]
 EMBEDDED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 VARIABLE = "LMACZS_RELEASES"  # NAME=PLACE, with spaces between: releases that are read from another place
-LFS_POINTER = b"version https://git-lfs"
+
+Network = TypeVar("Network", bound=Module)
 
 
 class Release(NamedTuple):
@@ -87,7 +100,7 @@ def embedded_releases() -> dict[str, str]:
     for root in asset_folders():
         for path in sorted(root.glob(f"releases/*/{CONFIG}")):
             try:
-                kind = _read_config(path.parent)["kind"]
+                kind = read_config(path.parent)["kind"]
             except CheckpointError:
                 kind = "damaged"
             found.setdefault(path.parent.name, kind)
@@ -126,25 +139,25 @@ def save_release(
     folder = Path(folder)
     if clash := [key for key in RESERVED if key in config]:
         raise ValueError(f"config must not hold {clash}: the release writes them itself")
-    weights = {name: _storable(name, value, half) for name, value in state.items()}
+    weights = {name: storable(name, value, half) for name, value in state.items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         fresh.chmod(0o755)  # mkdtemp makes private folders
         save_file(weights, fresh / WEIGHTS)
         digest = hashlib.sha256((fresh / WEIGHTS).read_bytes()).hexdigest()
-        _write_json(fresh / CONFIG, {"format": FORMAT, "kind": kind, "weights_sha256": digest, **config})
+        write_json(fresh / CONFIG, {"format": FORMAT, "kind": kind, "weights_sha256": digest, **config})
         if training is not None:
-            _write_json(fresh / "training.json", training)
+            write_json(fresh / "training.json", training)
         if metrics is not None:
-            _write_json(fresh / "metrics.json", metrics)
+            write_json(fresh / "metrics.json", metrics)
         if golden is not None:
             save_file(
                 {name: value.detach().cpu().contiguous() for name, value in golden.items()}, fresh / GOLDEN
             )
         for path in fresh.iterdir():
             path.chmod(0o644)  # safetensors writes private files
-        _swap_in(fresh, folder)
+        swap_in(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
@@ -164,65 +177,133 @@ def load_release(name: str | Path, kind: str, *, revision: str | None = None) ->
         CheckpointError: it is damaged, of an unknown format or of another kind.
     """
     folder = find_release(name, revision=revision)
-    config = _read_config(folder)
+    config = read_config(folder)
     if config["kind"] != kind:
         raise CheckpointError(
             f"The release '{folder.name}' holds '{config['kind']}' weights, but '{kind}' weights are needed: "
             "choose a release of that kind ('python -m lmaczs list' shows them)."
         )
-    state = _read_weights(folder, config["weights_sha256"])
+    state = read_weights(folder, config["weights_sha256"])
     return Release({key: value for key, value in config.items() if key not in RESERVED}, state, folder)
 
 
-def refuse_other_backend(config: Mapping[str, Any], backend: str, what: str, script: str) -> None:
-    """Stop where a release was trained for another backend: its weights would run, and mean nothing.
+def weights_sha256(module: Module) -> str:
+    """Hash of a network's weights: what decoders and interpreters know their classifier by.
+
+    sha256 over the names in `state_dict`, sorted, each with type, shape and bytes. It is computed anew in every call (a
+    second for 2 GB), since weights may be changed in place.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def trained_for(backend: Module, head: Module | None = None) -> dict[str, str]:
+    """What a release says of the classifier that its weights were trained for.
+
+    Args:
+        backend: a CLAP.
+        head: with fixed labels on it, where its decision is explained and not the CLAP's own.
+    """
+    said = {"backend": str(backend.name), "backend_sha256": weights_sha256(backend)}
+    return said if head is None else said | {"head_sha256": weights_sha256(head)}
+
+
+def refuse_other_backend(
+    config: Mapping[str, Any], backend: Module, what: str, script: str, head: Module | None = None
+) -> None:
+    """Stop where a release was trained for another classifier: its weights would run, and mean nothing.
+
+    Weights that are changed later, as sanity checks do, are not noticed: this is a check for those who load.
 
     Args:
         config: of the release.
-        backend: key of the one that is loaded.
+        backend: the CLAP that is loaded.
         what: noun for what the release holds.
         script: in train/ that makes such releases.
+        head: that is explained, where it is at hand.
 
     Raises:
-        CheckpointError: the keys differ.
+        CheckpointError: the CLAP has another name or other weights, the head has other weights, or the release does
+            not say what it was trained for.
     """
-    if config["backend"] != backend:
+    name, wanted = config.get("backend"), trained_for(backend, head)
+    if name != wanted["backend"]:
         raise CheckpointError(
-            f"This {what} was trained for the backend '{config['backend']}', but '{backend}' is loaded: choose one for "
-            f"'{backend}', or train one with train/{script}."
+            f"This {what} was trained for the backend '{name}', but '{wanted['backend']}' is loaded: choose one for "
+            f"'{wanted['backend']}', or train one with train/{script}."
         )
+    for key, noun in (("backend_sha256", f"'{name}'"), ("head_sha256", "the head that it explains")):
+        if key in wanted and key not in config:
+            raise CheckpointError(
+                f"This {what} does not say which weights of {noun} it was trained for: run 'python -m train.rebind' on "
+                "it if they are those that are loaded, or fetch a newer release."
+            )
+        if key in wanted and config[key] != wanted[key]:
+            raise CheckpointError(
+                f"This {what} was trained for other weights of {noun} than those that are loaded (sha256 "
+                f"{str(config[key])[:12]}…, loaded {wanted[key][:12]}…): load those, or train one with train/{script}."
+            )
 
 
-def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a class as they were before they became JSON, which knows lists only."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+def value_of(release: Release, key: str, hint: Any) -> Any:
+    """What config.json holds under a key, as the type that is needed, which may be a dataclass.
+
+    Raises:
+        CheckpointError: the value is missing or cannot be used.
+    """
+    where = f"{CONFIG} of the release '{release.folder.name}' at '{key}'"
+    return fit_value(hint, release.config.get(key), where, CheckpointError)
 
 
-def fill(network: Module, state: Mapping[str, Tensor], what: str, again: str = "export") -> None:
-    """Put a release's weights into the network that its config.json describes; in eval mode and frozen from then on.
+def rebuild(make: Callable[[], Network], release: Release, what: str, again: str = "export") -> Network:
+    """Build the network that a release describes, with its weights; in eval mode and frozen from then on.
+
+    It is built twice, first without memory, so that sizes that do not fit the weights cost nothing.
 
     Args:
-        network: with any weights.
-        state: of the release.
+        make: builds the network with any weights.
+        release: that it is for.
         what: noun for what the release holds.
         again: verb for how its maker makes such a release once more.
 
     Raises:
-        CheckpointError: names or shapes differ.
+        CheckpointError: names or shapes differ from those of the weights, or no such network can be built.
     """
+    wanted = {name: value.shape for name, value in release.state.items()}
     try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
+        with torch.device("meta"):
+            found = {name: value.shape for name, value in make().state_dict().items()}
+        if found != wanted:
+            raise ValueError("names or shapes differ")
+        network = make()
+        network.load_state_dict(release.state)
+    except (
+        ArithmeticError,
+        AssertionError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CheckpointError(
-            f"The {what}'s weights do not fit its config.json: fetch the release again, or {again} it again."
+            f"The weights of the {what} '{release.folder.name}' do not fit its {CONFIG}: fetch the release again, or "
+            f"{again} it again."
         ) from error
-    network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
 def load_golden(folder: str | Path) -> dict[str, Tensor] | None:
-    """Tensors that a release must reproduce, or None if it carries none."""
-    path = Path(folder) / GOLDEN
-    return load_file(path) if path.is_file() else None
+    """Tensors that a release must reproduce, or None if it carries none.
+
+    Raises:
+        CheckpointError: they cannot be read.
+    """
+    return read_golden(Path(folder))
 
 
 def find_release(name: str | Path, *, revision: str | None = None) -> Path:
@@ -280,82 +361,3 @@ def _fetch(repository: str, revision: str) -> Path:
             f"The release '{repository}' is not on this machine and could not be fetched: connect to the "
             "internet once, or use an embedded release ('python -m lmaczs list' shows them)."
         ) from error
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"'{folder.name}' is no release: it has no {CONFIG}. Choose a release folder."
-        ) from None
-    except (ValueError, OSError) as error:
-        raise CheckpointError(
-            f"{CONFIG} of the release '{folder.name}' cannot be read: fetch the release again."
-        ) from error
-    if not isinstance(config, dict) or "format" not in config:
-        raise CheckpointError(
-            f"{CONFIG} of '{folder.name}' does not describe a release: fetch the release again."
-        )
-    if config["format"] != FORMAT:
-        raise CheckpointError(
-            f"The release '{folder.name}' has format {config['format']}, this version of lmaczs reads format "
-            f"{FORMAT}: update lmaczs, or fetch an older release."
-        )
-    if missing := [key for key in RESERVED if not isinstance(config.get(key), int | str)]:
-        raise CheckpointError(f"{CONFIG} of '{folder.name}' lacks '{missing[0]}': fetch the release again.")
-    return config
-
-
-def _read_weights(folder: Path, digest: str) -> dict[str, Tensor]:
-    try:
-        data = (folder / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"The release '{folder.name}' has no readable {WEIGHTS}: fetch the release again."
-        ) from error
-    if data.startswith(LFS_POINTER):
-        raise CheckpointError(
-            f"{WEIGHTS} of '{folder.name}' is a Git LFS pointer, not the weights: run 'git lfs install', "
-            "then 'git lfs pull' in the repository."
-        )
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
-        raise CheckpointError(
-            f"{WEIGHTS} of '{folder.name}' is damaged (sha256 {found[:12]}…, expected {digest[:12]}…): fetch "
-            "the release again."
-        )
-    try:
-        state = load(data)
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{WEIGHTS} of '{folder.name}' is no safetensors file: fetch the release again."
-        ) from error
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-
-
-def _storable(name: str, value: Tensor, half: bool) -> Tensor:
-    value = value.detach().cpu()
-    if value.is_floating_point():
-        if not torch.isfinite(value).all():
-            raise ValueError(f"weight '{name}' is not finite")
-        fits = value.abs().max() <= torch.finfo(torch.float16).max if value.numel() else False
-        value = value.half() if half and fits and value.ndim >= 2 else value
-    return value.clone(memory_format=torch.contiguous_format)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-
-
-def _swap_in(fresh: Path, folder: Path) -> None:
-    """Put a complete folder in place; a reader sees the old release or the new one, never a mixture."""
-    if not folder.exists():
-        os.replace(fresh, folder)
-        return
-    if not (folder / CONFIG).is_file() and any(folder.iterdir()):
-        raise ValueError(f"'{folder.name}' is a folder of other files, not a release: choose another name")
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    os.replace(folder, old / folder.name)
-    os.replace(fresh, folder)
-    shutil.rmtree(old)

@@ -32,6 +32,7 @@ def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
         "backend": backend_name,
         "method": result.explanation.method,
         "domain": result.explanation.domain,
+        "evidence": result.explanation.evidence,
         "target": result.target,
         "target_similarity": result.target_similarity,
         "completeness_error": result.explanation.completeness_error,

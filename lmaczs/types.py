@@ -1,10 +1,13 @@
 """The plain data that flows through the project, one type for each step (see `lmaczs.hearing`)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MaskDomain = Literal["stft", "mel"]
 # Whether anything in the sound speaks for the prompt; "unknown": the method cannot tell.

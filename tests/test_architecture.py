@@ -12,6 +12,8 @@ PACKAGE = Path(lmaczs.__file__).parent
 LAYERS = {
     "errors": 0,
     "types": 0,
+    "settings": 0.2,
+    "release_files": 0.4,
     "hub": 1,
     "signal": 1,
     "data": 2,

@@ -75,7 +75,7 @@ def test_a_failed_save_leaves_the_old_release(release, monkeypatch):
     def full_disk(*arguments):
         raise OSError("no space left")
 
-    monkeypatch.setattr(hub, "_write_json", full_disk)
+    monkeypatch.setattr(hub, "write_json", full_disk)
     with pytest.raises(OSError, match="no space"):
         save_release(release, "thing", {"new": 1}, weights())
     assert load_release(release, "thing").config == CONFIG

@@ -142,7 +142,7 @@ def test_wheel_carries_package_page_releases_and_examples(wheel):
     assert not strangers
     metadata = zipfile.ZipFile(wheel)
     points = metadata.read(f"lmaczs-{lmaczs.__version__}.dist-info/entry_points.txt").decode()
-    assert "lmaczs = lmaczs.cli:main" in points
+    assert "lmaczs = lmaczs.__main__:program" in points
 
 
 @pytest.mark.slow

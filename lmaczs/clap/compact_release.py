@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.errors import CheckpointError
-from lmaczs.hub import load_release, save_release
-from lmaczs.signal.spectral import SpectralConfig
+from lmaczs.hub import load_release, rebuild, save_release
+from lmaczs.settings import build_settings
 
 NAME = "compact-clap"
 KIND = "clap"
@@ -48,22 +48,45 @@ def load_compact(name: str | Path = NAME, sentence_encoder: nn.Module | None = N
         CheckpointError: it is damaged, or its weights do not fit its config.
     """
     release = load_release(name, KIND)
-    try:
-        model = CompactCLAP(compact_config(release.config), sentence_encoder)
-        model.load_state_dict(release.state, strict=True)
-    except (TypeError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"The weights of '{release.folder.name}' do not fit its config.json: fetch the release again."
-        ) from error
-    return model.eval()
+    config = compact_config(release.config, release.folder.name)
+    model = rebuild(lambda: CompactCLAP(config, sentence_encoder), release, "CLAP")
+    return model.requires_grad_(True)
 
 
-def compact_config(values: Mapping[str, Any]) -> CompactConfig:
-    """Rebuild the dataclass from JSON values, which know neither tuples nor nested dataclasses."""
+def compact_config(values: Mapping[str, Any], name: str) -> CompactConfig:
+    """Rebuild the dataclass from JSON values.
+
+    Args:
+        values: of config.json.
+        name: of the release, for the error.
+
+    Raises:
+        CheckpointError: a value is missing, unknown, of another type or out of range.
+    """
     fields = {key: value for key, value in values.items() if key != "backend"}
-    fields["spectral"] = SpectralConfig(**fields["spectral"])
-    fields["widths"] = tuple(fields["widths"])
-    return CompactConfig(**fields)
+    where = f"config.json of the release '{name}'"
+    config = build_settings(CompactConfig, fields, where, CheckpointError)
+    grid = config.spectral
+    for key, value, low, high in (
+        ("sample_rate", grid.sample_rate, 1000, 384_000),
+        ("n_fft", grid.n_fft, 16, 65_536),
+        ("hop_length", grid.hop_length, 1, grid.n_fft),
+        ("n_mels", grid.n_mels, 1, grid.n_bins),
+        ("f_min", grid.f_min, 0, grid.f_max),
+        ("f_max", grid.f_max, 1, grid.sample_rate / 2),
+        ("clip_seconds", config.clip_seconds, 0.1, 60),
+        ("number of window weights", len(grid.window or (0,) * grid.n_fft), grid.n_fft, grid.n_fft),
+        ("embed_dim", config.embed_dim, 1, 65_536),
+        ("floor_db", config.floor_db, 1, 300),
+        ("number of widths", len(config.widths), 5, 5),
+        ("smallest width", min(config.widths, default=0), 1, 65_536),
+        ("largest width", max(config.widths, default=0), 1, 65_536),
+    ):
+        if not low <= value <= high:
+            raise CheckpointError(
+                f"{where} says {key} {value:g}, outside {low:g} to {high:g}: fetch the release again."
+            )
+    return config
 
 
 @torch.no_grad()

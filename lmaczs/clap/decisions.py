@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.similarity import prompts_from_labels, similarities
-from lmaczs.hub import fill, load_release, refuse_other_backend, save_release, with_tuples
+from lmaczs.hub import load_release, rebuild, refuse_other_backend, save_release, trained_for, value_of
 from lmaczs.types import AudioState
 
 KIND = "closed-set"
@@ -81,6 +81,17 @@ class HeadConfig:
     thresholds: tuple[float, ...] = ()
     dropout: float = 0.5
 
+    def __post_init__(self) -> None:
+        """Refuse what no head can have.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        if len(self.thresholds) not in ((0, len(self.labels)) if self.multi_label else (0,)):
+            raise ValueError(f"{len(self.thresholds)} thresholds do not fit {len(self.labels)} labels")
+        if not self.labels or self.channels < 1 or not 0 <= self.dropout < 1:
+            raise ValueError("a head needs labels, channels and a dropout from 0 to below 1")
+
 
 class Head(nn.Module):
     """CNN14's own head (Kong et al. 2020): mean over frequency, mean plus maximum over time, one hidden layer."""
@@ -102,7 +113,8 @@ class Head(nn.Module):
         """(batch, channels) from `pool` -> logits (batch, labels)."""
         share = self.config.dropout
         hidden = F.relu(self.fc1(F.dropout(pooled, share, self.training)))
-        return self.fc2(F.dropout(hidden, share, self.training))
+        logits: Tensor = self.fc2(F.dropout(hidden, share, self.training))
+        return logits
 
 
 class HeadDecision(Decision):
@@ -120,7 +132,8 @@ class HeadDecision(Decision):
 
     def logits_of(self, embedding: Tensor, hidden: tuple[Tensor, ...]) -> Tensor:
         """See `Decision.logits_of`."""
-        return self.head(Head.pool(hidden[-1]))
+        logits: Tensor = self.head(Head.pool(hidden[-1]))
+        return logits
 
     def given(self, probabilities: Tensor) -> Tensor:
         """Labels that a multi-label head gives: (batch, labels) bool."""
@@ -129,7 +142,7 @@ class HeadDecision(Decision):
 
 def save_head(folder: str | Path, backend: CLAPBackend, head: Head, **contents: Any) -> Path:
     """Write a head as a release; `contents` as in `lmaczs.hub.save_release`."""
-    config = {"backend": backend.name, "head": asdict(head.config)}
+    config = {**trained_for(backend), "head": asdict(head.config)}
     return save_release(folder, KIND, config, head.state_dict(), **contents)
 
 
@@ -138,10 +151,10 @@ def load_head(name: str | Path, backend: CLAPBackend) -> HeadDecision:
 
     Raises:
         BackendUnavailableError: there is no such release.
-        CheckpointError: it is damaged, or belongs to another backend.
+        CheckpointError: it is damaged, or was trained for other weights of a CLAP.
     """
-    config, state, _ = load_release(name, kind=KIND)
-    refuse_other_backend(config, backend.name, "classifier", "train_classifier.py")
-    head = Head(HeadConfig(**with_tuples(config["head"])))
-    fill(head, state, "classifier", again="train")
+    release = load_release(name, kind=KIND)
+    refuse_other_backend(release.config, backend, "classifier", "train_classifier.py")
+    config: HeadConfig = value_of(release, "head", HeadConfig)
+    head = rebuild(lambda: Head(config), release, "classifier", again="train")
     return HeadDecision(head.to(backend.mel_filters.device))

@@ -14,7 +14,7 @@ from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_fold
 from lmaczs.ui.endpoints import add_endpoints
 from lmaczs.ui.events import Parts, wire
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
-from lmaczs.ui.facts import page_facts
+from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.model_choice import add_model_choice
 from lmaczs.ui.models import HIDDEN, Models
 from lmaczs.ui.settings import Settings, launch_options
@@ -80,7 +80,7 @@ def build_demo(settings: Settings) -> Page:
         )
         progress = components.progress()
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
-            gr.Markdown(text.ABOUT.format(methods=" ".join(text.METHODS)))
+            gr.Markdown(about())
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
         wire(demo, models, examples, Parts(sound, typed, run, results, tries, sets))
         add_endpoints(studio)

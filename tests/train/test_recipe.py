@@ -72,7 +72,7 @@ def test_what_is_given_comes_before_the_recipe(tmp_path):
         ("clips: a\ndomain: cqt\n", "at 'domain' holds 'cqt'.*stft"),
         ("clips: a\nstage: {step: 1}\n", "at 'stage' sets 'step', which is no setting here: use steps"),
         ("rate: 1\n", "does not set 'clips'"),
-        ("- a\n", "give settings as 'name: value'"),
+        ("- a\n", "give settings by name"),
         ("a: [\n", "cannot be read"),
     ],
 )

@@ -15,10 +15,10 @@ to the source. A mask has twelve components at most, as many as are played one b
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.recording import Recording
@@ -35,7 +35,7 @@ from lmaczs.explainers.l2i.interpretation import (
 )
 from lmaczs.explainers.l2i.networks import Interpreter, InterpreterConfig
 from lmaczs.explainers.options import check_number, check_whole
-from lmaczs.hub import fill, load_release, refuse_other_backend, with_tuples
+from lmaczs.hub import load_release, rebuild, refuse_other_backend, trained_for, value_of
 from lmaczs.signal.phase import griffin_lim
 from lmaczs.signal.spectral import stft
 from lmaczs.signal.windows import WindowPlan, clip_frames, stitch
@@ -289,16 +289,21 @@ class L2IESC50(L2I):
     release_name: ClassVar[str] = "l2i-esc50-{backend}"
 
 
-def load_interpreter(release: str | Path, backend: CLAPBackend) -> tuple[Interpreter, tuple[str, ...] | None]:
-    """Interpreter of a release, in eval mode, and its closed set; errors as in `L2I.load`."""
-    config, state, _ = load_release(release, kind=KIND)
-    refuse_other_backend(config, backend.name, "L2I interpreter", "train_l2i.py")
-    interpreter = Interpreter(InterpreterConfig(**with_tuples(config["interpreter"]))).to(
-        backend.mel_filters.device
-    )
-    fill(interpreter, state, "interpreter")
-    prompts = config["prompts"]
-    return interpreter, None if prompts is None else tuple(prompts)
+def load_interpreter(
+    release: str | Path, backend: CLAPBackend, head: nn.Module | None = None
+) -> tuple[Interpreter, tuple[str, ...] | None]:
+    """Interpreter of a release, in eval mode, and its closed set; errors as in `L2I.load`.
+
+    Args:
+        release: folder, embedded name or hub id.
+        backend: the CLAP.
+        head: whose decision is interpreted, where it is at hand.
+    """
+    found = load_release(release, kind=KIND)
+    refuse_other_backend(found.config, backend, "L2I interpreter", "train_l2i.py", head)
+    shape: InterpreterConfig = value_of(found, "interpreter", InterpreterConfig)
+    interpreter = rebuild(lambda: Interpreter(shape), found, "interpreter").to(backend.mel_filters.device)
+    return interpreter, value_of(found, "prompts", tuple[str, ...] | None)
 
 
 def interpreter_config(
@@ -317,7 +322,12 @@ def interpreter_config(
     )
 
 
-def release_config(backend: CLAPBackend, interpreter: Interpreter, prompts: Sequence[str] | None) -> dict:
-    """What a release folder says of an interpreter."""
+def release_config(
+    backend: CLAPBackend,
+    interpreter: Interpreter,
+    prompts: Sequence[str] | None,
+    head: nn.Module | None = None,
+) -> dict[str, Any]:
+    """What a release folder says of an interpreter; `head` is what it explains, None the backend's own decision."""
     closed = None if prompts is None else list(prompts)
-    return {"backend": backend.name, "prompts": closed, "interpreter": asdict(interpreter.config)}
+    return {**trained_for(backend, head), "prompts": closed, "interpreter": asdict(interpreter.config)}

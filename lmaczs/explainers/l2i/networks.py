@@ -44,6 +44,23 @@ class InterpreterConfig:
     bands: int = 4
     dropout: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Refuse what no interpreter can have.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"there is no pooling '{self.pooling}': choose one of {', '.join(POOLINGS)}")
+        if (self.text_dim is None) == (self.classes is None):
+            raise ValueError("an interpreter has either text_dim or classes")
+        open_or_closed = self.classes if self.text_dim is None else self.text_dim
+        sizes = (*self.hidden_channels, self.bins, self.frames, self.components, self.width, self.bands)
+        if not all(1 <= size <= 65_536 for size in (*sizes, open_or_closed or 0)):
+            raise ValueError("a size is outside 1 to 65536")
+        if not self.hidden_channels or not 0 <= self.dropout < 1:
+            raise ValueError("an interpreter needs maps and a dropout from 0 to below 1")
+
 
 class Entrance(nn.Module):
     """One hidden map: mixed, frequency brought down to a few bands, the bands folded into channels."""
@@ -60,7 +77,7 @@ class Entrance(nn.Module):
         maps = F.relu(self.norm(self.mix(maps)))
         if maps.shape[3] != self.bands:
             maps = F.adaptive_avg_pool2d(maps, (maps.shape[2], self.bands))
-        rows = self.fold(maps.transpose(2, 3).flatten(1, 2))
+        rows: Tensor = self.fold(maps.transpose(2, 3).flatten(1, 2))
         if rows.shape[2] != frames:
             rows = F.interpolate(rows, frames, mode="linear", align_corners=False)
         return rows
@@ -123,8 +140,6 @@ class Theta(nn.Module, ABC):
 
     def __init__(self, config: InterpreterConfig) -> None:
         super().__init__()
-        if config.pooling not in POOLINGS:
-            raise ValueError(f"there is no pooling '{config.pooling}': choose one of {POOLINGS}")
         self.pool = AttentionPooling(config.components) if config.pooling == "attention" else MaxPooling()
 
     @abstractmethod
@@ -169,7 +184,8 @@ class OpenTheta(Theta):
 
     def class_weights(self, prompts: Tensor) -> Tensor:
         """See `Theta.class_weights`."""
-        return self.linear(prompts - self.centre)
+        weights: Tensor = self.linear(prompts - self.centre)
+        return weights
 
 
 class Interpreter(nn.Module):

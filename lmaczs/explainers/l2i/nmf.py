@@ -48,7 +48,9 @@ class SparseNMF:
     def objective(self, spectra: Tensor, chunk: int = 65536) -> float:
         """1/2 |X - W H|^2 + mu * sum H, in double precision."""
         total = 0.0
-        for part, active in zip(spectra.split(chunk, 1), self.activations.split(chunk, 1), strict=True):
+        for part, active in zip(
+            torch.split(spectra, chunk, 1), torch.split(self.activations, chunk, 1), strict=True
+        ):
             error = (part - self.dictionary @ active).square().sum(dtype=torch.float64)
             total += float(error) / 2 + self.sparsity * float(active.sum(dtype=torch.float64))
         return total
@@ -61,7 +63,9 @@ class SparseNMF:
             chunk: columns that are worked on at a time.
         """
         gram = self.dictionary.T @ self.dictionary
-        for part, active in zip(spectra.split(chunk, 1), self.activations.split(chunk, 1), strict=True):
+        for part, active in zip(
+            torch.split(spectra, chunk, 1), torch.split(self.activations, chunk, 1), strict=True
+        ):
             down = (gram @ active).add_(self.sparsity + TINY)
             active.mul_(self.dictionary.T @ part).div_(down)
         self._step_dictionary(spectra)

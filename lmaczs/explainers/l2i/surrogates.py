@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -12,11 +12,10 @@ from lmaczs.explainers.l2i.explainer import interpreter_config
 from lmaczs.explainers.l2i.flint import Flint
 from lmaczs.explainers.l2i.networks import InterpreterConfig
 from lmaczs.explainers.l2i.vibi import Vibi, VibiConfig, levels_of
-from lmaczs.hub import fill, load_release, refuse_other_backend, save_release, with_tuples
+from lmaczs.hub import load_release, rebuild, refuse_other_backend, save_release, trained_for, value_of
 from lmaczs.types import AudioState
 
 KIND = "surrogate"
-SHAPES = {"flint": InterpreterConfig, "vibi": VibiConfig}
 
 
 def build_surrogate(name: str, backend: CLAPBackend, classes: int, components: int) -> Flint | Vibi:
@@ -43,27 +42,50 @@ def surrogate_logits(network: nn.Module, audio: AudioState) -> Tensor:
     """What a surrogate thinks of windows: (batch, classes) logits."""
     if isinstance(network, Vibi):
         return network.decide(levels_of(audio.mel_power))
-    return network(audio.hidden)[1]
+    logits: Tensor = network(audio.hidden)[1]
+    return logits
 
 
-def save_surrogate(folder: str | Path, backend: CLAPBackend, network: Flint | Vibi, **contents: Any) -> Path:
-    """Write a release; `contents` as in `lmaczs.hub.save_release`."""
+def save_surrogate(
+    folder: str | Path,
+    backend: CLAPBackend,
+    network: Flint | Vibi,
+    head: nn.Module | None = None,
+    **contents: Any,
+) -> Path:
+    """Write a release.
+
+    Args:
+        folder: of the release.
+        backend: that the network was trained for.
+        network: that is stored.
+        head: whose decision it imitates; None is the backend's own.
+        contents: as in `lmaczs.hub.save_release`.
+    """
     name = "vibi" if isinstance(network, Vibi) else "flint"
-    config = {"backend": backend.name, "network": name, "shape": asdict(network.config)}
+    config = {**trained_for(backend, head), "network": name, "shape": asdict(network.config)}
     return save_release(folder, KIND, config, network.state_dict(), **contents)
 
 
-def load_surrogate(name: str | Path, backend: CLAPBackend) -> Flint | Vibi:
+def load_surrogate(name: str | Path, backend: CLAPBackend, head: nn.Module | None = None) -> Flint | Vibi:
     """Read a release, in eval mode.
+
+    Args:
+        name: of the release, or its folder.
+        backend: the CLAP.
+        head: that the network imitates, where it is at hand.
 
     Raises:
         BackendUnavailableError: there is no such release.
-        CheckpointError: it is damaged, or belongs to another backend.
+        CheckpointError: it is damaged, or was trained for other weights of a CLAP or head.
     """
-    config, state, _ = load_release(name, kind=KIND)
-    refuse_other_backend(config, backend.name, "network", "train_l2i_baselines.py")
-    network: Flint | Vibi = (Vibi if config["network"] == "vibi" else Flint)(  # type: ignore[assignment, arg-type]
-        SHAPES[config["network"]](**with_tuples(config["shape"]))  # type: ignore[arg-type]
-    )
-    fill(network, state, "network", again="train")
+    release = load_release(name, kind=KIND)
+    refuse_other_backend(release.config, backend, "network", "train_l2i_baselines.py", head)
+    network: Flint | Vibi
+    if value_of(release, "network", Literal["flint", "vibi"]) == "vibi":
+        vibi_shape: VibiConfig = value_of(release, "shape", VibiConfig)
+        network = rebuild(lambda: Vibi(vibi_shape), release, "network", again="train")
+    else:
+        flint_shape: InterpreterConfig = value_of(release, "shape", InterpreterConfig)
+        network = rebuild(lambda: Flint(flint_shape), release, "network", again="train")
     return network.to(backend.mel_filters.device)

@@ -40,6 +40,18 @@ class VibiConfig:
     chosen: int = 16
     widths: tuple[int, ...] = (32, 64, 128, 256)
 
+    def __post_init__(self) -> None:
+        """Refuse what no network can have.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        sizes = (self.n_mels, self.frames, self.classes, self.rows, self.columns, *self.widths)
+        if not self.widths or not all(1 <= size <= 65_536 for size in sizes):
+            raise ValueError("a size is outside 1 to 65536")
+        if not 1 <= self.chosen <= self.rows * self.columns:
+            raise ValueError(f"{self.chosen} chunks cannot be chosen out of {self.rows * self.columns}")
+
 
 class Vibi(nn.Module):
     """Explainer and approximator."""
@@ -49,7 +61,8 @@ class Vibi(nn.Module):
         super().__init__()
         self.config = config
         halves = tuple(width // 2 for width in config.widths)
-        self.explainer = _blocks(halves, last_stride=1)  # as many rows as chunks
+        # As many rows as chunks.
+        self.explainer = _blocks(halves, last_stride=1)
         self.chunk = nn.Conv2d(halves[-1], 1, 1)
         self.approximator = _blocks(config.widths, last_stride=2)
         self.linear = nn.Linear(config.widths[-1], config.classes)
@@ -73,11 +86,12 @@ class Vibi(nn.Module):
         """
         chunks = chosen.view(-1, 1, self.config.rows, self.config.columns)
         mask = F.interpolate(chunks, levels.shape[1:], mode="nearest")
-        return self.linear(self.approximator(levels.unsqueeze(1) * mask).amax(dim=(2, 3)))
+        logits: Tensor = self.linear(self.approximator(levels.unsqueeze(1) * mask).amax(dim=(2, 3)))
+        return logits
 
     def decide(self, levels: Tensor) -> Tensor:
         """What it tells once trained, from the k likeliest chunks: (batch, n_mels, frames) -> (batch, classes) logits."""
-        return self(levels, top_chunks(self.choice(levels), self.config.chosen))
+        return self.forward(levels, top_chunks(self.choice(levels), self.config.chosen))
 
 
 def levels_of(mel_power: Tensor) -> Tensor:

@@ -40,6 +40,22 @@ class DecoderConfig:
     num_text_tokens: int = 8
     num_heads: int = 4
 
+    def __post_init__(self) -> None:
+        """Refuse what no decoder can have.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        if self.domain not in ("stft", "mel"):
+            raise ValueError(f"the domain '{self.domain}' is neither stft nor mel")
+        if len(self.hidden_channels) != 4 or len(self.channels) != 5:
+            raise ValueError("a decoder needs the channels of four maps and of five stages")
+        sizes = (*self.hidden_channels, *self.channels, self.n_mels, self.mask_bins, self.text_dim)
+        if not all(1 <= size <= 65_536 for size in (*sizes, self.num_text_tokens, self.num_heads)):
+            raise ValueError("a size is outside 1 to 65536")
+        if self.channels[0] % self.num_heads or self.channels[1] % self.num_heads:
+            raise ValueError(f"{self.num_heads} heads do not divide its channels")
+
 
 class TextBlock(nn.Module):
     """Lets every position attend to the prompt's tokens, then scales and shifts the channels by the prompt."""

@@ -3,7 +3,7 @@
 import weakref
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from lmaczs.errors import LMACError
 from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
-from lmaczs.hub import fill, load_release, refuse_other_backend, with_tuples
+from lmaczs.hub import load_release, rebuild, refuse_other_backend, trained_for, value_of
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
 
@@ -76,17 +76,17 @@ class LMACZS(WindowMethod):
             CheckpointError: it is damaged, or belongs to another classifier.
             LMACError: its masks lie in another domain.
         """
-        config, state, _ = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
-        refuse_other_backend(config, backend.name, "LMAC-ZS decoder", "train_lmac_zs.py")
-        shape = DecoderConfig(**with_tuples(config["decoder"]))
+        found = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
+        refuse_other_backend(found.config, backend, "LMAC-ZS decoder", "train_lmac_zs.py")
+        shape: DecoderConfig = value_of(found, "decoder", DecoderConfig)
         if shape.domain != domain:
             raise LMACError(
                 f"This LMAC-ZS decoder makes masks in the domain '{shape.domain}', and '{domain}' was asked for: choose "
                 f"'{shape.domain}', or another decoder."
             )
-        decoder = build_decoder(backend, shape)
-        fill(decoder, state, "decoder")
-        return cls.wrap(backend, decoder, config["objective"])
+        spread = _spread(backend, shape)
+        decoder = _placed(rebuild(lambda: LMACZSDecoder(shape, spread), found, "decoder"), backend)
+        return cls.wrap(backend, decoder, value_of(found, "objective", Literal["contrast", "paper"]))
 
     def passes(self) -> float:
         """See `Method.passes`: the decoder is about as large as the encoder."""
@@ -154,10 +154,18 @@ def choose_area(gains: Tensor) -> Tensor:
 
 def build_decoder(backend: CLAPBackend, config: DecoderConfig) -> LMACZSDecoder:
     """A decoder with fresh weights on the backend's device."""
-    spread = mel_to_bins(backend.mel_filters) if config.domain == "stft" else None
-    decoder = LMACZSDecoder(config, spread).to(backend.mel_filters.device)
-    # The encoder's maps come in this order; torch's stubs do not know the argument.
-    return decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _placed(LMACZSDecoder(config, _spread(backend, config)), backend)
+
+
+def _spread(backend: CLAPBackend, config: DecoderConfig) -> Tensor | None:
+    return mel_to_bins(backend.mel_filters) if config.domain == "stft" else None
+
+
+def _placed(decoder: LMACZSDecoder, backend: CLAPBackend) -> LMACZSDecoder:
+    """On the backend's device, in the order that the encoder's maps come in."""
+    decoder = decoder.to(backend.mel_filters.device)
+    # torch's stubs do not know the argument.
+    return decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
@@ -172,6 +180,6 @@ def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
     )
 
 
-def release_config(backend: CLAPBackend, decoder: LMACZSDecoder, objective: str) -> dict:
+def release_config(backend: CLAPBackend, decoder: LMACZSDecoder, objective: str) -> dict[str, Any]:
     """What a release folder says of a decoder."""
-    return {"backend": backend.name, "objective": objective, "decoder": asdict(decoder.config)}
+    return {**trained_for(backend), "objective": objective, "decoder": asdict(decoder.config)}
