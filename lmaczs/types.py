@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 MaskDomain = Literal["stft", "mel"]
+Match = Literal["strong", "weak", "none"]  # how well one prompt fits a recording, see `lmaczs.clap.similarity.matches`
 Progress = Callable[[float, str], None]  # share done in [0, 1], what is being done; may raise to stop
 
 
@@ -84,12 +85,14 @@ class Prediction:
         similarities: (prompts,) cosine, in [-1, 1].
         probabilities: (prompts,), softmax of logit_scale * similarities; sums to 1.
         predicted: index of the most probable prompt.
+        match: (prompts,) whether each prompt fits by itself, whatever the others are; empty: the model can't tell.
     """
 
     prompts: tuple[str, ...]
     similarities: Tensor
     probabilities: Tensor
     predicted: int
+    match: tuple[Match, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examp
 from lmaczs.ui.facts import page_facts
 from lmaczs.ui.handlers import Update
 from lmaczs.ui.model_choice import add_model_choice
-from lmaczs.ui.models import HIDDEN, Models
+from lmaczs.ui.models import TEST, Models
 from lmaczs.ui.prompts import add_prompts
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.studio import EMBEDDED, Studio
@@ -62,7 +62,7 @@ def build_demo(settings: Settings) -> Page:
     studio = models.default
     public = _public_copy()
     examples, stored = load_examples(public.name), load_first_paint(public.name)
-    own = settings.backend in (EMBEDDED, HIDDEN)  # what is stored is the embedded classifier's work
+    own = settings.backend in (EMBEDDED, TEST)  # what is stored is the embedded classifier's work
     first = examples[0] if stored and examples and own else None
     with Page(title=text.TITLE, analytics_enabled=False, fill_width=True) as demo:
         demo.studio, demo.public = studio, public

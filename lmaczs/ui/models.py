@@ -22,13 +22,15 @@ from lmaczs.ui.turns import SESSIONS_KEPT, Turns, Wish
 from lmaczs.ui.zero_gpu import resting_device
 
 logger = logging.getLogger(__name__)
-HIDDEN = "debug"  # for tests; it is offered only where the page was started with it
+TEST = "debug"
+WAITING = "compact-2"  # for decoders of its own; then it takes the first one's place
+HIDDEN = (TEST, WAITING)  # offered only where the page was started with them
 LOADED_AT_ONCE = 4
 
 
 def offered(default: str) -> list[str]:
     """Keys of the classifiers that a visitor may choose, where the page was started with `default`."""
-    return [key for key in BACKENDS if key != HIDDEN or key == default]
+    return [key for key in BACKENDS if key not in HIDDEN or key == default]
 
 
 def choices(default: str) -> list[dict[str, Any]]:
