@@ -249,6 +249,11 @@ def refuse_other_backend(
             )
 
 
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a class as they were before they became JSON, which knows lists only."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
 def value_of(release: Release, key: str, hint: Any) -> Any:
     """What config.json holds under a key, as the type that is needed, which may be a dataclass.
 

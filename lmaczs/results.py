@@ -14,12 +14,17 @@ from lmaczs.types import AudioClip, ExplainResult, Prediction
 
 
 def prediction_row(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as JSON values; prompts in the order given, `predicted` is an index into them."""
+    """A prediction as JSON values; prompts in the order given, `predicted` is an index into them.
+
+    `match` says of each prompt whether it fits by itself, "strong", "weak" or "none"; it is null for a model without
+    calibrated limits.
+    """
     return {
         "prompts": list(prediction.prompts),
         "similarities": [float(value) for value in prediction.similarities],
         "probabilities": [float(value) for value in prediction.probabilities],
         "predicted": prediction.predicted,
+        "match": list(prediction.match) or None,
     }
 
 

@@ -1,16 +1,32 @@
 """Release folders: what is written comes back, damage is refused, what is missing says the way on."""
 
+import hashlib
 import json
+import os
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from lmaczs import hub
+from lmaczs import hub, load_explainer
 from lmaczs.clap.compact_release import GOLDEN_PROMPT, KIND, golden_tensors, load_compact, save_compact
 from lmaczs.clap.debug import HashedSentences, build_debug
 from lmaczs.errors import BackendUnavailableError, CheckpointError
-from lmaczs.hub import embedded_releases, find_release, load_golden, load_release, save_release
+from lmaczs.explainers.l2i.explainer import interpreter_config
+from lmaczs.explainers.l2i.explainer import release_config as l2i_config
+from lmaczs.explainers.l2i.networks import Interpreter
+from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
+from lmaczs.hearing import listen, make_target
+from lmaczs.hub import (
+    embedded_releases,
+    find_release,
+    load_golden,
+    load_release,
+    save_release,
+    weights_sha256,
+)
+from lmaczs.signal.audio import make_clip
 
 CONFIG = {"backend": "debug", "widths": [4, 8], "nested": {"f_min": 50.0, "name": "hören"}}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -135,8 +151,6 @@ def test_a_damaged_release_is_refused_in_one_sentence(release, damage, words):
 
 
 def test_a_file_that_is_no_safetensors_is_refused_even_with_the_right_hash(release):
-    import hashlib
-
     (release / hub.WEIGHTS).write_bytes(b"garbage")
     edit_config(release, weights_sha256=hashlib.sha256(b"garbage").hexdigest())
     with pytest.raises(CheckpointError, match="no safetensors file"):
@@ -200,11 +214,191 @@ def test_a_clap_release_rebuilds_the_model_exactly(clap_release, debug_backend):
     assert torch.equal(loaded.encode_text([GOLDEN_PROMPT]).embedding, golden["text_embedding"])
 
 
-@pytest.mark.parametrize("change", [{"embed_dim": 17}, {"widths": None}, {"colour": "red"}])
-def test_weights_that_do_not_fit_their_config_are_refused(clap_release, change):
+GRID = {"sample_rate": 16000, "n_fft": 512, "hop_length": 320, "n_mels": 32, "f_min": 50.0, "f_max": 8000.0}
+
+
+def nested(depth):
+    value = "deep"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"embed_dim": 17}, "do not fit its config.json"),
+        ({"widths": [2**16] * 5}, "do not fit its config.json"),  # 150 GB, were it built
+        ({"widths": None}, "'widths'"),
+        ({"widths": []}, "number of widths 0"),
+        ({"widths": [1, 2, 3, 4, 0]}, "smallest width 0"),
+        ({"widths": "abcde"}, "'widths'"),
+        ({"colour": "red"}, "'colour', which is no setting"),
+        ({"clip_seconds": 1e9}, "clip_seconds 1e.09"),
+        ({"clip_seconds": True}, "'clip_seconds' holds True"),
+        ({"floor_db": -3}, "floor_db -3"),
+        ({"spectral": GRID | {"sample_rate": 0}}, "sample_rate 0"),
+        ({"spectral": GRID | {"hop_length": 0}}, "hop_length 0"),
+        ({"spectral": GRID | {"n_fft": 0}}, "n_fft 0"),
+        ({"spectral": GRID | {"n_mels": 10**9}}, "n_mels 1e.09"),
+        ({"spectral": GRID | {"f_max": 9000.0}}, "f_max 9000"),
+        ({"spectral": GRID | {"window": [1.0]}}, "number of window weights 1"),
+        ({"spectral": GRID | {"sample_rate": "16 kHz"}}, "'sample_rate' holds '16 kHz'"),
+        ({"spectral": []}, "give settings by name"),
+        ({"embed_dim": nested(900)}, "'embed_dim' holds"),
+    ],
+)
+def test_values_that_make_no_clap_are_refused_in_one_sentence(clap_release, change, words):
     edit_config(clap_release, **change)
-    with pytest.raises(CheckpointError, match="do not fit its config.json"):
-        load_compact(clap_release)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_compact(clap_release, HashedSentences())
+    assert "'clap'" in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, '{"format": 1, "kind": NaN}', "\xff", '{"a":' * 100_000])
+def test_json_that_nobody_can_read_is_refused(release, value):
+    (release / hub.CONFIG).write_text(value, "latin-1")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_release(release, "thing")
+
+
+def not_finite(folder):
+    save_file({"kernel": torch.tensor([[1.0, float("nan")]])}, folder / hub.WEIGHTS)
+    edit_config(folder, weights_sha256=hashlib.sha256((folder / hub.WEIGHTS).read_bytes()).hexdigest())
+
+
+def link(name, target):
+    def damage(folder):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(target)
+
+    return damage
+
+
+def queue(folder):
+    (folder / hub.WEIGHTS).unlink()
+    os.mkfifo(folder / hub.WEIGHTS)
+
+
+def endless(folder):
+    with (folder / hub.WEIGHTS).open("wb") as file:
+        file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (not_finite, "not a finite number, in 'kernel'"),
+        (link(hub.WEIGHTS, "/dev/zero"), "model.safetensors of 'model' is no file of at most"),
+        (link(hub.CONFIG, "/dev/zero"), "config.json of 'model' is no file of at most"),
+        (link(hub.WEIGHTS, "/proc/self/mem"), "model.safetensors"),
+        (queue, "is no file of at most"),
+        (endless, "is no file of at most"),
+    ],
+    ids=["nan", "zero", "endless-config", "memory", "fifo", "sparse"],
+)
+def test_weights_that_cannot_be_used_are_refused_before_they_cost_anything(release, damage, words):
+    damage(release)
+    with pytest.raises(CheckpointError, match=words) as caught:
+        load_release(release, "thing")
+    assert "'model'" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_golden_tensors_that_cannot_be_read_are_refused(release):
+    (release / hub.GOLDEN).write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="golden.safetensors of 'model' is no safetensors file"):
+        load_golden(release)
+
+
+def test_the_hash_of_weights_is_of_names_types_shapes_and_values():
+    class Two(torch.nn.Module):
+        name = "two"
+
+        def __init__(self, first="a", second="b", shape=(2, 3), dtype=torch.float32):
+            super().__init__()
+            values = torch.arange(6, dtype=dtype).reshape(shape)
+            self.register_buffer(first, values)
+            self.register_buffer(second, torch.tensor(True))
+
+    hashes = {
+        weights_sha256(Two()),
+        weights_sha256(Two("c")),
+        weights_sha256(Two(shape=(3, 2))),
+        weights_sha256(Two(dtype=torch.int32)),
+    }
+    assert len(hashes) == 4 and weights_sha256(Two()) in hashes
+    changed = Two()
+    changed.a.data[1, 2] += 1e-6  # in place, past every counter of changes
+    assert weights_sha256(changed) not in hashes
+    swapped = Two()
+    swapped._buffers = dict(reversed(swapped._buffers.items()))
+    assert weights_sha256(swapped) == weights_sha256(Two())
+
+
+@pytest.mark.parametrize("method", ["lmac-zs", "l2i"])
+def test_a_clap_with_one_changed_weight_is_refused(debug_backend, tmp_path, method):
+    torch.manual_seed(0)
+    if method == "lmac-zs":
+        network = build_decoder(debug_backend, decoder_config(debug_backend, "stft"))
+        config = release_config(debug_backend, network, "contrast")
+    else:
+        network = Interpreter(interpreter_config(debug_backend, 8))
+        config = l2i_config(debug_backend, network, None)
+    folder = save_release(tmp_path / "made", method, config, network.state_dict())
+    loaded = load_explainer(method, debug_backend, release=folder)
+    parameter = next(iter(debug_backend.parameters()))
+    kept = parameter.detach().clone()
+    try:
+        with torch.no_grad():
+            parameter.flatten()[0].add_(1e-3)
+        with pytest.raises(
+            CheckpointError, match="for other weights of 'debug' than those that are"
+        ) as caught:
+            load_explainer(method, debug_backend, release=folder)
+        assert "\n" not in str(caught.value) and "train" in str(caught.value)
+        # What is loaded stays usable: sanity checks change weights on purpose.
+        recording = listen(make_clip(torch.randn(debug_backend.clip_samples), 16000), debug_backend)
+        loaded.explain(recording, make_target(debug_backend, "a beep"))
+    finally:
+        with torch.no_grad():
+            parameter.copy_(kept)
+    load_explainer(method, debug_backend, release=folder)
+    edit_config(folder, backend_sha256=None)
+    with pytest.raises(CheckpointError, match="does not say|for other weights"):
+        load_explainer(method, debug_backend, release=folder)
+    rest = {key: value for key, value in config.items() if key != "backend_sha256"}
+    save_release(folder, method, rest, network.state_dict())
+    with pytest.raises(CheckpointError, match="does not say which weights.*train.rebind"):
+        load_explainer(method, debug_backend, release=folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"objective": "other"},
+        {"objective": 3},
+        {"decoder": {"hidden_channels": 0, "text_dim": 8}},
+        {"decoder": None},
+    ],
+)
+def test_values_that_make_no_decoder_are_refused(debug_backend, tmp_path, change):
+    decoder = build_decoder(debug_backend, decoder_config(debug_backend, "stft"))
+    config = release_config(debug_backend, decoder, "contrast") | change
+    folder = save_release(tmp_path / "made", "lmac-zs", config, decoder.state_dict())
+    with pytest.raises(CheckpointError, match="config.json of the release 'made' at '(objective|decoder)"):
+        load_explainer("lmac-zs", debug_backend, release=folder)
+
+
+@pytest.mark.parametrize(
+    "shape", [{"num_heads": 0}, {"num_heads": 7}, {"channels": [1, 2]}, {"n_mels": 10**9}, {"domain": "cqt"}]
+)
+def test_shapes_that_make_no_decoder_are_refused(debug_backend, tmp_path, shape):
+    decoder = build_decoder(debug_backend, decoder_config(debug_backend, "stft"))
+    config = release_config(debug_backend, decoder, "contrast")
+    config |= {"decoder": config["decoder"] | shape}
+    folder = save_release(tmp_path / "made", "lmac-zs", config, decoder.state_dict())
+    with pytest.raises(CheckpointError, match="at 'decoder' cannot be used"):
+        load_explainer("lmac-zs", debug_backend, release=folder)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in embedded_releases().items() if kind == KIND])

@@ -1,37 +1,32 @@
-"""The embedded weights still give what they gave when they were exported."""
+"""The embedded weights still give what they gave when they were exported, and know whom they explain."""
 
 import pytest
 import torch
 
 from lmaczs import load_backend, load_explainer
 from lmaczs.errors import PromptError
-from lmaczs.hub import find_release, load_golden, load_release
-from lmaczs.types import TextState
+from lmaczs.hub import embedded_releases, find_release, load_golden, load_release, weights_sha256
+from train.golden import TOLERANCE, golden_error
+
+METHODS = [name for name, kind in embedded_releases().items() if kind in ("lmac-zs", "l2i")]
 
 
-def test_embedded_decoder_reproduces_its_golden_mask():
-    backend = load_backend("compact")
-    golden = load_golden(find_release("lmac-zs-compact-stft"))
-    with torch.no_grad():
-        audio = backend.analyze(golden["waveform"])
-    text = TextState(("alarm clock",), golden["text_embedding"])
-    mask = load_explainer("lmac-zs", backend).masks(audio, text)
-    # A soft edge is steep: 1e-3 of the mask is 1e-3 / 3 of a standard deviation of the logits.
-    assert (mask[:, ::4, ::4] - golden["mask"]).abs().max() < 1e-3
+@pytest.mark.parametrize("name", METHODS)
+def test_an_embedded_method_reproduces_its_golden_explanation(name):
+    golden = load_golden(find_release(name))
+    # An empty mask would be easy to reproduce.
+    assert golden["mask"].max() > 0.02
+    assert golden_error(find_release(name)) < TOLERANCE[kind_of(name)]
 
 
-@pytest.mark.parametrize("name", ["l2i", "l2i-esc50"])
-def test_embedded_interpreters_reproduce_their_golden_masks(name):
-    backend = load_backend("compact")
-    explainer = load_explainer(name, backend)
-    golden = load_golden(find_release(explainer.release_name.format(backend="compact")))
-    with torch.no_grad():
-        audio = backend.analyze(golden["waveform"])
-    prompt = "alarm clock" if explainer.prompts is None else explainer.prompts[0]
-    text = TextState((prompt,), golden["text_embedding"])
-    contribution = explainer.decompose(audio, text).contribution
-    torch.testing.assert_close(contribution, golden["contribution"], atol=1e-3, rtol=1e-3)
-    assert (explainer.masks(audio, text)[:, ::4, ::4] - golden["mask"]).abs().max() < 1e-3
+def kind_of(name):
+    return embedded_releases()[name]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_embedded_method_names_the_weights_of_the_embedded_clap(name):
+    config = load_release(name, kind_of(name)).config
+    assert config["backend_sha256"] == weights_sha256(load_backend("compact"))
 
 
 def test_the_closed_set_is_esc_50_and_refuses_other_prompts():
@@ -39,7 +34,7 @@ def test_the_closed_set_is_esc_50_and_refuses_other_prompts():
     explainer = load_explainer("l2i-esc50", backend)
     assert len(explainer.prompts) == 50 and "this is the sound of toilet flush" in explainer.prompts
     with pytest.raises(
-        PromptError, match="knows 50 prompts .*'a cat purring' is none of them.* method 'l2i'"
+        PromptError, match="knows 50 prompts .*'a cat purring' is none of them.* such as 'l2i'"
     ):
         explainer.check_prompts(["a cat purring"])
 

@@ -38,7 +38,7 @@ def class_phrases(table: Path, left_out: set[str]) -> list[list[str]]:
             f"The phrases '{table.name}' cannot be read: give a CSV of index, name and phrases."
         ) from None
     plain = [list(dict.fromkeys(plain_prompt(phrase) for phrase in group)) for group in phrases]
-    return [[phrase for phrase in group if phrase not in left_out] for group in plain]
+    return [[phrase for phrase in group if phrase not in left_out] or group[:1] for group in plain]
 
 
 def measured_wordings(table: Path) -> set[str]:

@@ -10,12 +10,12 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # started as a file: put the repository in the place of this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-from torch import Tensor
+from torch import nn
 
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
@@ -25,26 +25,28 @@ from lmaczs.clap.decisions import load_head
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.data.registry import DATASETS
 from lmaczs.errors import CheckpointError
-from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
+from lmaczs.explainers.l2i.explainer import interpreter_config
 from lmaczs.explainers.l2i.explainer import release_config as l2i_config
 from lmaczs.explainers.l2i.networks import Interpreter
-from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
+from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
 from lmaczs.hub import save_release
 from train.checkpoints import run_weights
 from train.clips import TrainingClip, read_clips, split_clips, training_clips
+from train.explained import check_explained
+from train.golden import golden_sound, load_method, make_golden
 from train.logs import METRICS, read_rows
 from train.model_card import render, sources_of
 from train.plain_errors import plain_errors
 
 
-def training_settings(run: Path) -> dict:
+def training_settings(run: Path) -> dict[str, Any]:
     """What the run was made of, without folders of the machine that it ran on.
 
     Raises:
         CheckpointError: the folder holds no run, or no metrics of its weights.
     """
     step = run_weights(run).step
-    settings = json.loads((run / "config.json").read_text())
+    settings = _stored(run)
     clips = training_clips(settings["clips"], settings.get("datasets", ""), settings.get("data_dir", ""))
     train, _ = split_clips(clips, settings["hold_out"])
     continued = settings.get("init")
@@ -66,7 +68,7 @@ def training_settings(run: Path) -> dict:
     }
 
 
-def training_sources(clips: str, train: list[TrainingClip]) -> list[dict]:
+def training_sources(clips: str, train: list[TrainingClip]) -> list[dict[str, Any]]:
     """Data sets, numbers of clips and licences: of a CSV as its column says, of datasets as their makers say."""
     of_csv = {clip.path for clip in read_clips(clips)} if clips.endswith(".csv") else set()
     found = sources_of(Path(clips), {clip.path for clip in train}) if of_csv else []
@@ -81,7 +83,7 @@ def training_sources(clips: str, train: list[TrainingClip]) -> list[dict]:
 def export_clap(run: Path, out: Path) -> None:
     """Write the averaged weights of a `train_clap.py` run."""
     training = training_settings(run)
-    model = CompactCLAP(CompactConfig(), sentence_encoder=torch.nn.Identity())
+    model = CompactCLAP(CompactConfig(), sentence_encoder=nn.Identity())
     model.load_state_dict(run_weights(run).state)
     model._sentence_encoder.clear()  # the golden prompt needs the real sentence encoder
     metrics = {name: value for name, value in training["last"].items() if isinstance(value, dict)}
@@ -92,72 +94,66 @@ def export_lmac_zs(run: Path, out: Path) -> None:
     """Write the averaged weights of a `train_lmac_zs.py` run, with a mask that they must reproduce."""
     training = training_settings(run)
     settings = training["settings"]
-    weights = json.loads((run / "config.json").read_text()).get("weights")
-    backend = load_backend(settings["backend"], "cpu", weights=weights or None)
+    backend = load_backend(settings["backend"], "cpu", weights=_stored(run)["weights"] or None)
+    check_explained(run, backend)
     decoder = build_decoder(backend, decoder_config(backend, settings["domain"]))
     decoder.load_state_dict(run_weights(run).state)
     config = release_config(backend, decoder, settings["objective"])
-    save_release(out, "lmac-zs", config, decoder.state_dict(), training=training, half=True)
-    explainer = LMACZS.from_release(backend, settings["domain"], release=out)
-    waveform = golden_sound(backend)
-    text = backend.encode_text(["this is the sound of an alarm clock"])
-    with torch.no_grad():
-        audio = backend.analyze(waveform)
-    golden = {
-        "waveform": waveform,
-        "text_embedding": text.embedding,
-        "mask": explainer.masks(audio, text)[:, ::4, ::4],
-    }
-    save_release(out, "lmac-zs", config, decoder.state_dict(), training=training, golden=golden, half=True)
+    save_with_golden(out, "lmac-zs", config, decoder, backend, training=training)
 
 
 def export_l2i(run: Path, out: Path) -> None:
     """Write the averaged weights of a `train_l2i.py` run with its dictionary, and a mask that they must reproduce."""
     training = training_settings(run)
-    settings, stored = training["settings"], json.loads((run / "config.json").read_text())
+    settings, stored = training["settings"], _stored(run)
     names = [line.strip() for line in _lines(stored["unheard"])]
     settings |= {"dictionary": Path(stored["dictionary"]).name, "unheard": names}
     settings |= {"prompts_file": Path(stored["prompts_file"]).name, "classifier": bool(stored["classifier"])}
     backend = load_backend(settings["backend"], "cpu", weights=stored["weights"] or None)
     weights = run_weights(run).state
     prompts = [line.strip() for line in _lines(stored["prompts_file"])] or None
-    if stored["classifier"]:
-        prompts = prompts_from_labels(load_head(stored["classifier"], backend).labels)
+    head = load_head(stored["classifier"], backend) if stored["classifier"] else None
+    check_explained(run, backend, head and head.head)
+    if head is not None:
+        prompts = prompts_from_labels(head.labels)
     components = weights["dictionary"].shape[1]
     classes = None if prompts is None else len(prompts)
     interpreter = Interpreter(
         interpreter_config(backend, components, classes=classes, pooling=settings["theta"])
     )
     interpreter.load_state_dict(weights)
-    config = l2i_config(backend, interpreter, prompts)
+    config = l2i_config(backend, interpreter, prompts, head and head.head)
     metrics = {name: value for name, value in training["last"].items() if isinstance(value, dict)}
-    contents = {"training": training, "metrics": metrics, "half": True}
-    save_release(out, "l2i", config, interpreter.state_dict(), **contents)
-    explainer = L2I.from_release(backend, release=out)
-    waveform = golden_sound(backend)
-    prompt = prompts[0] if prompts else "this is the sound of an alarm clock"
-    text = backend.encode_text([prompt])
-    with torch.no_grad():
-        audio = backend.analyze(waveform)
-    golden = {
-        "waveform": waveform,
-        "text_embedding": text.embedding,
-        "mask": explainer.masks(audio, text)[:, ::4, ::4],
-        "contribution": explainer.decompose(audio, text).contribution,
-    }
-    save_release(out, "l2i", config, interpreter.state_dict(), golden=golden, **contents)
+    save_with_golden(out, "l2i", config, interpreter, backend, training=training, metrics=metrics)
+
+
+def save_with_golden(
+    out: Path,
+    kind: str,
+    config: dict[str, Any],
+    network: nn.Module,
+    backend: CLAPBackend,
+    training: dict[str, Any],
+    metrics: dict[str, Any] | None = None,
+) -> None:
+    """Write a release with what it makes of the golden sound.
+
+    It is written twice: golden values belong to the weights as they are stored, in half precision.
+    """
+    state = network.state_dict()
+    save_release(out, kind, config, state, training=training, metrics=metrics, half=True)
+    golden = make_golden(load_method(out, {"kind": kind, **config}, backend), golden_sound(backend))
+    save_release(out, kind, config, state, training=training, metrics=metrics, golden=golden, half=True)
+
+
+def _stored(run: Path) -> dict[str, Any]:
+    """Settings of a run as they were given, with folders of the machine that it ran on."""
+    stored: dict[str, Any] = json.loads((run / "config.json").read_text("utf-8"))
+    return stored
 
 
 def _lines(file: str) -> list[str]:
     return [line for line in Path(file).read_text("utf-8").splitlines() if line.strip()] if file else []
-
-
-def golden_sound(backend: CLAPBackend) -> Tensor:
-    """A tone that comes and goes, in faint noise: (1, clip_samples)."""
-    generator = torch.Generator().manual_seed(0)
-    seconds = torch.arange(backend.clip_samples) / backend.spectral.sample_rate
-    tone = 0.1 * torch.sin(2 * torch.pi * 1000 * seconds) * (seconds % 1 < 0.3)
-    return (tone + 0.01 * torch.randn(backend.clip_samples, generator=generator)).unsqueeze(0)
 
 
 def main() -> None:

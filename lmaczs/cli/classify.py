@@ -65,12 +65,18 @@ def _show_step(progress: "Progress", number: int, count: int, name: str, share: 
 
 
 def ranked_table(path: str, prediction: "Prediction") -> str:
-    """Prompts from the most to the least probable; probabilities are relative to these prompts."""
+    """Prompts from the most to the least probable; probabilities are relative to these prompts.
+
+    The column "match" says whether a prompt fits by itself; a model without calibrated limits has no such column.
+    """
     order: Sequence[int] = prediction.probabilities.argsort(descending=True, stable=True).tolist()
-    lines = [path, "  probability  similarity  prompt"]
+    match = [f"  {word:<6}" for word in ("match", *prediction.match)] if prediction.match else []
+    lines = [path, f"  probability  similarity{match[0] if match else ''}  prompt"]
     lines += [
-        f"  {100 * float(prediction.probabilities[i]):9.1f} %  {float(prediction.similarities[i]):10.3f}  "
-        f"{prediction.prompts[i]}"
+        f"  {100 * float(prediction.probabilities[i]):9.1f} %  {float(prediction.similarities[i]):10.3f}"
+        f"{match[i + 1] if match else ''}  {prediction.prompts[i]}"
         for i in order
     ]
+    if prediction.match and not any(word != "none" for word in prediction.match):
+        lines.append("  None of these prompts fits the recording.")
     return "\n".join(lines)

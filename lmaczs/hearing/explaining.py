@@ -37,7 +37,8 @@ def classify(recording: Recording, prompts: Sequence[str], backend: CLAPBackend)
     """
     text = backend.encode_text(prompts)
     text = TextState(text.prompts, text.embedding.cpu())
-    return similarity.predict(recording.embedding, text, backend.logit_scale.detach().cpu())
+    scale = backend.logit_scale.detach().cpu()
+    return similarity.predict(recording.embedding, text, scale, backend.match_limits)
 
 
 def explain(

@@ -16,7 +16,7 @@ from lmaczs.ui.events import Parts, wire
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
 from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.model_choice import add_model_choice
-from lmaczs.ui.models import HIDDEN, Models
+from lmaczs.ui.models import TEST, Models
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.studio import EMBEDDED, Studio
 
@@ -54,7 +54,7 @@ def build_demo(settings: Settings) -> Page:
     public = _public_copy()
     examples, stored = load_examples(public.name), load_first_paint(public.name)
     # What is stored is the embedded classifier's work.
-    own = settings.backend in (EMBEDDED, HIDDEN)
+    own = settings.backend in (EMBEDDED, TEST)
     first = examples[0] if stored and examples and own else None
     with Page(title=text.TITLE, analytics_enabled=False, fill_width=True) as demo:
         demo.studio, demo.public = studio, public

@@ -58,7 +58,7 @@ def test_a_release_decides_the_same(debug_backend, head, audio, tmp_path):
 def test_a_head_of_another_backend_is_refused(debug_backend, head, tmp_path):
     save_head(tmp_path / "head", debug_backend, head)
     config, state, _ = load_release(tmp_path / "head", kind="closed-set")
-    rest = {key: value for key, value in config.items() if key in ("backend", "head")}
+    rest = {key: value for key, value in config.items() if key in ("backend", "backend_sha256", "head")}
     save_release(tmp_path / "other", "closed-set", rest | {"backend": "compact"}, state)
     with pytest.raises(CheckpointError, match="trained for the backend 'compact'"):
         load_head(tmp_path / "other", debug_backend)

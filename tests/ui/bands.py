@@ -1,6 +1,6 @@
-"""A method whose components are known: four bands of frequency, each of them kept by nine tenths.
+"""Methods whose answer is known: four bands of frequency, each of them kept by nine tenths, and one that finds nothing.
 
-Run as a program, the page with it as "l2i" on the debug backend, whose weights are made on the spot.
+Run as a program, the page with them as "l2i" and "nothing" on the debug backend, whose weights are made on the spot.
 """
 
 from dataclasses import dataclass
@@ -57,14 +57,38 @@ class Bands(Method):
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Nothing(Method):
+    """Says of every sound that nothing in it speaks for the prompt."""
+
+    entry: ClassVar[MethodEntry] = MethodEntry("nothing", "Nothing", "", "Finds nothing.", domains=("stft",))
+
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return 0.0
+
+    def explain(self, recording: Recording, target: Target, progress: Progress = no_progress) -> Explanation:
+        """See `Method.explain`."""
+        frames = clip_frames(recording.plan.num_samples, self.backend.spectral)
+        mask = torch.zeros(self.backend.spectral.n_bins, frames)
+        return Explanation(self.name, target.prompt, mask, self.domain, "absent")
+
+
+METHODS = {
+    "l2i": "bands:Bands",
+    "grad-cam": "lmaczs.explainers.gradcam:GradCAM",
+    "nothing": "bands:Nothing",
+}
+
+
 def main() -> None:
     """Serve the page."""
-    from lmaczs.explainers import METHODS
+    from lmaczs import explainers
     from lmaczs.ui.layout import build_demo
     from lmaczs.ui.settings import Settings
 
-    METHODS.clear()
-    METHODS.update({"l2i": "bands:Bands", "grad-cam": "lmaczs.explainers.gradcam:GradCAM"})
+    explainers.METHODS.clear()
+    explainers.METHODS.update(METHODS)
     build_demo(Settings(backend="debug")).serve()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from bands import EDGES_HZ, ORDER, RELEVANCE, THRESHOLD, Bands
+from bands import EDGES_HZ, METHODS, ORDER, RELEVANCE, THRESHOLD, Bands
 from PIL import Image
 
 from lmaczs.clap import load_backend
@@ -141,9 +141,8 @@ def test_nothing_is_sent_without_components_and_for_long_recordings(result: Expl
 def test_handlers_send_components_and_pack_them(
     result: ExplainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    registry = {"l2i": "bands:Bands", "grad-cam": "lmaczs.explainers.gradcam:GradCAM"}
     for home in ("lmaczs.explainers.METHODS", "lmaczs.ui.engine.METHODS"):
-        monkeypatch.setattr(home, registry)
+        monkeypatch.setattr(home, METHODS)
     handlers = Handlers(Studio(Settings(backend="debug")))
     path = str(tmp_path / "noise.wav")
     soundfile.write(path, result.clip.waveform.numpy(), 16000, subtype="FLOAT")
