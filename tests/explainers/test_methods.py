@@ -14,7 +14,6 @@ from lmaczs.explainers.rise import random_masks
 from lmaczs.explainers.smoothgrad import WRAPPED
 from lmaczs.hearing import make_target
 from lmaczs.signal.masking import masked_mel_power
-from speed import resident_mb
 
 both_domains = pytest.mark.parametrize("domain", ["stft", "mel"])
 
@@ -112,9 +111,7 @@ def test_integrated_gradients_add_up(debug_backend, make_beep, domain):
         found = load_explainer("integrated-gradients", debug_backend, domain).map_windows(audio, target)
         levels = grid_levels(debug_backend, audio, domain)
         silence = torch.full_like(levels, silence_db(debug_backend, domain))
-        sound, nothing = (
-            score_levels(debug_backend, target, levels, domain) for levels in (levels, silence)
-        )
+        sound, nothing = (score_levels(debug_backend, target, levels, domain) for levels in (levels, silence))
         error = (found.values.sum(dim=(1, 2)) - (sound - nothing)).abs() / (sound - nothing).abs()
         # float32 sums.
         torch.testing.assert_close(found.completeness_error, error, atol=1e-3, rtol=0)
@@ -197,6 +194,8 @@ def test_random_masks_are_smooth_shifted_and_as_full_as_asked():
 
 def test_memory_of_rise_does_not_grow_with_its_masks(debug_backend, window, target, monkeypatch):
     """800 masks of 257 x 101 cells would take 83 MB, and their encoder passes more; a chunk of 8 takes 1 MB."""
+    from speed import resident_mb
+
     sizes, held = [], []
     encode = debug_backend.encode
     monkeypatch.setattr(debug_backend, "encode", lambda mel: sizes.append(len(mel)) or encode(mel))

@@ -81,9 +81,7 @@ def test_occlusion_is_captums_on_the_mel_grid(debug_backend, pair, target):
     method = load_explainer("occlusion", debug_backend, "mel", bands=10, seconds=0.7, overlap=2)
     strides = tuple(cells // 2 for cells in method.size)
     with torch.no_grad():
-        theirs = attr.Occlusion(logits).attribute(
-            pair.mel_power, method.size, strides=strides, baselines=0.0
-        )
+        theirs = attr.Occlusion(logits).attribute(pair.mel_power, method.size, strides=strides, baselines=0.0)
     close(method.map_windows(pair, target).values, theirs)
 
 

@@ -41,7 +41,11 @@ def test_options_are_the_knobs_of_a_method_and_nothing_of_what_is_explained():
         ("saliency", {"loud": 1}, "'saliency' has no option 'loud': it takes none"),
         ("rise", {"score": "logit"}, "'rise' has no option 'score': it takes n, bands, seconds, keep, seed"),
         ("lmac-zs", {"decoder": 1}, "'lmac-zs' has no option 'decoder': it takes release"),
-        ("smoothgrad", {"of": "rise"}, "option of is 'rise': choose a method that works by gradients, one of"),
+        (
+            "smoothgrad",
+            {"of": "rise"},
+            "option of is 'rise': choose a method that works by gradients, one of",
+        ),
         ("smoothgrad", {"of": "smoothgrad"}, "option of is 'smoothgrad'"),
         ("smoothgrad", {"n": 0}, "option n is 0: choose a whole number, 1 or more"),
         ("smoothgrad", {"n": 2.5}, "option n is 2.5"),

@@ -58,7 +58,8 @@ def decode_pairs(
     """
     similarity = (audio.embedding[rows] * text).sum(1)
     hidden = tuple(level[rows] for level in audio.hidden)
-    return decoder(hidden, text, similarity, view.log_mel[rows], view.cells[rows])
+    output: DecoderOutput = decoder(hidden, text, similarity, view.log_mel[rows], view.cells[rows])
+    return output
 
 
 def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: Tensor, domain: str) -> Tensor:
