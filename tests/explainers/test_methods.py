@@ -46,7 +46,9 @@ def test_a_gradient_per_decibel_is_the_slope_of_the_score(debug_backend, window,
             score_levels(debug_backend, target, levels + sign * direction, domain).item()
             for sign in (0.02, -0.02)
         )
-        assert float((gradient * direction).sum()) == pytest.approx((higher - lower) / 0.04, rel=0.01)
+        assert float((gradient * direction).sum()) == pytest.approx(
+            (higher - lower) / 0.04, rel=0.01, abs=5e-5
+        ), "float32 scores differ by 2e-6 by rounding alone"
 
 
 def test_noise_is_fresh_in_every_copy(debug_backend, window, target, monkeypatch):
@@ -79,16 +81,16 @@ def test_seed_and_sigma_of_smoothgrad_count(debug_backend, window, target):
 
 @both_domains
 @pytest.mark.parametrize("of", WRAPPED)
-def test_smoothgrad_of_one_clean_copy_is_the_method_itself(debug_backend, windows, target, of, domain):
+def test_smoothgrad_of_one_clean_copy_is_the_method_itself(debug_backend, window, target, of, domain):
     """And so it is of the mean of several: it adds noise to any method that works by gradients, and nothing else."""
-    expected = load_explainer(of, debug_backend, domain).map_windows(windows, target).values
-    for n in (1, 3):
+    expected = load_explainer(of, debug_backend, domain).map_windows(window, target).values
+    for n in (1, 2):
         method = load_explainer("smoothgrad", debug_backend, domain, of=of, n=n, sigma=0)
-        found = method.map_windows(windows, target)
+        found = method.map_windows(window, target)
         scale = float(expected.abs().max())
         torch.testing.assert_close(found.values / scale, expected / scale, atol=1e-4, rtol=0)
         assert found.completeness_error is None
-    assert method.passes() == 3 * load_explainer(of, debug_backend, domain).passes()
+    assert method.passes() == 2 * load_explainer(of, debug_backend, domain).passes()
 
 
 @pytest.mark.parametrize("of", WRAPPED)
