@@ -135,3 +135,9 @@ def test_a_new_method_explains_recordings_of_any_length(toy, debug_backend, make
         assert 0 < float(result.explanation.mask.mean()) < 0.15 and "ff" in result.metrics
         whole = result.listening.kept.waveform + result.listening.removed.waveform
         torch.testing.assert_close(whole, recording.clip.waveform, atol=1e-5, rtol=0)
+
+
+def test_a_new_method_is_told_on_the_page(toy):
+    from lmaczs.ui.facts import about
+
+    assert "Loudest band (nobody 2026): Keeps the loudest rows." in about()
