@@ -166,8 +166,8 @@ class MobileNet(nn.Module):
         for number, block in enumerate(self.blocks, start=1):
             maps = block(maps)
             if number in HIDDEN_AFTER:
-                hidden.append(maps.float())  # under autocast: decoders work on full-precision maps
-        maps = F.hardswish(self.last(maps)).float()
+                hidden.append(_full(maps))
+        maps = _full(F.hardswish(self.last(maps)))
         hidden.append(maps)
         features = F.hardswish(self.features(maps.mean(dim=(2, 3))))
         return self.classes(features), features, tuple(hidden)
@@ -176,6 +176,11 @@ class MobileNet(nn.Module):
     def cam_layers(self) -> dict[str, nn.Module]:
         """Modules whose output GradCAM can use; the last one is the default."""
         return {**{f"block{number}": self.blocks[number - 1] for number in HIDDEN_AFTER}, "last": self.last}
+
+
+def _full(maps: Tensor) -> Tensor:
+    """Under autocast: decoders and heads work on full-precision maps."""
+    return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
