@@ -1,18 +1,11 @@
 """Hear why an audio classifier decided what it did."""
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-# torchaudio's Linux wheel is linked against CUDA: beside a CPU-only torch its import raises OSError, and
-# transformers, which imports torchaudio wherever it finds it, falls with it. Marking the module as absent
-# keeps transformers whole.
-try:
-    import torchaudio  # noqa: F401
-except ImportError:
-    pass
-except OSError:
-    sys.modules["torchaudio"] = None  # type: ignore[assignment]
 
 __version__ = "0.1.0"
 
@@ -23,9 +16,48 @@ if TYPE_CHECKING:
     from lmaczs.signal.audio import load_clip
     from lmaczs.types import AudioClip, ExplainResult
 
+
+class _BrokenTorchaudio:
+    """Marks torchaudio as absent where its import fails, right before transformers is imported.
+
+    torchaudio's Linux wheel is linked against CUDA: beside a CPU-only torch its import raises OSError, and
+    transformers, which imports torchaudio wherever it finds it, falls with it. The trial takes seconds, because it
+    imports torch; so it waits until transformers is asked for.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find nothing; called with the name of each module that is imported for the first time."""
+        if name == "transformers":
+            self.hide()
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+        return None
+
+    @staticmethod
+    def hide() -> None:
+        """Try the import; where it fails, transformers has to ask anew if it has asked before."""
+        try:
+            import torchaudio  # noqa: F401
+        except ImportError:
+            pass
+        except OSError:
+            sys.modules["torchaudio"] = None  # type: ignore[assignment]
+            asked = sys.modules.get("transformers.utils.import_utils")
+            forget = getattr(getattr(asked, "is_torchaudio_available", None), "cache_clear", None)
+            if forget is not None:
+                forget()
+
+
+if "transformers" in sys.modules:
+    _BrokenTorchaudio.hide()
+else:
+    sys.meta_path.insert(0, _BrokenTorchaudio())
+
 __all__ = ["AudioClip", "ExplainResult", "explain_clip", "load_backend", "load_clip", "load_explainer"]
 
-# Found at the first use: `import lmaczs` alone stays quick, and reads no weights.
+# Found at the first use: `import lmaczs` alone imports neither torch nor transformers.
 _HOMES = {
     "AudioClip": "lmaczs.types",
     "ExplainResult": "lmaczs.types",

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+INTERRUPTED = 130
+INTERRUPTION = "Interrupted: nothing was left half-written."
+
 
 class LMACError(Exception):
     """A wrong input, file or choice; the message is one plain sentence or two, without paths of the server."""

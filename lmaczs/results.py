@@ -14,12 +14,17 @@ from lmaczs.types import AudioClip, ExplainResult, Prediction
 
 
 def prediction_row(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as JSON values; prompts in the order given, `predicted` is an index into them."""
+    """A prediction as JSON values; prompts in the order given, `predicted` is an index into them.
+
+    `match` says of each prompt whether it fits by itself, "strong", "weak" or "none"; it is null for a model without
+    calibrated limits.
+    """
     return {
         "prompts": list(prediction.prompts),
         "similarities": [float(value) for value in prediction.similarities],
         "probabilities": [float(value) for value in prediction.probabilities],
         "predicted": prediction.predicted,
+        "match": list(prediction.match) or None,
     }
 
 
@@ -32,6 +37,7 @@ def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
         "backend": backend_name,
         "method": result.explanation.method,
         "domain": result.explanation.domain,
+        "evidence": result.explanation.evidence,
         "target": result.target,
         "target_similarity": result.target_similarity,
         "completeness_error": result.explanation.completeness_error,

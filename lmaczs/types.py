@@ -1,12 +1,17 @@
 """The plain data that flows through the project, one type for each step (see `lmaczs.hearing`)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MaskDomain = Literal["stft", "mel"]
+# How well one prompt fits a recording by itself, see `lmaczs.clap.similarity.matches`.
+Match = Literal["strong", "weak", "none"]
 # Whether anything in the sound speaks for the prompt; "unknown": the method cannot tell.
 Evidence = Literal["present", "absent", "unknown"]
 # Share done in [0, 1], and what is being done; may raise to stop.
@@ -96,12 +101,14 @@ class Prediction:
         similarities: (prompts,) cosine, in [-1, 1].
         probabilities: (prompts,), softmax of logit_scale * similarities; sums to 1.
         predicted: index of the most probable prompt.
+        match: (prompts,) whether each prompt fits by itself, whatever the others are; empty: the model can't tell.
     """
 
     prompts: tuple[str, ...]
     similarities: Tensor
     probabilities: Tensor
     predicted: int
+    match: tuple[Match, ...] = ()
 
 
 @dataclass(frozen=True)

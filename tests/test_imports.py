@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from lmaczs.cli import COMMANDS
+
 SPY = """
 import json, sys
 opened, reached = [], []
@@ -44,19 +48,79 @@ print(json.dumps({"names": names, "opened": opened, "reached": reached, "same": 
     assert done.stdout.count("\n") == 1, "an import printed something"
 
 
+HEAVY = ["torch", "transformers", "gradio", "matplotlib", "librosa", "huggingface_hub", "numpy", "pandas"]
+
+
 def test_the_front_door_is_light():
-    """The torchaudio guard imports torch; model, page and picture libraries wait for their first use."""
+    """Model, page and picture libraries wait for their first use."""
     report, _ = run(
-        """
+        f"""
 import lmaczs
-heavy = ["transformers", "gradio", "matplotlib", "librosa", "huggingface_hub"]
-print(json.dumps({"heavy": [name for name in heavy if name in sys.modules], "names": lmaczs.__all__}))
+heavy = [name for name in {HEAVY} if name in sys.modules]
+print(json.dumps({{"heavy": heavy, "names": lmaczs.__all__}}))
 """
     )
     assert report["heavy"] == []
     assert {"load_clip", "load_backend", "load_explainer", "explain_clip", "ExplainResult"} <= set(
         report["names"]
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        *(([command, "--help"], 0) for command in COMMANDS),
+        ([], 2),
+        (["explode"], 2),
+        *(([command, "--no-such-option"], 2) for command in COMMANDS),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_help_and_wrong_arguments_import_no_model_libraries(arguments, code):
+    report, _ = run(
+        f"""
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from lmaczs.cli import main
+with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+    try:
+        code = main({arguments})
+    except SystemExit as left:
+        code = left.code
+heavy = [name for name in {HEAVY} if name in sys.modules]
+print(json.dumps({{"heavy": heavy, "code": code, "opened": opened}}))
+"""
+    )
+    assert report == {"heavy": [], "code": code, "opened": []}
+
+
+@pytest.mark.parametrize("order", [("lmaczs", "transformers"), ("transformers", "lmaczs")], ids="-".join)
+@pytest.mark.parametrize("broken", [True, False], ids=["broken", "whole"])
+def test_a_torchaudio_that_cannot_be_imported_is_hidden_from_transformers(tmp_path, order, broken):
+    body = "raise OSError('libcudart.so.13: cannot open shared object file')" if broken else "whole = True"
+    (tmp_path / "torchaudio.py").write_text(body + "\n")
+    report, _ = run(
+        f"""
+sys.path.insert(0, {str(tmp_path)!r})
+import {order[0]}
+before = "torchaudio" in sys.modules
+import {order[1]}
+from transformers import BertModel
+from transformers.utils import is_torchaudio_available
+try:
+    import torchaudio
+    found = torchaudio.whole
+except ImportError:
+    found = False
+finders = [type(finder).__name__ for finder in sys.meta_path]
+print(json.dumps({{"before": before, "available": is_torchaudio_available(), "found": found, "finders": finders}}))
+"""
+    )
+    assert report["available"] is (not broken) and report["found"] is (not broken)
+    assert not report["before"], "the trial waits for transformers"
+    assert "_BrokenTorchaudio" not in report["finders"], "the guard is taken away once it has done its work"
 
 
 def test_the_public_names_are_the_real_ones():

@@ -130,8 +130,9 @@ def test_wheel_carries_package_page_releases_and_examples(wheel):
         wanted |= {
             f"lmaczs/{path.relative_to(ROOT).as_posix()}"
             for path in (ASSETS / part).rglob("*")
-            if path.is_file()
+            if path.is_file() and path.parent.name != "compact-clap-2"
         }
+    assert not [name for name in packed if "compact-clap-2" in name]  # it waits for its decoders
     wanted = {name for name in wanted if "__pycache__" not in name}
     assert any(name.endswith(".css") for name in wanted)
     assert any(
@@ -142,7 +143,7 @@ def test_wheel_carries_package_page_releases_and_examples(wheel):
     assert not strangers
     metadata = zipfile.ZipFile(wheel)
     points = metadata.read(f"lmaczs-{lmaczs.__version__}.dist-info/entry_points.txt").decode()
-    assert "lmaczs = lmaczs.cli:main" in points
+    assert "lmaczs = lmaczs.__main__:program" in points
 
 
 @pytest.mark.slow

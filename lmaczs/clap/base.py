@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lmaczs.errors import PromptError
+from lmaczs.clap.prompts import checked_prompts
 from lmaczs.signal.spectral import SpectralConfig, mel_frequencies_hz, power_of, stft
 from lmaczs.types import AudioState, TextState
 
@@ -30,6 +30,8 @@ class CLAPBackend(nn.Module, ABC):
         embed_dim: width of the joint space.
         hidden_channels: channels of the four hidden maps, shallow to deep.
         mel_filters: (n_mels, n_fft // 2 + 1) buffer; the model's own filterbank.
+        max_tokens: of one prompt, as `prompt_tokens` counts them.
+        match_limits: cosine similarity from which a prompt matches weakly, and strongly; None: not calibrated.
     """
 
     name: str
@@ -38,6 +40,8 @@ class CLAPBackend(nn.Module, ABC):
     embed_dim: int
     hidden_channels: tuple[int, ...]
     mel_filters: Tensor
+    max_tokens: int = 2000
+    match_limits: tuple[float, float] | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,6 +108,10 @@ class CLAPBackend(nn.Module, ABC):
     def embed_sentences(self, prompts: Sequence[str]) -> Tensor:
         """Embed sentences without a cache: (prompts, embed_dim), unit norm."""
 
+    def prompt_tokens(self, prompt: str) -> Sequence[int]:
+        """What the text encoder reads of a prompt, uncut and without marks of its own; here its code points."""
+        return [ord(character) for character in prompt]
+
     def sentence_features(self, prompts: Sequence[str]) -> Tensor:
         """What a training script computes once for each sentence: (prompts, width); `project_text` does the rest."""
         return self.embed_sentences(prompts)
@@ -119,13 +127,9 @@ class CLAPBackend(nn.Module, ABC):
             prompts: full sentences ("this is the sound of rain"), not bare labels.
 
         Raises:
-            PromptError: there is no prompt, or one has no characters after stripping.
+            PromptError: see `lmaczs.clap.prompts.checked_prompts`.
         """
-        cleaned = tuple(prompt.strip() for prompt in prompts)
-        if not cleaned:
-            raise PromptError("No prompt was given: type at least one sentence, one per line.")
-        if not all(cleaned):
-            raise PromptError(f"Prompt {cleaned.index('') + 1} is empty: type a sentence or remove the line.")
+        cleaned = checked_prompts(prompts, self.prompt_tokens, self.max_tokens)
         missing = [prompt for prompt in dict.fromkeys(cleaned) if prompt not in self._text_cache]
         if missing:
             if len(self._text_cache) > 4096:  # bounded: a public page sees any number of prompts

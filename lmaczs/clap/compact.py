@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.cnn14 import CNN14, Projection
-from lmaczs.clap.minilm import TEXT_WIDTH, MiniLM
+from lmaczs.clap.minilm import MAX_TOKENS, TEXT_WIDTH, MiniLM
 from lmaczs.signal.spectral import SpectralConfig, mel_filterbank
 
 
@@ -40,6 +40,7 @@ class CompactCLAP(CLAPBackend):
     """
 
     name = "compact"
+    max_tokens = MAX_TOKENS - 2
 
     def __init__(
         self, config: CompactConfig | None = None, sentence_encoder: nn.Module | None = None
@@ -92,11 +93,21 @@ class CompactCLAP(CLAPBackend):
         features, hidden = self.audio_encoder(self.log_mel(mel_power))
         return F.normalize(self.audio_projection(features), dim=-1), hidden
 
-    def sentence_features(self, prompts: Sequence[str]) -> Tensor:
-        """See `CLAPBackend.sentence_features`: MiniLM embeddings, (prompts, 384), unit norm."""
+    @property
+    def sentence_encoder(self) -> nn.Module:
+        """MiniLM, loaded at the first prompt, or what stands in for it."""
         if not self._sentence_encoder:  # kept out of the module tree: its weights are not part of our release
             self._sentence_encoder.append(MiniLM().to(self.mel_filters.device))
-        return self._sentence_encoder[0](prompts).to(self.mel_filters.device)
+        return self._sentence_encoder[0]
+
+    def prompt_tokens(self, prompt: str) -> Sequence[int]:
+        """See `CLAPBackend.prompt_tokens`."""
+        encoder = self.sentence_encoder
+        return encoder.tokens(prompt) if isinstance(encoder, MiniLM) else super().prompt_tokens(prompt)
+
+    def sentence_features(self, prompts: Sequence[str]) -> Tensor:
+        """See `CLAPBackend.sentence_features`: MiniLM embeddings, (prompts, 384), unit norm."""
+        return self.sentence_encoder(prompts).to(self.mel_filters.device)
 
     def embed_sentences(self, prompts: Sequence[str]) -> Tensor:
         """See `CLAPBackend.embed_sentences`."""

@@ -37,6 +37,7 @@ class DebugCLAP(CompactCLAP):
     """`CompactCLAP` under its own registry key, so that decoders made for it are told apart."""
 
     name = "debug"
+    max_tokens = 2000  # its sentences are code points
 
 
 def build_debug(seed: int = 0) -> DebugCLAP:

@@ -48,3 +48,8 @@ def centred_window(length: int, n_fft: int) -> tuple[float, ...]:
     start = (n_fft - length) // 2
     window[start : start + length] = torch.hann_window(length, periodic=False, dtype=torch.float64)
     return tuple(window.tolist())
+
+
+def band_centres_hz(config: SpectralConfig) -> Tensor:
+    """Centre of each band: (n_mels,) Hz."""
+    return (700 * torch.expm1(band_edges_mel(config)[1:-1] / 1127)).float()

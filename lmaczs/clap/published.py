@@ -54,6 +54,7 @@ class PublishedCLAP(CLAPBackend):
         self.encoder = encoder
         self.audio_projection = audio_projection
         self.text_tower = text_tower
+        self.max_tokens = text_tower.max_prompt_tokens
         self.text_projection = text_projection
         self.log_logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
         # Not persistent: they belong to the front end of a checkpoint and are given here, not loaded with the weights.
@@ -97,6 +98,10 @@ class PublishedCLAP(CLAPBackend):
     def _precision(self) -> AbstractContextManager:
         dtype = self.encoder_dtype
         return torch.autocast(self.mel_filters.device.type, dtype, enabled=dtype != torch.float32)
+
+    def prompt_tokens(self, prompt: str) -> Sequence[int]:
+        """See `CLAPBackend.prompt_tokens`."""
+        return self.text_tower.prompt_tokens(prompt)
 
     @torch.no_grad()
     def embed_sentences(self, prompts: Sequence[str]) -> Tensor:

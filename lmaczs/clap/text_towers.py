@@ -35,6 +35,16 @@ class TextTower(nn.Module, ABC):
     def forward(self, prompts: Sequence[str]) -> Tensor:
         """(prompts, width), on the device of the model."""
 
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Tokens of a prompt itself that are read: the tokenizer's own marks need some."""
+        return self.max_tokens - int(self.tokenizer.num_special_tokens_to_add())
+
+    def prompt_tokens(self, prompt: str) -> list[int]:
+        """Token ids of one prompt, uncut and without the tokenizer's own marks."""
+        ids: list[int] = self.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Token ids and attention mask, padded to the longest of the prompts, on the device of the model."""
         batch = self.tokenizer(
@@ -94,10 +104,21 @@ class GPT2Tower(TextTower):
         self.max_tokens = max_tokens
         self.width = self.model.config.n_embd
 
+    @property
+    def closing(self) -> list[int]:
+        """Tokens that end every sentence."""
+        ids: list[int] = self.tokenizer(f" {END_OF_TEXT}")["input_ids"]
+        return ids
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """See `TextTower.max_prompt_tokens`."""
+        return self.max_tokens - len(self.closing)
+
     def forward(self, prompts: Sequence[str]) -> Tensor:
         """See `TextTower.forward`."""
         device = next(self.parameters()).device
-        closing = self.tokenizer(f" {END_OF_TEXT}")["input_ids"]
+        closing = self.closing
         rows = []
         for prompt in prompts:
             words = self.tokenizer(prompt)["input_ids"][: self.max_tokens - len(closing)]

@@ -8,14 +8,16 @@ imported only when it is called. Exit codes: 0 done, 2 bad input (one sentence o
 130 interrupted, 141 the reader of the output has gone (`| head`).
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from lmaczs import __version__
 from lmaczs.cli.console import Parser
-from lmaczs.errors import LMACError
+from lmaczs.errors import INTERRUPTED, INTERRUPTION, LMACError
 
 COMMANDS = {
     "classify": "lmaczs.cli.classify",
@@ -37,6 +39,7 @@ SUMMARIES = {
     "datasets": "list the known datasets, or check what is in a folder",
     "list": "show backends, explainers and embedded releases",
 }
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,11 +59,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            sys.stdout.flush()  # a reader that has gone is met here, and not after the end
+            # A reader that has gone, or a full disk behind the output, is met here and not after the end.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say(INTERRUPTION)
+        return INTERRUPTED
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # what is left is flushed once more when Python ends
+        _drop_output()
         return 141  # as of a program that the signal SIGPIPE has ended
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _drop_output()
+        _say(f"Writing failed ({os.strerror(error.errno).lower()}): make room, or choose another place.")
+        return 2
 
 
 def _run(arguments: list[str]) -> int:
@@ -68,11 +81,22 @@ def _run(arguments: list[str]) -> int:
         options = _parser(arguments).parse_args(arguments)
         return options.run(options) or 0
     except LMACError as error:
-        print(error, file=sys.stderr)
+        _say(str(error))
         return 2
-    except KeyboardInterrupt:
-        print("Interrupted: nothing was left half-written.", file=sys.stderr)
-        return 130
+
+
+def _say(sentence: str) -> None:
+    """Write to stderr, if that can be written to."""
+    with suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer of stdout nowhere: Python flushes it once more at the end."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _parser(arguments: Sequence[str]) -> Parser:

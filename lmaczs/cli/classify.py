@@ -2,17 +2,17 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmaczs.cli.arguments import add_model_arguments, add_prompt_arguments, as_text, read_prompts
 from lmaczs.cli.console import progress_bar, quiet_decoders
 from lmaczs.cli.files import write_text_whole
-from lmaczs.types import Prediction
 
-Progress = Callable[[float, str], None]
+if TYPE_CHECKING:
+    from lmaczs.types import Prediction, Progress
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,9 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
         LMACError: a recording or the prompts cannot be used.
     """
     prompts = read_prompts(arguments)
-    from lmaczs.clap import (
-        load_backend,
-    )  # the model libraries take seconds to import; bad prompts need none of them
+    # The model libraries take seconds to import; bad prompts need none of them.
+    from lmaczs.clap import load_backend
     from lmaczs.pipeline import classify, open_recording
     from lmaczs.signal.audio import load_clip
 
@@ -60,18 +59,24 @@ def run(arguments: argparse.Namespace) -> None:
     print("\n\n".join(ranked_table(path, prediction) for path, prediction in pairs))
 
 
-def _show_step(progress: Progress, number: int, count: int, name: str, share: float, _: str) -> None:
+def _show_step(progress: "Progress", number: int, count: int, name: str, share: float, _: str) -> None:
     """Show how far all recordings are, given how far recording `number` is."""
     progress((number + share) / count, name)
 
 
-def ranked_table(path: str, prediction: Prediction) -> str:
-    """Prompts from the most to the least probable; probabilities are relative to these prompts."""
+def ranked_table(path: str, prediction: "Prediction") -> str:
+    """Prompts from the most to the least probable; probabilities are relative to these prompts.
+
+    The column "match" says whether a prompt fits by itself; a model without calibrated limits has no such column.
+    """
     order: Sequence[int] = prediction.probabilities.argsort(descending=True, stable=True).tolist()
-    lines = [path, "  probability  similarity  prompt"]
+    match = [f"  {word:<6}" for word in ("match", *prediction.match)] if prediction.match else []
+    lines = [path, f"  probability  similarity{match[0] if match else ''}  prompt"]
     lines += [
-        f"  {100 * float(prediction.probabilities[i]):9.1f} %  {float(prediction.similarities[i]):10.3f}  "
-        f"{prediction.prompts[i]}"
+        f"  {100 * float(prediction.probabilities[i]):9.1f} %  {float(prediction.similarities[i]):10.3f}"
+        f"{match[i + 1] if match else ''}  {prediction.prompts[i]}"
         for i in order
     ]
+    if prediction.match and not any(word != "none" for word in prediction.match):
+        lines.append("  None of these prompts fits the recording.")
     return "\n".join(lines)

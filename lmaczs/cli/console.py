@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from tqdm import tqdm
 
@@ -23,6 +23,10 @@ class Parser(argparse.ArgumentParser):
         """
         message = message[:1].upper() + message[1:].rstrip(".")
         raise LMACError(f"{message}: '{self.prog} --help' shows what is accepted.")
+
+    def print_help(self, file: IO[str] | None = None) -> None:
+        """Print the help; argparse itself passes over an output that cannot be written to."""
+        print(self.format_help(), end="", file=file)
 
 
 @contextmanager

@@ -59,9 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     prompts = read_prompts(arguments)
     target = chosen_target(arguments)
     options = method_options(arguments, prompts)
-    from lmaczs.clap import (
-        load_backend,
-    )  # the model libraries take seconds to import; bad prompts need none of them
+    # The model libraries take seconds to import; bad prompts need none of them.
+    from lmaczs.clap import load_backend
     from lmaczs.explainers import load_explainer
     from lmaczs.pipeline import explain, explain_top, open_recording
     from lmaczs.results import component_files, write_explanation

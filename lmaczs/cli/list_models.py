@@ -5,7 +5,6 @@ from typing import Any
 
 from lmaczs.clap import BACKENDS
 from lmaczs.explainers import EXPLAINERS
-from lmaczs.hub import embedded_releases
 
 
 def add_parser(subparsers: Any) -> None:
@@ -18,6 +17,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the keys that other commands accept."""
+    from lmaczs.hub import embedded_releases
+
     print("backends:  ", ", ".join(BACKENDS))
     for name, entry in BACKENDS.items():
         origin = (

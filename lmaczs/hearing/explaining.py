@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from lmaczs.clap import similarity
@@ -12,7 +13,8 @@ from lmaczs.explainers.base import Method
 from lmaczs.hearing.measuring import measure as measure_result
 from lmaczs.signal.audio import make_clip
 from lmaczs.signal.masking import mel_mask_to_stft
-from lmaczs.signal.spectral import frequencies_hz, power_of, power_to_db, stft, times_s
+from lmaczs.signal.spectral import frequencies_hz, power_blocks, power_to_db, times_s
+from lmaczs.signal.windows import clip_frames
 from lmaczs.types import (
     AudioClip,
     ExplainResult,
@@ -35,7 +37,8 @@ def classify(recording: Recording, prompts: Sequence[str], backend: CLAPBackend)
     """
     text = backend.encode_text(prompts)
     text = TextState(text.prompts, text.embedding.cpu())
-    return similarity.predict(recording.embedding, text, backend.logit_scale.detach().cpu())
+    scale = backend.logit_scale.detach().cpu()
+    return similarity.predict(recording.embedding, text, scale, backend.match_limits)
 
 
 def explain(
@@ -184,11 +187,18 @@ def audible(mask: Tensor, domain: MaskDomain, backend: CLAPBackend) -> Tensor:
 
 def _axes(clip: AudioClip, domain: MaskDomain, backend: CLAPBackend) -> dict[str, Tensor]:
     """The recording's spectrogram on the rows of its masks, with both axes."""
-    grid = backend.spectral
-    power = power_of(stft(clip.waveform.unsqueeze(0), grid)[0])
+    grid, filters = backend.spectral, backend.mel_filters.cpu()
     on_bins = domain == "stft"
+    magnitude_db = torch.empty(
+        grid.n_bins if on_bins else grid.n_mels, clip_frames(clip.waveform.shape[-1], grid)
+    )
+    first = 0
+    for power in power_blocks(clip.waveform, grid):
+        last = first + power.shape[1]
+        magnitude_db[:, first:last] = power_to_db(power if on_bins else filters @ power)
+        first = last
     return {
-        "magnitude_db": power_to_db(power if on_bins else backend.mel_filters.cpu() @ power),
+        "magnitude_db": magnitude_db,
         "frequencies_hz": frequencies_hz(grid) if on_bins else backend.mel_frequencies_hz,
-        "times_s": times_s(power.shape[1], grid),
+        "times_s": times_s(magnitude_db.shape[1], grid),
     }

@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lmaczs.errors import MaskShapeError
-from lmaczs.signal.spectral import SpectralConfig, istft, power_of, stft
+from lmaczs.signal.spectral import BLOCK_FRAMES, SpectralConfig, istft, power_of, stft
 from lmaczs.types import MaskDomain
-
-BLOCK_FRAMES = 500
 
 
 def check_mask(mask: Tensor, rows: int, frames: int, domain: MaskDomain) -> None:
@@ -128,9 +126,8 @@ def masked_waveform(waveform: Tensor, mask: Tensor, config: SpectralConfig) -> T
     return (total / weight.clamp_min(1e-8))[n_fft // 2 : n_fft // 2 + waveform.shape[-1]]
 
 
-@lru_cache(
-    maxsize=8
-)  # a block is up to BLOCK_FRAMES long, so this is small, and every prompt of a recording needs it
+# A block is up to BLOCK_FRAMES long, so this is small, and every prompt of a recording needs it.
+@lru_cache(maxsize=8)
 def _overlap(frames: int, config: SpectralConfig) -> Tensor:
     """Sum of the squared windows of so many frames: ((frames - 1) * hop_length + n_fft,)."""
     squares = config.window_like(torch.empty(0)).square().expand(frames, -1).T[None]

@@ -1,9 +1,13 @@
 """STFT pair, mel filterbank and decibels; all differentiable, all on the caller's device."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+BLOCK_FRAMES = 500
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,25 @@ def stft(waveform: Tensor, config: SpectralConfig) -> Tensor:
 def power_of(spectrum: Tensor) -> Tensor:
     """Squared magnitude of complex values, without the root that `abs` takes: any shape, >= 0, differentiable."""
     return spectrum.real.square() + spectrum.imag.square()
+
+
+def power_blocks(waveform: Tensor, config: SpectralConfig) -> Iterator[Tensor]:
+    """STFT power of a recording of any length, in blocks, so that memory does not grow with the recording.
+
+    Args:
+        waveform: (samples,), more than n_fft // 2 samples.
+        config: the grid.
+
+    Yields:
+        (n_fft // 2 + 1, frames) >= 0, one block after the other; together the frames of `stft`.
+    """
+    n_fft, hop = config.n_fft, config.hop_length
+    padded = F.pad(waveform[None, None], (n_fft // 2, n_fft // 2), mode="reflect")[0]
+    window = config.window_like(waveform)
+    for first in range(0, 1 + waveform.shape[-1] // hop, BLOCK_FRAMES):
+        last = min(first + BLOCK_FRAMES, 1 + waveform.shape[-1] // hop)
+        span = padded[:, first * hop : (last - 1) * hop + n_fft]
+        yield power_of(torch.stft(span, n_fft, hop, window=window, center=False, return_complex=True)[0])
 
 
 def istft(spectrum: Tensor, config: SpectralConfig, num_samples: int) -> Tensor:

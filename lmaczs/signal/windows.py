@@ -76,11 +76,11 @@ def plan_windows(waveform: Tensor, clip_samples: int, sample_rate: int) -> Windo
     sounding = sounding_blocks(waveform, block)
     if length < (1 + TAIL) * clip_samples:
         return WindowPlan(length, clip_samples, (Window(0, 0, length, 1.0),))
-    spans = [
-        span
-        for first, stop in _stretches(waveform, sounding, block, clip_samples)
-        for span in _cover(first, stop, length, clip_samples)
-    ]
+    spans: list[tuple[int, int, int]] = []
+    for first, stop in _stretches(waveform, sounding, block, clip_samples):
+        for start, begin, end in _cover(first, stop, length, clip_samples):
+            # Surroundings of two short sounds may meet; the silence there belongs to the first of them.
+            spans.append((start, max(begin, spans[-1][2] if spans else 0), end))
     votes = [float(sounding[first // block : -(-stop // block)].sum()) for _, first, stop in spans]
     chosen = [(span, vote) for span, vote in zip(spans, votes, strict=True) if vote > 0]
     total = sum(vote for _, vote in chosen)

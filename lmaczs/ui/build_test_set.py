@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lmaczs.ui.facts import COLUMNS, TEST_SET
+from lmaczs.metrics.registry import explanation_keys
+from lmaczs.ui.facts import TEST_SET
 from lmaczs.ui.settings import HERE
 
 SUMMARY = "benchmarks/esc50/summary.json"
@@ -40,7 +41,7 @@ def compact(summary: Mapping[str, Any], title: str) -> dict[str, Any]:
 def _means(rows: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     found = {}
     for name, row in rows.items():
-        known = {key: row[key] for key in COLUMNS if key in row and row[key]["mean"] is not None}
+        known = {key: row[key] for key in explanation_keys() if key in row and row[key]["mean"] is not None}
         if known:
             found[name] = {key: round(entry["mean"], DIGITS) for key, entry in known.items()}
             found[name]["n"] = max(entry["n"] for entry in known.values())

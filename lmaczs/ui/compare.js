@@ -9,8 +9,9 @@ class Compare {
     this.look = look;
     this.choose = choose;
     this.seek = seek;
-    this.panels = new Map(); // method -> { node, picture, … }
-    new ResizeObserver(() => this.draw()).observe(grid);
+    // Method -> { node, picture, … }
+    this.panels = new Map();
+    whenResized(grid, () => this.draw());
   }
 
   // `rows`: [{ method, label, state, note, record }] in the order to show; `chosen`: the method that is heard.

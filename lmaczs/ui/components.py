@@ -24,6 +24,10 @@ PLAYER_SCRIPTS = (
     "lanes.js",
     "compare.js",
     "faithfulness.js",
+    "requests.js",
+    "words.js",
+    "view.js",
+    "hands.js",
 )
 
 
@@ -65,7 +69,7 @@ def _component(name: str, value: Any, *scripts: str, **props: Any) -> gr.HTML:
     return gr.HTML(
         value,
         html_template=read(f"{name}.html"),
-        js_on_load="\n".join(read(script) for script in (*scripts, f"{name}.js")),
+        js_on_load="\n".join(read(script) for script in ("bus.js", *scripts, f"{name}.js")),
         apply_default_css=False,
         elem_id=f"lz-{name}",
         container=False,

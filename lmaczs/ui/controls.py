@@ -1,43 +1,38 @@
 """Masks that no method made, on the visitor's own recording: a method that does no better explains nothing."""
 
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.recording import Recording
+from lmaczs.clap.target import Target
 from lmaczs.evaluation.masks import control_mask
-from lmaczs.explainers.base import Explainer
-from lmaczs.types import AudioState, MaskDomain, TextState
+from lmaczs.explainers.base import Method, MethodEntry
+from lmaczs.types import Explanation, Progress, no_progress
 
+# Key in `lmaczs.evaluation.masks.CONTROLS` -> label.
 CONTROLS = {
     "random": "Random cells",
     "energy": "The loudest cells",
-}  # key in lmaczs.evaluation.masks -> label
+}
 
 
-class Control(Explainer):
-    """Goes the way of every method, from the mask over what is heard to the numbers."""
+@dataclass(frozen=True, eq=False)
+class Control(Method):
+    """Goes the way of every method, from the mask over what is heard to the numbers.
 
-    name: ClassVar[str] = "control"
-    label: ClassVar[str] = "controls"
+    Attributes:
+        control: key in `CONTROLS`.
+    """
 
-    def __init__(self, backend: CLAPBackend, domain: MaskDomain, control: str) -> None:
-        """Choose the control.
+    entry: ClassVar[MethodEntry] = MethodEntry("control", "Control", "", "Knows nothing of the classifier.")
+    control: str = field(kw_only=True)
 
-        Args:
-            backend: the CLAP whose grid the masks lie on.
-            domain: of the masks.
-            control: key in `CONTROLS`.
-        """
-        super().__init__(backend, domain)
-        self.control = control
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return 0.0
 
-    def masks(self, audio: AudioState, text: TextState) -> Tensor:
-        """See `Explainer.masks`; the prompt makes no difference."""
-        return torch.stack(
-            [
-                control_mask(self.control, window, self.backend, self.domain, "page")
-                for window in audio.waveform
-            ]
-        )
+    def explain(self, recording: Recording, target: Target, progress: Progress = no_progress) -> Explanation:
+        """See `Method.explain`; the prompt makes no difference."""
+        waveform = recording.clip.waveform.to(self.backend.mel_filters.device)
+        mask = control_mask(self.control, waveform, self.backend, self.domain, "page")
+        return Explanation(self.control, target.prompt, mask.cpu(), self.domain)

@@ -16,12 +16,12 @@ from gradio.exceptions import Error
 from gradio_client.utils import is_file_obj_with_meta
 
 from lmaczs.errors import AudioError, LMACError
+from lmaczs.explainers import DOMAINS
 from lmaczs.plots import save_explanation_figure
 from lmaczs.results import prediction_row, result_row
 from lmaczs.signal.audio import save_wav
 from lmaczs.types import ExplainResult
 from lmaczs.ui import text
-from lmaczs.ui.engine import DOMAINS
 from lmaczs.ui.prompts import check_prompts, read_prompts
 from lmaczs.ui.studio import Studio
 

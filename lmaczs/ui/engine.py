@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from lmaczs.errors import LMACError
+from lmaczs.explainers import METHODS, load_explainer
 from lmaczs.types import AudioClip, ExplainResult, MaskDomain, Prediction, Progress
 from lmaczs.ui import text
 
@@ -12,11 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lmaczs.clap.base import CLAPBackend
-    from lmaczs.explainers.base import Explainer
-    from lmaczs.pipeline import Recording
+    from lmaczs.explainers.base import Method
+    from lmaczs.hearing import Recording
 
 logger = logging.getLogger(__name__)
-DOMAINS: tuple[MaskDomain, ...] = ("stft", "mel")
 
 
 class Runner(Protocol):
@@ -52,16 +52,13 @@ class Engine:
             backend: the CLAP, loaded.
         """
         self.backend = backend
-        self._methods: dict[MaskDomain, dict[str, Explainer]] = {}
+        self._methods: dict[MaskDomain, dict[str, Method]] = {}
 
-    def methods(self, domain: MaskDomain = "stft") -> "dict[str, Explainer]":
+    def methods(self, domain: MaskDomain = "stft") -> "dict[str, Method]":
         """Every method that can run here, by key, the default and the fast ones first."""
-        from lmaczs import load_explainer
-        from lmaczs.explainers import EXPLAINERS
-
         if domain not in self._methods:
-            found: dict[str, Explainer] = {}
-            for name in EXPLAINERS:
+            found: dict[str, Method] = {}
+            for name in METHODS:
                 try:
                     found[name] = load_explainer(name, self.backend, domain)
                 except LMACError as error:
@@ -69,7 +66,7 @@ class Engine:
             self._methods[domain] = found
         return self._methods[domain]
 
-    def method(self, name: str | None = None, domain: MaskDomain = "stft") -> "Explainer":
+    def method(self, name: str | None = None, domain: MaskDomain = "stft") -> "Method":
         """A method or control by key, or the default method.
 
         Raises:
@@ -78,7 +75,7 @@ class Engine:
         from lmaczs.ui.controls import CONTROLS, Control
 
         if name in CONTROLS:
-            return Control(self.backend, domain, name)
+            return Control(self.backend, domain, control=str(name))
         found = self.methods(domain)
         if not found:
             raise LMACError(text.NO_METHOD.format(backend=self.backend.name))
@@ -88,14 +85,14 @@ class Engine:
         return found[key]
 
     def listen(self, clip: AudioClip, progress: Progress) -> "Recording":
-        """See `lmaczs.pipeline.open_recording`."""
-        from lmaczs.pipeline import open_recording
+        """See `lmaczs.hearing.listen`."""
+        from lmaczs.hearing import listen
 
-        return open_recording(clip, self.backend, progress)
+        return listen(clip, self.backend, progress)
 
     def classify(self, recording: "Recording", prompts: Sequence[str]) -> Prediction:
-        """See `lmaczs.pipeline.classify`."""
-        from lmaczs.pipeline import classify
+        """See `lmaczs.hearing.classify`."""
+        from lmaczs.hearing import classify
 
         return classify(recording, prompts, self.backend)
 
@@ -108,18 +105,18 @@ class Engine:
         domain: MaskDomain,
         progress: Progress,
     ) -> ExplainResult:
-        """See `lmaczs.pipeline.explain`; the parts are not measured yet."""
-        from lmaczs.pipeline import explain
+        """See `lmaczs.hearing.explain`; the parts are not measured yet."""
+        from lmaczs.hearing import explain
 
-        explainer = self.method(method, domain)
+        chosen = self.method(method, domain)
         return explain(
-            recording, prompts, self.backend, explainer, target=target, score=False, progress=progress
+            recording, prompts, self.backend, chosen, target=target, measure=False, progress=progress
         )
 
     def measure(
         self, result: ExplainResult, recording: "Recording", progress: Progress
     ) -> "tuple[Tensor, int]":
-        """See `lmaczs.pipeline.logits_of_parts`."""
-        from lmaczs.pipeline import logits_of_parts
+        """See `lmaczs.hearing.logits_of_parts`."""
+        from lmaczs.hearing import logits_of_parts
 
         return logits_of_parts(result, recording, self.backend, progress)

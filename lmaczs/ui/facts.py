@@ -1,31 +1,41 @@
-"""What the page knows before anybody asks: which numbers there are, and what the methods scored on a test set."""
+"""What the page knows before anybody asks: which methods and numbers there are, and what methods scored on a test set."""
 
 import json
 from typing import Any
 
-from lmaczs.metrics.table import METRICS
+from lmaczs.explainers import METHODS, entry_of
+from lmaczs.metrics.registry import METRICS, explanation_keys
+from lmaczs.ui import text
 from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.settings import read
 
-# The most telling one first.
-COLUMNS = ("ff", "ad", "ag", "ai", "fid_in", "sps", "mm")
-# For a single clip.
-YES_OR_NO = ("ai", "fid_in")
 TEST_SET = "test_set.json"
 
 
 def page_facts() -> dict[str, Any]:
-    """Descriptions of the numbers, names of the controls, and `TEST_SET` (see `lmaczs.ui.build_test_set`)."""
+    """What the scripts know: the numbers, the controls, sentences, and `TEST_SET` (see `lmaczs.ui.build_test_set`)."""
     columns = [
         {
-            "key": key,
-            "label": METRICS[key].label,
-            "direction": METRICS[key].direction,
-            "unit": METRICS[key].unit,
-            "meaning": METRICS[key].meaning,
-            "decimals": METRICS[key].decimals,
-            "yes_or_no": key in YES_OR_NO,
+            "key": entry.key,
+            "label": entry.label,
+            "direction": entry.direction,
+            "unit": entry.unit,
+            "meaning": entry.meaning,
+            "decimals": entry.decimals,
+            "ranked": entry.ranked,
+            "yes_or_no": entry.yes_or_no,
         }
-        for key in COLUMNS
+        for entry in map(METRICS.__getitem__, explanation_keys())
     ]
-    return {"columns": columns, "controls": CONTROLS, "test_set": json.loads(read(TEST_SET))}
+    test_set = json.loads(read(TEST_SET))
+    return {"columns": columns, "controls": CONTROLS, "absent": text.ABSENT, "test_set": test_set}
+
+
+def about() -> str:
+    """The page's explanation of itself, with a sentence for each method and each number."""
+    methods = [entry_of(name) for name in METHODS]
+    numbers = [METRICS[key] for key in explanation_keys()]
+    return text.ABOUT.format(
+        methods=" ".join(f"{entry.label} ({entry.paper}): {entry.sentence}" for entry in methods),
+        numbers=" ".join(f"{entry.label}: {entry.meaning}" for entry in numbers),
+    )

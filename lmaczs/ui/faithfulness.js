@@ -9,7 +9,7 @@ class Faithfulness {
   // `rows`: [{ label, method, control, payload, note }]; `domain`: of the masks.
   fill(rows, domain) {
     // They are those of the embedded classifier.
-    const set = (window.lmaczs.averages !== false && this.facts.test_set.domains[domain]) || {};
+    const set = (page.averages !== false && this.facts.test_set.domains[domain]) || {};
     const best = this.best(rows);
     const body = document.createElement("tbody");
     for (const row of rows) body.append(this.row(row, set[row.method], best));
@@ -77,11 +77,11 @@ class Faithfulness {
     return text.replace("-", "−") + (unit === "%" ? " %" : "");
   }
 
-  // The one best method in each column that has a good direction; the shape of a mask is no contest.
+  // The one best method in each column in which methods are ranked.
   best(rows) {
     const found = {};
-    for (const { key, direction, yes_or_no } of this.facts.columns) {
-      if (!direction || yes_or_no || key === "sps") continue;
+    for (const { key, direction, ranked, yes_or_no } of this.facts.columns) {
+      if (!direction || !ranked || yes_or_no) continue;
       const values = rows.filter(({ control, payload }) => !control && payload && payload.metrics).map(({ payload }) => payload.metrics[key]);
       const known = values.filter((value) => typeof value === "number");
       const top = direction === "↑" ? Math.max(...known) : Math.min(...known);

@@ -7,13 +7,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from lmaczs.errors import LMACError
+from lmaczs.explainers import DOMAINS
 from lmaczs.types import MaskDomain, Prediction, Progress
 from lmaczs.ui import text
 from lmaczs.ui.archive import write_archive
 from lmaczs.ui.component_payload import component_payload
 from lmaczs.ui.components import with_files
 from lmaczs.ui.controls import CONTROLS
-from lmaczs.ui.engine import DOMAINS
 from lmaczs.ui.payload import (
     check_payload,
     clip_payload,

@@ -14,9 +14,9 @@ from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_fold
 from lmaczs.ui.endpoints import add_endpoints
 from lmaczs.ui.events import Parts, wire
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
-from lmaczs.ui.facts import page_facts
+from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.model_choice import add_model_choice
-from lmaczs.ui.models import HIDDEN, Models
+from lmaczs.ui.models import TEST, Models
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.studio import EMBEDDED, Studio
 
@@ -54,7 +54,7 @@ def build_demo(settings: Settings) -> Page:
     public = _public_copy()
     examples, stored = load_examples(public.name), load_first_paint(public.name)
     # What is stored is the embedded classifier's work.
-    own = settings.backend in (EMBEDDED, HIDDEN)
+    own = settings.backend in (EMBEDDED, TEST)
     first = examples[0] if stored and examples and own else None
     with Page(title=text.TITLE, analytics_enabled=False, fill_width=True) as demo:
         demo.studio, demo.public = studio, public
@@ -80,7 +80,7 @@ def build_demo(settings: Settings) -> Page:
         )
         progress = components.progress()
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
-            gr.Markdown(text.ABOUT.format(methods=" ".join(text.METHODS)))
+            gr.Markdown(about())
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
         wire(demo, models, examples, Parts(sound, typed, run, results, tries, sets))
         add_endpoints(studio)

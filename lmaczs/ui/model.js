@@ -1,13 +1,14 @@
 // The choice of the classifier. What is chosen is in use once the server says so; until then everything goes on as before.
 const root = element.querySelector(".lz-model");
 const find = (name) => root.querySelector(".lz-model-" + name);
-const page = (window.lmaczs = window.lmaczs || {});
 const { choices, embedded } = props.facts;
 const known = (key) => choices.find((choice) => choice.key === key);
 
 let current = props.facts.default;
-let wanted = null; // what is being loaded
-let turn = 0; // of the choices: what comes late, for an older one, is not shown
+// What is being loaded.
+let wanted = null;
+// Of the choices: what comes late, for an older one, is not shown.
+let turn = 0;
 
 const size = (mb) => (mb >= 1000 ? (mb / 1000).toFixed(1) + " GB" : mb + " MB");
 const origin = ({ download_mb }) => (download_mb ? size(download_mb) + ", fetched at the first use" : "embedded");
@@ -99,11 +100,13 @@ const receive = () => {
   if (document.querySelector("#lz-sound audio")) document.querySelector("#lz-run").click();
 };
 
-page.modelFailed = () => {
-  wanted = null;
-  fill();
-  say("Something went wrong on the server: try it again.");
-};
+publish({
+  modelFailed: () => {
+    wanted = null;
+    fill();
+    say("Something went wrong on the server: try it again.");
+  },
+});
 
 find("open").addEventListener("click", () => {
   open(find("list").hidden);
@@ -127,7 +130,8 @@ find("list").addEventListener("keydown", (event) => {
   event.preventDefault();
   event.stopPropagation();
 });
-document.addEventListener("pointerdown", (event) => root.contains(event.target) || open(false));
+document.addEventListener("pointerdown", (event) => root.contains(event.target) || open(false), { signal: gone });
 
+atTheEnd(() => delete page.averages);
 watch("value", receive);
 fill();

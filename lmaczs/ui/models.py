@@ -22,14 +22,18 @@ from lmaczs.ui.studio import Studio
 from lmaczs.ui.zero_gpu import resting_device
 
 logger = logging.getLogger(__name__)
-# For tests; it is offered only where the page was started with it.
-HIDDEN = "debug"
+# For tests.
+TEST = "debug"
+# For decoders of its own; then it takes the first one's place.
+WAITING = "compact-2"
+# Offered only where the page was started with them.
+HIDDEN = (TEST, WAITING)
 LOADED_AT_ONCE = 4
 
 
 def offered(default: str) -> list[str]:
     """Keys of the classifiers that a visitor may choose, where the page was started with `default`."""
-    return [key for key in BACKENDS if key != HIDDEN or key == default]
+    return [key for key in BACKENDS if key not in HIDDEN or key == default]
 
 
 def choices(default: str) -> list[dict[str, Any]]:

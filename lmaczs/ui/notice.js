@@ -1,8 +1,7 @@
 const line = element.querySelector(".lz-notice");
-const page = (window.lmaczs = window.lmaczs || {});
 const show = (message) => {
   line.textContent = message;
   line.hidden = !message;
 };
-(page.empties = page.empties || []).push(() => show(""));
+whenEmptied(() => show(""));
 watch("value", () => page.turn && props.value && props.value.turn === page.turn() && show(props.value.message));

@@ -90,7 +90,7 @@ def explanation_payload(
         "target": prompts.index(result.target),
         "method": result.explanation.method,
         "domain": result.explanation.domain,
-        "evidence": getattr(result.explanation, "evidence", "unknown"),
+        "evidence": result.explanation.evidence,
         "seconds": round(seconds, 2),
         "mask": {"file": f"{folder.name}/mask.png"},
         "kept": {"file": f"{folder.name}/kept.wav"},

@@ -1,2 +1,1 @@
-const page = (window.lmaczs = window.lmaczs || {});
-watch("value", () => page.report && props.value && page.report(props.value));
+watch("value", () => props.value && page.report?.(props.value));

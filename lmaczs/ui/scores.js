@@ -3,14 +3,12 @@ const PREFIX = "this is the sound of ";
 const empty = element.querySelector(".lz-empty");
 const ranking = element.querySelector(".lz-ranking");
 const bars = element.querySelector(".lz-bars");
-const page = (window.lmaczs = window.lmaczs || {});
 
 const percent = (share) => {
   if (share < 0.001) return "< 0.1 %";
   if (share > 0.999 && share < 1) return "> 99.9 %";
   return (100 * share).toFixed(share < 0.1 || share > 0.99 ? 1 : 0) + " %";
 };
-page.percent = percent;
 
 const make = (tag, className, text) => {
   const node = document.createElement(tag);
@@ -47,7 +45,7 @@ const row = (value, index) => {
   bar.append(name, make("span", "lz-percent", percent(share)), fill);
   bar.addEventListener("click", () => {
     mark(index);
-    if (page.ask) page.ask(value.prompts, index);
+    page.ask?.(value.prompts, index);
   });
   return bar;
 };
@@ -81,7 +79,7 @@ const draw = (value) => {
   if (page.pressed && window.innerWidth < 760) element.scrollIntoView({ behavior: "smooth", block: "start" });
   page.pressed = false;
 };
-page.mark = mark;
-(page.empties = page.empties || []).push(() => draw(null));
+publish({ mark, percent });
+whenEmptied(() => draw(null));
 watch("value", () => page.turn && props.value && props.value.turn === page.turn() && draw(props.value));
 draw(props.value);

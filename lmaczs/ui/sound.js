@@ -186,6 +186,12 @@ class Sound {
     this.changed();
   }
 
+  // Nothing will be played any more.
+  release() {
+    this.end();
+    this.context?.close();
+  }
+
   clear() {
     this.end();
     this.tracks = {};

@@ -16,17 +16,17 @@ import numpy as np
 import soundfile
 
 from lmaczs.errors import AudioError, LMACError
-from lmaczs.explainers.base import no_progress
-from lmaczs.types import ExplainResult, MaskDomain, Prediction, Progress
+from lmaczs.explainers import DOMAINS
+from lmaczs.types import ExplainResult, MaskDomain, Prediction, Progress, no_progress
 from lmaczs.ui import text, zero_gpu
-from lmaczs.ui.engine import DOMAINS, Engine, Runner
+from lmaczs.ui.engine import Engine, Runner
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from lmaczs.clap.base import CLAPBackend
-    from lmaczs.explainers.base import Explainer
-    from lmaczs.pipeline import Recording
+    from lmaczs.explainers.base import Method
+    from lmaczs.hearing import Recording
 
 logger = logging.getLogger(__name__)
 Cached = TypeVar("Cached")
@@ -151,7 +151,7 @@ class Studio:
         engine = self.engine
         return zero_gpu.LentRunner(engine) if zero_gpu.is_lent() else engine
 
-    def method(self, name: str | None = None, domain: MaskDomain = "stft") -> "Explainer":
+    def method(self, name: str | None = None, domain: MaskDomain = "stft") -> "Method":
         """See `Engine.method`."""
         with self._loading:
             return self.engine.method(name, domain)
@@ -237,7 +237,7 @@ class Studio:
             The target's probability on each of `TRACKS`, in [0, 1]; the numbers of `lmaczs explain` are left in the
             result's metrics.
         """
-        from lmaczs.pipeline import metrics_of_parts
+        from lmaczs.hearing import metrics_of_parts
 
         result = explained.result
         with self._lock:
@@ -270,10 +270,10 @@ class Studio:
 
     def _typical(self) -> list[str]:
         """One method with its own weights and one without: they warm up whatever the others need."""
-        from lmaczs.explainers import TRAINED
-
-        methods = list(self.engine.methods())
-        kinds = [[name for name in methods if (name in TRAINED) == trained] for trained in (True, False)]
+        methods = self.engine.methods().values()
+        kinds = [
+            [method.name for method in methods if method.entry.trained == kind] for kind in (True, False)
+        ]
         return [names[0] for names in kinds if names]
 
     def _encode_next(self, prompts: Iterator[str]) -> None:

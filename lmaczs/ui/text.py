@@ -32,10 +32,8 @@ all lanes and the rest together are the original.
 
 **Comparing.** *Compare* shows every method on the same axes and scale: press a picture to hear it. *Faithfulness*
 shows what the classifier says to each of them, on this sound (large) and on average over recordings that it was not
-trained on (small). FF is how far the answer falls when what counted is taken away; AD is the share of the answer that
-is lost, and AG the share of the doubt that is gone, when only what counted is left; AI says whether it then convinces
-more than the whole, Fid-In whether the decision stays. Random cells and the loudest cells go through the same test: a
-method that does no better explains nothing.
+trained on (small). {numbers} Random cells and the loudest cells go through the same test: a method that does no better
+explains nothing.
 
 **Mask on.** A mask over STFT bins is what you hear, cell by cell. A mask over mel bands works on the bands that the
 classifier hears; for your ears it is spread over the bins.
@@ -46,19 +44,7 @@ tenth), `Home` goes to the start, `M` goes to the next method that is there, `L`
 **Privacy.** Everything runs on the machine that serves this page. Recordings are deleted within the hour
 and are not used for anything else; a link to a file works for anyone who has it until then.
 """
-METHODS = (
-    "LMAC-ZS is a decoder trained to draw the mask that keeps the classifier's answer (Paissan et al. 2024).",
-    "L2I (Parekh et al. 2022) hears the sound as a handful of components that it learnt from many sounds, and says how "
-    "much each of them speaks for the prompt.",
-    "GradCAM (Selvaraju et al. 2017) and GradCAM++ (Chattopadhay et al. 2018) show where the classifier's last layers "
-    "react to the prompt.",
-    "Saliency (Simonyan et al. 2014), SmoothGrad (Smilkov et al. 2017) and integrated gradients (Sundararajan et al. "
-    "2017) ask which cells the score is sensitive to: at this sound, near it, and on the way from silence to it.",
-    "Occlusion (Zeiler and Fergus 2014) silences one patch after the other, RISE (Petsiuk et al. 2018) many at random, "
-    "and SLIME (Mishra et al. 2017) fits a straight line to what the classifier says without some of 24 segments.",
-    "The optimised mask is fitted to this one sound with the objective that LMAC-ZS was trained with.",
-)
-
+ABSENT = "Nothing in this sound speaks for this prompt."
 NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
 NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file('clip.wav') of gradio_client."
 NO_METHOD_NAME = "The method is no text: send a name that /methods lists, or null for the default one."

@@ -24,7 +24,7 @@ from lmaczs.ui.work_queue import WorkQueue
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lmaczs.pipeline import Recording
+    from lmaczs.hearing import Recording
 
 VARIABLE = "SPACES_ZERO_GPU"
 DEVICE = "cuda"
@@ -50,7 +50,7 @@ class GpuLease:
         backend: key of the classifier.
         call: name of a method of `Engine`.
         arguments: of that method without its progress, on the CPU.
-        passes: encoder passes of one window that it takes, a pass there and back counted as three.
+        passes: encoder passes of windows that it takes; a pass back counts as two.
     """
 
     backend: str
@@ -68,7 +68,10 @@ class LentRunner:
 
     def listen(self, clip: AudioClip, progress: Progress) -> "Recording":
         """See `Engine.listen`."""
-        found: Recording = self._run(self._windows(clip), progress, "listen", clip)
+        backend = self.engine.backend
+        # Fewer where it is silent.
+        windows = ceil(clip.duration_s * backend.spectral.sample_rate / backend.clip_samples)
+        found: Recording = self._run(windows, progress, "listen", clip)
         return found
 
     def explain(
@@ -81,7 +84,7 @@ class LentRunner:
         progress: Progress,
     ) -> ExplainResult:
         """See `Engine.explain`."""
-        passes = self._windows(recording.clip) * self.engine.method(method, domain).passes()
+        passes = len(recording.plan.windows) * self.engine.method(method, domain).passes()
         arguments = (recording, prompts, target, method, domain)
         found: ExplainResult = self._run(passes, progress, "explain", *arguments)
         return found
@@ -90,14 +93,9 @@ class LentRunner:
         self, result: ExplainResult, recording: "Recording", progress: Progress
     ) -> "tuple[Tensor, int]":
         """See `Engine.measure`."""
-        passes = 2 * self._windows(recording.clip)
+        passes = 2 * len(recording.plan.windows)
         found: tuple[Tensor, int] = self._run(passes, progress, "measure", result, recording)
         return found
-
-    def _windows(self, clip: AudioClip) -> int:
-        """How many windows cover a recording, at most."""
-        backend = self.engine.backend
-        return ceil(clip.duration_s * backend.spectral.sample_rate / backend.clip_samples)
 
     def _run(self, passes: float, progress: Progress, call: str, *arguments: Any) -> Any:
         if passes * CPU_PASS_S > LEAST_S:
@@ -210,6 +208,6 @@ def _lent_engine(backend: str) -> Engine:
 
 def _without_passes(value: Any) -> Any:
     """Without encoder passes: they are large, lie on one of the two devices, and are made again in a moment."""
-    from lmaczs.pipeline import Recording
+    from lmaczs.hearing import Recording
 
     return replace(value, states=()) if isinstance(value, Recording) else value

@@ -9,8 +9,7 @@ import torch
 
 from lmaczs.explainers import gradcam, load_explainer
 from lmaczs.explainers import integrated_gradients as ig
-from lmaczs.explainers.decibels import grid_levels, silence_db
-from lmaczs.explainers.scores import Score
+from lmaczs.explainers.gradients import grid_levels, silence_db
 from peers import Classifier, grad_cam_package, level_logits
 
 both_domains = pytest.mark.parametrize("domain", ["stft", "mel"])
@@ -18,9 +17,9 @@ PROMPT = "a beep"
 
 
 @pytest.fixture
-def window(debug_backend, make_beep):
-    waveform = torch.stack([make_beep(seed=seed).waveform for seed in (1, 2)])
-    return debug_backend.analyze(waveform), debug_backend.encode_text([PROMPT] * 2)
+def pair(windows):
+    """Two windows; the target of `conftest.py` is PROMPT."""
+    return windows[1:]
 
 
 def close(ours, theirs):
@@ -31,28 +30,26 @@ def close(ours, theirs):
 
 
 @both_domains
-def test_saliency_is_captums(debug_backend, window, domain):
+def test_saliency_is_captums(debug_backend, pair, target, domain):
     attr = pytest.importorskip("captum.attr")
-    levels = grid_levels(debug_backend, window[0], domain).requires_grad_()
+    levels = grid_levels(debug_backend, pair, domain).requires_grad_()
     theirs = attr.Saliency(level_logits(debug_backend, PROMPT, domain)).attribute(levels, abs=True)
-    close(load_explainer("saliency", debug_backend, domain).attribute(*window).values, theirs)
+    close(load_explainer("saliency", debug_backend, domain).map_windows(pair, target).values, theirs)
 
 
 @both_domains
-def test_smoothgrad_without_noise_is_captums_noise_tunnel_and_our_saliency(debug_backend, window, domain):
+def test_smoothgrad_without_noise_is_captums_noise_tunnel(debug_backend, pair, target, domain):
     """With noise the packages cannot meet: the random numbers differ. Ours averages magnitudes, as this set-up does."""
     attr = pytest.importorskip("captum.attr")
-    levels = grid_levels(debug_backend, window[0], domain).requires_grad_()
+    levels = grid_levels(debug_backend, pair, domain).requires_grad_()
     tunnel = attr.NoiseTunnel(attr.Saliency(level_logits(debug_backend, PROMPT, domain)))
     theirs = tunnel.attribute(levels, nt_type="smoothgrad", nt_samples=3, stdevs=0.0, abs=True)
-    close(load_explainer("smoothgrad", debug_backend, domain, n=3, sigma=0).attribute(*window).values, theirs)
-    single = load_explainer("smoothgrad", debug_backend, domain, n=1, sigma=0).masks(*window)
-    saliency = load_explainer("saliency", debug_backend, domain).masks(*window)
-    torch.testing.assert_close(single, saliency, atol=1e-5, rtol=0)
+    method = load_explainer("smoothgrad", debug_backend, domain, n=3, sigma=0)
+    close(method.map_windows(pair, target).values, theirs)
 
 
 @both_domains
-def test_integrated_gradients_are_captums_with_its_rule(debug_backend, window, domain, monkeypatch):
+def test_integrated_gradients_are_captums_with_its_rule(debug_backend, pair, target, domain, monkeypatch):
     """Ours puts its points denser near silence, which captum cannot; with evenly spaced midpoints they are the same."""
     attr = pytest.importorskip("captum.attr")
 
@@ -60,12 +57,12 @@ def test_integrated_gradients_are_captums_with_its_rule(debug_backend, window, d
         return (torch.arange(steps) + 0.5).double() / steps, torch.full((steps,), 1 / steps).double()
 
     monkeypatch.setattr(ig, "line_rule", midpoints)
-    levels = grid_levels(debug_backend, window[0], domain)
+    levels = grid_levels(debug_backend, pair, domain)
     silence = torch.full_like(levels, silence_db(debug_backend, domain))
     theirs, delta = attr.IntegratedGradients(level_logits(debug_backend, PROMPT, domain)).attribute(
         levels, silence, n_steps=20, method="riemann_middle", return_convergence_delta=True
     )
-    found = load_explainer("integrated-gradients", debug_backend, domain, steps=20).attribute(*window)
+    found = load_explainer("integrated-gradients", debug_backend, domain, steps=20).map_windows(pair, target)
     close(found.values, theirs)
     with torch.no_grad():
         change = level_logits(debug_backend, PROMPT, domain)(levels) - level_logits(
@@ -74,21 +71,20 @@ def test_integrated_gradients_are_captums_with_its_rule(debug_backend, window, d
     torch.testing.assert_close(found.completeness_error, (delta / change).abs().float(), atol=1e-4, rtol=0)
 
 
-def test_occlusion_is_captums_on_the_mel_grid(debug_backend, window):
+def test_occlusion_is_captums_on_the_mel_grid(debug_backend, pair, target):
     """On STFT bins captum would have to lay its patches along Hz; ours lie along the mel axis in both domains."""
     attr = pytest.importorskip("captum.attr")
-    audio, text = window
-    score = Score(debug_backend)
 
     def logits(mel_power):
-        return score(debug_backend.encode(mel_power)[0], text.embedding[:1])
+        return target(debug_backend.encode(mel_power)[0])
 
-    explainer = load_explainer("occlusion", debug_backend, "mel", bands=10, seconds=0.7, overlap=2)
+    method = load_explainer("occlusion", debug_backend, "mel", bands=10, seconds=0.7, overlap=2)
+    strides = tuple(cells // 2 for cells in method.size)
     with torch.no_grad():
         theirs = attr.Occlusion(logits).attribute(
-            audio.mel_power, explainer.size, strides=explainer.stride, baselines=0.0
+            pair.mel_power, method.size, strides=strides, baselines=0.0
         )
-    close(explainer.attribute(audio, text).values, theirs)
+    close(method.map_windows(pair, target).values, theirs)
 
 
 @pytest.fixture
@@ -103,19 +99,17 @@ def grad_cam():
 @pytest.mark.parametrize("layer", ["block2", "block4", "block5"])
 @pytest.mark.parametrize(("ours", "theirs"), [("grad-cam", "GradCAM"), ("grad-cam++", "GradCAMPlusPlus")])
 def test_cams_are_those_of_the_package_at_the_layer(
-    debug_backend, window, grad_cam, ours, theirs, layer, monkeypatch
+    debug_backend, pair, target, grad_cam, ours, theirs, layer, monkeypatch
 ):
     """Compared at the layer: the package then subtracts the smallest value and stretches the map over both axes alike,
     where ours keeps true cell widths and goes through the mel axis. GradCAM++ of the package adds an absolute 1e-6 in a
     denominator of squared gradients; ours adds a share of the largest, and is given that share here.
     """
-    audio, text = window
     with getattr(grad_cam, theirs)(
         Classifier(debug_backend, [PROMPT, "rain", "a dog"]), [debug_backend.cam_layers[layer]]
     ) as package:
-        images = (
-            audio.mel_power.detach().unsqueeze(1).requires_grad_()
-        )  # frozen weights give the layer no gradient
+        # Frozen weights give the layer no gradient.
+        images = pair.mel_power.detach().unsqueeze(1).requires_grad_()
         targets = [grad_cam.utils.model_targets.ClassifierOutputTarget(0)] * 2
         package(images, targets)
         activation = package.activations_and_grads.activations[0]
@@ -123,16 +117,15 @@ def test_cams_are_those_of_the_package_at_the_layer(
         maps = package.get_cam_image(
             images, debug_backend.cam_layers[layer], targets, activation.numpy(), gradient.numpy()
         )
-    explainer = load_explainer(ours, debug_backend, layer=layer)
-    found_activation, found_gradient = explainer._activation_and_gradient(audio, text)
+    method = load_explainer(ours, debug_backend, layer=layer)
+    found_activation, found_gradient = method._activation_and_gradient(pair.mel_power, target)
     close(found_activation, activation)
     close(found_gradient, gradient)
     for row in range(2):
         part = slice(row, row + 1)
         share = 1e-6 / float(found_gradient[part].double().square().max())
         monkeypatch.setattr(gradcam, "RELATIVE_EPSILON", share)
-        cam = gradcam.class_activation_map(
-            found_activation[part], found_gradient[part], explainer.channel_weights
-        )
+        activation, gradient = method.from_rest(found_activation[part]), found_gradient[part]
+        cam = gradcam.class_activation_map(activation, gradient, method.channel_weights)
         expected = torch.from_numpy(maps[part]).clamp_min(0).float()
         close(cam / cam.max(), expected / expected.max())

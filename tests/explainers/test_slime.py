@@ -9,13 +9,6 @@ from lmaczs.explainers.perturbing import to_grid
 from lmaczs.explainers.slime import fit_ridge, random_halves, segments
 
 
-@pytest.fixture
-def window(debug_backend, make_beep):
-    return debug_backend.analyze(make_beep(seed=1).waveform.unsqueeze(0)), debug_backend.encode_text(
-        ["a beep"]
-    )
-
-
 def test_segments_tile_the_grid_evenly():
     found = segments(64, 251, 4, 6)
     assert found.unique().tolist() == list(range(24))
@@ -53,27 +46,33 @@ def test_a_linear_model_is_found_again():
 
 
 @pytest.mark.parametrize("domain", ["stft", "mel"])
-def test_every_cell_has_the_value_of_its_segment(debug_backend, window, domain):
-    found = (
-        load_explainer("slime", debug_backend, domain, n=60, rows=2, columns=3).attribute(*window).values[0]
-    )
-    grid = window[0].mel_power[0]
-    segment = segments(*grid.shape, 2, 3)
-    mel = load_explainer("slime", debug_backend, "mel", n=60, rows=2, columns=3).attribute(*window).values[0]
+def test_every_cell_has_the_value_of_its_segment(debug_backend, window, target, domain):
+    def values(domain):
+        method = load_explainer("slime", debug_backend, domain, n=60, rows=2, columns=3)
+        return method.map_windows(window, target).values[0]
+
+    mel = values("mel")
+    segment = segments(*window.mel_power[0].shape, 2, 3)
     if domain == "mel":
         assert all(len(mel[segment == number].unique()) == 1 for number in range(6))
         assert len(mel.unique()) == 6
-    else:  # scored on the same samples, but through the STFT's cells: nearly the same weights
+    else:
+        # Scored on the same samples, but through the STFT's cells: nearly the same weights.
         torch.testing.assert_close(
-            found, to_grid(debug_backend, mel, "stft"), atol=0.1 * float(mel.abs().max()), rtol=0
+            values("stft"), to_grid(debug_backend, mel, "stft"), atol=0.1 * float(mel.abs().max()), rtol=0
         )
 
 
-def test_samples_and_seed_count_and_memory_does_not(debug_backend, window, monkeypatch):
+def test_samples_and_seed_count_and_memory_does_not(debug_backend, window, target, monkeypatch):
     batches = []
     encode = debug_backend.encode
     monkeypatch.setattr(debug_backend, "encode", lambda mel: batches.append(len(mel)) or encode(mel))
-    first = load_explainer("slime", debug_backend, "mel", n=50).masks(*window)
+
+    def values(**options):
+        method = load_explainer("slime", debug_backend, "mel", n=50, **options)
+        return method.map_windows(window, target).values
+
+    first = values()
     assert sum(batches) == 50 and max(batches) == PASSES_AT_ONCE
-    assert torch.equal(first, load_explainer("slime", debug_backend, "mel", n=50, seed=0).masks(*window))
-    assert not torch.equal(first, load_explainer("slime", debug_backend, "mel", n=50, seed=1).masks(*window))
+    assert torch.equal(first, values(seed=0))
+    assert not torch.equal(first, values(seed=1))

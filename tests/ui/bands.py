@@ -1,70 +1,94 @@
-"""A method whose components are known: four bands of frequency, each of them kept by nine tenths.
+"""Methods whose answer is known: four bands of frequency, each of them kept by nine tenths, and one that finds nothing.
 
-Run as a program, the page with it as "l2i" on the debug backend, whose weights are made on the spot.
+Run as a program, the page with them as "l2i" and "nothing" on the debug backend, whose weights are made on the spot.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.base import ComponentExplainer, Decomposition
+from lmaczs.clap.recording import Recording
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import Method, MethodEntry
 from lmaczs.signal.spectral import frequencies_hz
-from lmaczs.types import AudioState, MaskDomain, TextState
+from lmaczs.signal.windows import clip_frames
+from lmaczs.types import Component, Explanation, Progress, no_progress
 
-EDGES_HZ = (0, 500, 1200, 2500, 8001)  # band k lies between edges k and k + 1
-RELEVANCE = (0.35, 1.0, 0.12, 0.62, -0.4)  # of the bands, and of a component that speaks against every prompt
-ORDER = (1, 3, 0, 2)  # of the lanes
-SHARE = 0.9  # of a band that its component plays; the rest plays the other tenth
+# Band k lies between edges k and k + 1.
+EDGES_HZ = (0, 500, 1200, 2500, 8001)
+# Of the bands, and of a component that speaks against every prompt.
+RELEVANCE = (0.35, 1.0, 0.12, 0.62, -0.4)
+# Of the lanes.
+ORDER = (1, 3, 0, 2)
+# Of a band that its component plays; the rest plays the other tenth.
+SHARE = 0.9
 THRESHOLD = 0.3
 
 
-class Bands(ComponentExplainer):
+@dataclass(frozen=True, eq=False)
+class Bands(Method):
     """See above."""
 
-    name: ClassVar[str] = "l2i"
-    label: ClassVar[str] = "L2I"
+    entry: ClassVar[MethodEntry] = MethodEntry("l2i", "L2I", "", "Four bands.", domains=("stft",))
 
-    def __init__(self, backend: CLAPBackend, domain: MaskDomain = "stft") -> None:
-        super().__init__(backend, domain)
-        hertz = frequencies_hz(backend.spectral)
-        bands = [
-            ((low <= hertz) & (hertz < high)).float()
-            for low, high in zip(EDGES_HZ, EDGES_HZ[1:], strict=False)
-        ]
-        self.patterns = torch.stack([*bands, torch.zeros_like(hertz)], dim=1)
-        self.relevance_threshold = THRESHOLD
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return 0.0
 
-    def decompose(self, audio: AudioState, text: TextState) -> Decomposition:
-        activations = self.patterns.T @ audio.stft.abs()
-        return Decomposition(activations, torch.tensor([RELEVANCE]).expand(len(activations), -1))
-
-    def relevance(self, contribution: Tensor) -> Tensor:
-        return contribution / contribution.abs().amax(dim=1, keepdim=True)
-
-    def chosen(self, relevance: Tensor) -> Tensor:
-        return relevance > self.relevance_threshold
-
-    def lane_gains(self, spectrum: Tensor, activations: Tensor, order: Tensor) -> Tensor:
-        return SHARE * self.patterns.T[order, :, None].expand(-1, -1, spectrum.shape[1])
-
-    def masks(self, audio: AudioState, text: TextState) -> Tensor:
-        parts = self.decompose(audio, text)
-        order = torch.nonzero(self.chosen(self.relevance(parts.contribution))[0])[:, 0]
-        return torch.stack(
-            [self.lane_gains(spectrum, parts.activations[0], order).sum(0) for spectrum in audio.stft]
+    def explain(self, recording: Recording, target: Target, progress: Progress = no_progress) -> Explanation:
+        """See `Method.explain`."""
+        hertz = frequencies_hz(self.backend.spectral)
+        frames = clip_frames(recording.plan.num_samples, self.backend.spectral)
+        found = []
+        for band in ORDER:
+            pattern = ((EDGES_HZ[band] <= hertz) & (hertz < EDGES_HZ[band + 1])).float()
+            gain = SHARE * pattern[:, None].expand(-1, frames)
+            found.append(Component(band, RELEVANCE[band], gain, pattern, torch.ones(frames)))
+        mask = torch.stack([part.gain for part in found if part.relevance > THRESHOLD]).sum(0)
+        return Explanation(
+            self.name,
+            target.prompt,
+            mask,
+            self.domain,
+            "present",
+            components=tuple(found),
+            relevance_threshold=THRESHOLD,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Nothing(Method):
+    """Says of every sound that nothing in it speaks for the prompt."""
+
+    entry: ClassVar[MethodEntry] = MethodEntry("nothing", "Nothing", "", "Finds nothing.", domains=("stft",))
+
+    def passes(self) -> float:
+        """See `Method.passes`."""
+        return 0.0
+
+    def explain(self, recording: Recording, target: Target, progress: Progress = no_progress) -> Explanation:
+        """See `Method.explain`."""
+        frames = clip_frames(recording.plan.num_samples, self.backend.spectral)
+        mask = torch.zeros(self.backend.spectral.n_bins, frames)
+        return Explanation(self.name, target.prompt, mask, self.domain, "absent")
+
+
+METHODS = {
+    "l2i": "bands:Bands",
+    "grad-cam": "lmaczs.explainers.gradcam:GradCAM",
+    "nothing": "bands:Nothing",
+}
 
 
 def main() -> None:
     """Serve the page."""
-    from lmaczs.explainers import EXPLAINERS
+    from lmaczs import explainers
     from lmaczs.ui.layout import build_demo
     from lmaczs.ui.settings import Settings
 
-    EXPLAINERS.clear()
-    EXPLAINERS.update({"l2i": "bands:Bands", "grad-cam": "lmaczs.explainers.gradcam:GradCAM"})
+    explainers.METHODS.clear()
+    explainers.METHODS.update(METHODS)
     build_demo(Settings(backend="debug")).serve()
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from bands import EDGES_HZ, ORDER, RELEVANCE, THRESHOLD, Bands
+from bands import EDGES_HZ, METHODS, ORDER, RELEVANCE, THRESHOLD, Bands
 from PIL import Image
 
 from lmaczs.clap import load_backend
 from lmaczs.explainers.gradcam import GradCAM
-from lmaczs.pipeline import explain_clip
+from lmaczs.hearing import explain_clip
 from lmaczs.types import AudioClip, ExplainResult
 from lmaczs.ui.component_payload import MAX_SAMPLES, POINTS, component_payload, curve, increments
 from lmaczs.ui.handlers import Handlers
@@ -130,7 +130,7 @@ def test_more_components_that_count_than_lanes_are_one_more_sound(result: Explai
 
 def test_nothing_is_sent_without_components_and_for_long_recordings(result: ExplainResult, folder: Path):
     backend = load_backend("debug")
-    plain = explain_clip(result.clip, ["a beep", "rain"], backend, GradCAM(backend), score=False)
+    plain = explain_clip(result.clip, ["a beep", "rain"], backend, GradCAM(backend), measure=False)
     assert component_payload(plain, folder) == {}
     seconds = MAX_SAMPLES // len(ORDER) // 16000
     long = AudioClip(torch.zeros(16000 * (seconds + 1)), 16000, "long")
@@ -141,8 +141,8 @@ def test_nothing_is_sent_without_components_and_for_long_recordings(result: Expl
 def test_handlers_send_components_and_pack_them(
     result: ExplainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    registry = {"l2i": "bands:Bands", "grad-cam": "lmaczs.explainers.gradcam:GradCAM"}
-    monkeypatch.setattr("lmaczs.explainers.EXPLAINERS", registry)
+    for home in ("lmaczs.explainers.METHODS", "lmaczs.ui.engine.METHODS"):
+        monkeypatch.setattr(home, METHODS)
     handlers = Handlers(Studio(Settings(backend="debug")))
     path = str(tmp_path / "noise.wav")
     soundfile.write(path, result.clip.waveform.numpy(), 16000, subtype="FLOAT")

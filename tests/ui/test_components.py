@@ -14,6 +14,7 @@ from recorder import Recorder
 from stage import ROOT, running_page
 from visit import Visit
 
+from lmaczs.ui import text
 from lmaczs.ui.settings import read
 
 RATE, SECONDS = 44100, 30.0
@@ -347,6 +348,24 @@ def test_a_method_without_components_has_no_lanes(explained: Visit):
     visit.until("state.method === 'l2i' && state.gains['component-1'] === 1")
     assert solo(visit, 1).get_attribute("aria-pressed") == "true"  # as it was left
     assert visit.state()["gains"][part_of(3)] == 0
+
+
+def test_where_nothing_speaks_for_the_prompt_the_page_says_so(explained: Visit):
+    visit, words = explained, explained.page.locator(".lz-check")
+    visit.page.wait_for_selector(".lz-tracks b:not(:empty)")
+    assert words.inner_text().startswith("Percentages:")
+    visit.chip("nothing").click()
+    visit.until("state.method === 'nothing'")
+    assert words.inner_text() == text.ABSENT
+    assert text.ABSENT in visit.page.locator(".lz-live").text_content()
+    visit.ready()
+    # Also once the parts were measured.
+    visit.page.wait_for_selector(".lz-tracks b:not(:empty)")
+    assert words.inner_text() == text.ABSENT
+    visit.picture("absent")
+    visit.chip("l2i").click()
+    visit.until("state.method === 'l2i'")
+    assert words.inner_text().startswith("Percentages:")
 
 
 def test_lanes_are_for_keyboards_and_screen_readers(explained: Visit):

@@ -16,7 +16,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import lmaczs
-from lmaczs.pipeline import explain_clip
+from lmaczs.hearing import explain_clip
 from lmaczs.ui.endpoints import NAMES
 from lmaczs.ui.layout import build_demo
 from lmaczs.ui.settings import Settings, launch_options

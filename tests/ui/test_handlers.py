@@ -7,13 +7,13 @@ from threading import Event
 import gradio as gr
 import numpy as np
 import pytest
-from lmaczs.pipeline import explain_clip
 
+from lmaczs.hearing import explain_clip
+from lmaczs.metrics.registry import explanation_keys
 from lmaczs.signal.audio import load_clip
 from lmaczs.ui import progress, text
 from lmaczs.ui.controls import CONTROLS
 from lmaczs.ui.events import numbered
-from lmaczs.ui.facts import COLUMNS
 from lmaczs.ui.handlers import Handlers, Update
 from lmaczs.ui.prompts import MAX_PROMPTS
 from lmaczs.ui.request_order import Request, RequestOrder, read_turn
@@ -49,7 +49,7 @@ def test_one_click_gives_scores_then_the_explanation_then_its_check(handlers: Ha
             assert payload["prompts"][payload["target"]] == PROMPTS[scores_of(handlers, clip)]
     assert kinds == ["scores", "explanation", "check"]
     assert set(payload["probability"]) == {"original", "kept", "removed"}
-    assert set(COLUMNS) <= set(payload["metrics"])
+    assert set(explanation_keys()) == set(payload["metrics"])
 
 
 def scores_of(handlers: Handlers, clip: str) -> int:

@@ -6,13 +6,21 @@ import sys
 
 import gradio as gr
 import pytest
+import torch
 
 from lmaczs.errors import LMACError, PromptError
+from lmaczs.explainers import METHODS
+from lmaczs.explainers.base import Method, MethodEntry
+from lmaczs.metrics.registry import METRICS, MetricEntry, explanation_keys
+from lmaczs.signal.windows import clip_frames
+from lmaczs.types import Explanation, no_progress
 from lmaczs.ui import endpoints, text
-from lmaczs.ui.facts import COLUMNS, page_facts
+from lmaczs.ui.facts import about, page_facts
+from lmaczs.ui.handlers import Handlers
 from lmaczs.ui.layout import build_demo
 from lmaczs.ui.prompts import add_prompts, check_prompts, read_prompts
 from lmaczs.ui.settings import Settings, launch_options
+from lmaczs.ui.studio import Studio
 
 
 def test_page_is_built_without_weights_network_or_model_libraries():
@@ -72,10 +80,42 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
 
 def test_page_knows_what_the_numbers_mean_and_what_the_test_set_said():
     facts = page_facts()
-    assert [column["key"] for column in facts["columns"]] == list(COLUMNS)
+    assert [column["key"] for column in facts["columns"]] == list(explanation_keys())
     assert all(column["meaning"] for column in facts["columns"])
     assert set(facts["controls"]) <= set(facts["test_set"]["domains"]["stft"])
     json.dumps(facts, allow_nan=False)
+
+
+class Toy(Method):
+    """Keeps the first half."""
+
+    entry = MethodEntry("toy", "Toy method", "Nobody 2026", "Keeps the first half.")
+
+    def passes(self) -> float:
+        return 0.0
+
+    def explain(self, recording, target, progress=no_progress) -> Explanation:
+        frames = clip_frames(recording.plan.num_samples, self.backend.spectral)
+        mask = torch.zeros(self.backend.spectral.n_bins, frames)
+        mask[:, : frames // 2] = 1.0
+        return Explanation(self.name, target.prompt, mask, self.domain)
+
+
+def test_a_new_method_and_a_new_metric_are_on_the_page_at_once(clip: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(METHODS, "toy", f"{__name__}:Toy")
+    toy = MetricEntry(
+        "toy", "Toy metric", "0..1", "higher", "Says nothing.", scope="explanation", compute=lambda _: 0.25
+    )
+    monkeypatch.setitem(METRICS, "toy", toy)
+    assert "Toy method (Nobody 2026): Keeps the first half." in about()
+    assert "Toy metric: Says nothing." in about()
+    column = page_facts()["columns"][-1]
+    assert (column["key"], column["direction"], column["ranked"]) == ("toy", "↑", True)
+    studio = Studio(Settings(backend="debug"))
+    assert studio.labels()["stft"]["toy"] == "Toy method"
+    updates = list(Handlers(studio).explain(clip, ["a beep", "rain"], 0, ["toy"]))
+    (payload,) = [update.player for update in updates if update.player][-1]["results"]
+    assert payload["method"] == "toy" and payload["metrics"]["mm"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_prompts_are_cleaned_and_nothing_typed_is_lost():

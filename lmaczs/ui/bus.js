@@ -1,0 +1,60 @@
+// window.lmaczs, the one global of the page: how its components, the scripts of Gradio's events (events.py,
+// model_choice.py) and each other's handlers meet. This file is joined before every component's own script.
+//
+// Each member has one owner, which publishes it when its component comes and takes it away when the component goes. The
+// components come in any order, so a component asks whether another's member is there: `page.mark?.(target)`.
+//
+// owner    member                  what it is
+// player   ask(prompts, target)    explain the prompt with this index, with the method that is on screen
+//          analyse() -> turn       a Classify began; the turn goes to the server with it
+//          idle()                  all answers of a request have come
+//          failed()                the server failed
+//          clear() -> turn         another sound is coming: stop what runs and empty the page
+//          pause()                 another player begins to sound
+//          report(value)           how far the work is, as progress_payload of handlers.py
+//          offer({methods, closed}) what can be asked for, once the models are loaded
+//          turn() -> number        of the visitor's newest request: what answers an older one is not shown
+//          pressed                 true from a Classify until its scores are drawn
+// scores   mark(target)            show which prompt is explained
+//          percent(share) -> text  how all components write a probability
+// model    modelFailed()           the server failed to load a classifier
+//          averages                whether the numbers of the test set are those of the chosen classifier
+// all      emptied                 set of functions that `clear` calls
+const page = (window.lmaczs ||= { emptied: new Set() });
+
+// Ends when this component leaves the page: whatever listens beyond the component's own nodes listens with it.
+const gone = (() => {
+  const over = new AbortController();
+  let there = element.isConnected;
+  const watcher = new MutationObserver(() => {
+    if (element.isConnected) there = true;
+    else if (there) {
+      watcher.disconnect();
+      over.abort();
+    }
+  });
+  watcher.observe(document.documentElement, { childList: true, subtree: true });
+  return over.signal;
+})();
+const atTheEnd = (action) => gone.addEventListener("abort", action, { once: true });
+
+// Give members to the page for as long as this component is there; another one may have taken them over by its end.
+const publish = (members) => {
+  Object.assign(page, members);
+  atTheEnd(() => {
+    for (const [name, member] of Object.entries(members)) if (page[name] === member) delete page[name];
+  });
+};
+
+// Call `empty` whenever the page is emptied.
+const whenEmptied = (empty) => {
+  page.emptied.add(empty);
+  atTheEnd(() => page.emptied.delete(empty));
+};
+
+// Call `changed` when a node's size changes.
+const whenResized = (node, changed) => {
+  const observer = new ResizeObserver(changed);
+  observer.observe(node);
+  atTheEnd(() => observer.disconnect());
+};

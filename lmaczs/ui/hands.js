@@ -1,0 +1,126 @@
+// What the visitor does with pointer and keys. Everything here only defines: player.js calls `listen`.
+
+const toggle = () => (sound.playing ? sound.pause() : play());
+const play = () => {
+  // One sound at a time.
+  document.querySelector('#lz-sound button[aria-label="Pause"]')?.click();
+  sound.play();
+};
+
+const listen = () => {
+  listenToPicture(find("canvas"));
+  listenToButtons();
+  for (const tab of find("tabs").children) tab.addEventListener("click", () => openTab(tab.dataset.tab));
+  document.addEventListener("keydown", pressKey, { signal: gone });
+};
+
+const listenToPicture = (canvas) => {
+  const shareAt = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width, 1 - (event.clientY - box.top) / box.height].map((share) =>
+      Math.min(Math.max(share, 0), 1),
+    );
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    if (shown && event.button === 0) sound.seek(shareAt(event)[0] * sound.duration);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!shown) return;
+    const [across, up] = shareAt(event);
+    find("readout").textContent = readout(picture.read(across, up));
+    find("cross-x").style.left = 100 * across + "%";
+    find("cross-y").style.bottom = 100 * up + "%";
+    find("cross-x").hidden = find("cross-y").hidden = event.pointerType === "touch";
+  });
+  canvas.addEventListener("pointerleave", () => {
+    find("cross-x").hidden = find("cross-y").hidden = true;
+    find("readout").textContent = "";
+  });
+  whenResized(canvas, () => shown && redraw());
+};
+
+const readout = ({ time, hz, db, mask }) => {
+  const pitch = hz >= 1000 ? (hz / 1000).toFixed(2) + " kHz" : Math.round(hz) + " Hz";
+  const level = db <= shown.payload.clip.floor_db + 0.2 ? "below " + shown.payload.clip.floor_db : db.toFixed(0);
+  return time.toFixed(2) + " s  ·  " + pitch + "  ·  " + level.replace("-", "−") + " dB  ·  mask " + mask.toFixed(2);
+};
+
+const listenToButtons = () => {
+  find("play").addEventListener("click", () => toggle());
+  for (const button of find("tracks").children) {
+    button.addEventListener("click", () => choose(button.dataset.track));
+  }
+  // What the page mixed itself is not on the server.
+  for (const name of ["kept", "removed"]) {
+    find("get-" + name).addEventListener("click", (event) => {
+      if (lanes.asMeasured) return;
+      event.preventDefault();
+      saveMix(lanes.mix(name, true), event.currentTarget.download);
+    });
+  }
+  find("mix-save").addEventListener("click", () => saveMix(lanes.mix(sound.active), fileName("what-you-hear.wav")));
+  find("loop").addEventListener("click", () => sound.loop(!sound.looping));
+  find("match").addEventListener("click", () => sound.match(!sound.matched));
+  find("colours").addEventListener("change", (event) => setLook({ colours: event.target.value }));
+  find("view").addEventListener("change", (event) => setLook({ view: event.target.value }));
+  find("scale").addEventListener("change", (event) => setLook({ scale: event.target.value }));
+  find("opacity").addEventListener("input", (event) => setLook({ opacity: event.target.value / 100 }));
+  find("domain").addEventListener("change", (event) => {
+    const domain = event.target.value;
+    const method = methods[domain][shown.method] ? shown.method : Object.keys(methods[domain])[0];
+    askFor({ ...question, domain }, method);
+  });
+  find("all").addEventListener("click", () => askAll());
+  find("stop").addEventListener("click", () => stop());
+  find("get-all").addEventListener("click", () => shown && askForArchive());
+};
+
+// The next one that is there already: a key press starts no long work.
+const nextMethod = () => {
+  const ready = rows().filter(({ record }) => record);
+  const next = ready[(ready.findIndex(({ method }) => method === shown.method) + 1) % ready.length];
+  if (next) askFor(question, next.method);
+};
+
+const KEYS = {
+  " ": () => toggle(),
+  1: () => choose("original"),
+  2: () => choose("kept"),
+  3: () => choose("removed"),
+  ArrowLeft: (event) => sound.seek(sound.position - (event.shiftKey ? 0.1 : 1)),
+  ArrowRight: (event) => sound.seek(sound.position + (event.shiftKey ? 0.1 : 1)),
+  Home: () => sound.seek(0),
+  End: () => sound.seek(sound.duration),
+  m: () => nextMethod(),
+  l: () => sound.loop(!sound.looping),
+  e: () => sound.match(!sound.matched),
+};
+
+// Arrow keys inside a group of choices move between the choices, as they do in every radio group.
+const inGroup = (event) => {
+  const group = event.target.closest(".lz-tracks, .lz-methods, .lz-tabs");
+  const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+  if (!group || !step) return false;
+  const choices = [...group.children];
+  const next = choices[(choices.indexOf(event.target.closest("button")) + step + choices.length) % choices.length];
+  next.focus();
+  // Long work starts at a press only.
+  if (!next.dataset.state || next.dataset.state === "ready") next.click();
+  else refresh();
+  return true;
+};
+
+const pressKey = (event) => {
+  if (!shown || event.ctrlKey || event.metaKey || event.altKey) return;
+  const target = event.target;
+  const free = target === document.body || target === document.documentElement;
+  if (!free && !root.contains(target)) return;
+  if (target.matches("input, select, textarea")) return;
+  // Space presses the focused button.
+  if (event.key === " " && target.matches("button, a")) return;
+  if (inGroup(event)) return event.preventDefault();
+  const action = KEYS[event.key] || KEYS[event.key.toLowerCase()];
+  if (!action) return;
+  event.preventDefault();
+  action(event);
+};

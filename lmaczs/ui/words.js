@@ -1,0 +1,140 @@
+// Everything that the player writes: title, chips, percentages, progress. Everything here only defines: player.js holds
+// the state.
+
+const announce = (message, seen) => {
+  setText(find("live"), message);
+  find("live").classList.toggle("lz-seen", Boolean(seen));
+};
+const label = (method) => methods[question?.domain || "stft"]?.[method] || facts.controls[method] || method;
+
+// What is known about each method of the question.
+const rows = () =>
+  offered().map(([method, name]) => {
+    const record = library.find(question, method);
+    const running = pending > 0 && work && !record?.payload.metrics;
+    const state = record ? "ready" : running && work.method === method ? "running" : running && work.list.includes(method) ? "waiting" : "none";
+    return { method, label: name, state, record };
+  });
+
+const NOTES = { running: "running", waiting: "waiting", none: "not run yet" };
+const noteOf = ({ state, record }) => {
+  if (state === "running") return Math.round(100 * work.share) + " %";
+  if (!record) return NOTES[state];
+  const { metrics } = record.payload;
+  return metrics ? "keeps " + page.percent(metrics.mm) : "checking";
+};
+
+const refresh = () => {
+  const found = rows();
+  const chosen = shown && sameQuestion(shown.question, question) ? shown.method : null;
+  fillChips(found, chosen);
+  compare.fill(found.map((row) => ({ ...row, note: noteOf(row) })), chosen, library);
+  const controls = Object.entries(facts.controls).map(([method, name]) => ({ method, label: name, control: true }));
+  faithfulness.fill(
+    [...found, ...controls].map((row) => ({ ...row, note: NOTES[row.state], payload: library.find(question, row.method)?.payload })),
+    question?.domain,
+  );
+  const replaced = root.dataset.busy === "yes" && wanted === "first";
+  root.dataset.stale = shown && (replaced || !sameQuestion(shown.question, question)) ? "yes" : "no";
+  fillWork();
+  if (shown) fill();
+};
+
+const fillWork = () => {
+  const busy = root.dataset.busy === "yes";
+  const left = missing().filter((name) => !facts.controls[name]).length;
+  const percent = " · " + Math.round(100 * (work?.share || 0)) + " %";
+  let text = capital(work?.message || "listening") + (work?.share ? percent : "…");
+  // Which method it is, its chip shows.
+  if (work?.method) text = (work.list.length > 1 ? work.list.indexOf(work.method) + 1 + " of " + work.list.length : "Explaining") + percent;
+  setText(find("status"), busy ? text : "");
+  find("stop").hidden = !busy;
+  find("all").hidden = busy || !left || root.dataset.ready === "empty";
+  setText(find("all"), "Run all methods");
+};
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+const fillChips = (found, chosen) => {
+  const group = find("methods");
+  const names = JSON.stringify(found.map(({ method, label }) => [method, label]));
+  if (group.dataset.names !== names) {
+    group.dataset.names = names;
+    group.replaceChildren(
+      ...found.map((row) => {
+        const chip = document.createElement("button");
+        chip.type = "button";
+        chip.dataset.method = row.method;
+        chip.setAttribute("role", "radio");
+        chip.textContent = row.label;
+        chip.addEventListener("click", () => askFor(question, row.method));
+        return chip;
+      }),
+    );
+  }
+  const focus = group.contains(document.activeElement) && document.activeElement.dataset.method;
+  const stop = focus || chosen || found[0]?.method; // where Tab enters the group
+  for (const row of found) {
+    const chip = group.querySelector(`[data-method="${row.method}"]`);
+    chip.setAttribute("aria-checked", String(row.method === chosen));
+    chip.tabIndex = row.method === stop ? 0 : -1;
+    chip.dataset.state = row.state;
+    chip.style.setProperty("--share", row.state === "running" ? work.share : 0);
+    const note = NOTES[row.state];
+    if (note) chip.setAttribute("aria-label", row.label + ", " + note);
+    else chip.removeAttribute("aria-label");
+    chip.title = note ? capital(note) : "Key M goes to the next method";
+  }
+};
+
+const fill = () => {
+  const { payload } = shown;
+  const prompt = payload.prompts[payload.target];
+  const title = find("target");
+  if (title.textContent !== prompt) {
+    title.replaceChildren();
+    if (prompt.startsWith(PREFIX) && prompt.length > PREFIX.length) {
+      const prefix = document.createElement("span");
+      prefix.className = "lz-prefix";
+      prefix.textContent = PREFIX;
+      title.append(prefix, prompt.slice(PREFIX.length));
+    } else {
+      title.textContent = prompt;
+    }
+  }
+  const share = payload.probability;
+  for (const button of find("tracks").children) {
+    const { track } = button.dataset;
+    setText(button.querySelector("b"), share && (lanes.asMeasured || track === "original") ? page.percent(share[track]) : "");
+  }
+  const where = lanes.asMeasured ? "" : " It was asked with the threshold at " + payload.lanes.threshold.toFixed(2) + ".";
+  const check = "Percentages: how sure the classifier is of this prompt when it hears only that part." + where;
+  setText(find("check"), payload.evidence === "absent" ? facts.absent : share ? check : "");
+  for (const name of ["kept", "removed"]) {
+    const link = find("get-" + name);
+    link.href = payload[name].url;
+    link.download = fileName(name === "kept" ? "what-counted.wav" : "what-was-ignored.wav");
+  }
+  const seconds = payload.clip.duration_s;
+  setText(find("length"), shownTime(seconds, seconds) + (seconds < 60 ? " s" : ""));
+  find("canvas").setAttribute("aria-valuemax", seconds.toFixed(2));
+  const domains = Object.keys(methods).filter((domain) => Object.keys(methods[domain]).length);
+  find("domain").parentElement.hidden = domains.length < 2;
+  find("domain").value = question.domain;
+};
+
+const fileName = (ending) => (shown ? shown.payload.clip.name + "-" : "") + ending;
+
+const save = (url, name) => {
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+};
+
+const saveMix = (mix, name) => {
+  const url = URL.createObjectURL(encodeWav(sound.mixdown(mix), sound.tracks.original.sampleRate));
+  save(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser has read it by then
+};
