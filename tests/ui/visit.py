@@ -9,6 +9,14 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, Request
 OUT = Path(__file__).parents[2] / "out" / "screenshots"  # git-ignored; look at them
 # What Gradio and the browser write about a file that is no sound, or a stream that is cut off on purpose.
 HARMLESS = ("Waveform load error", "416 (Requested Range", "ERR_REQUEST_RANGE_NOT_SATISFIABLE", "ERR_ABORTED")
+# Two frames, so that whatever was asked for before has been drawn; endless animations have no end to wait for.
+SETTLED = """async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    await frame();
+    await frame();
+    const ending = document.getAnimations().filter(found => found.effect.getComputedTiming().endTime < Infinity);
+    await Promise.allSettled(ending.map(found => found.finished));
+}"""
 
 
 @dataclass
@@ -96,6 +104,10 @@ class Visit:
     def track(self, name: str) -> Locator:
         return self.page.locator(f'.lz-tracks [data-track="{name}"]')
 
+    def settle(self) -> None:
+        """Wait until what is on screen is drawn, and every transition has ended."""
+        self.page.evaluate(SETTLED)
+
     def picture(self, name: str) -> None:
-        self.page.wait_for_timeout(250)  # transitions
+        self.settle()
         self.page.screenshot(path=OUT / f"{name}.png", full_page=True)
