@@ -1,96 +1,26 @@
-"""Components as lanes in a real Chromium, with a method whose components are known (see `bands`)."""
+"""Components as lanes in a real Chromium: what they say, and how they are handled."""
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from bands import EDGES_HZ, ORDER, RELEVANCE, SHARE
-from playwright.sync_api import Locator
-from recorder import Recorder
-from stage import ROOT, running_page
+from bands import EDGES_HZ, ORDER, RELEVANCE
+from lane_words import (
+    SECONDS,
+    brightness_of,
+    lane,
+    outline,
+    overrule,
+    part_of,
+    pixels,
+    solo,
+)
 from visit import Visit
 
 from lmaczs.ui import text
 from lmaczs.ui.settings import read
-
-RATE, SECONDS = 44100, 30.0
-TONES_HZ = np.array([300.0, 790.0, 1830.0, 3470.0])  # one in each band
-AMPLITUDES = np.array([0.2, 0.15, 0.1, 0.08])
-QUIET_HZ = (4500, 7500)  # where the recording has nothing, and a click would have something
-STEADY_S = 0.15
-TRIES = 5  # until a recording of the browser's output has no gap
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the page with the known method."""
-    folder = tmp_path_factory.mktemp("server")
-    program = Path(__file__).with_name("bands.py")
-    with running_page(folder, program, environment={"PYTHONPATH": str(ROOT)}) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four steady tones, one in each band."""
-    path = tmp_path_factory.mktemp("tones") / "tones.wav"
-    time_s = np.arange(round(SECONDS * RATE)) / RATE
-    soundfile.write(path, AMPLITUDES @ np.sin(2 * np.pi * TONES_HZ[:, None] * time_s), RATE)
-    return path
-
-
-@pytest.fixture
-def explained(visit: Visit, tones: Path) -> Visit:
-    """A visitor who looks at the components of the tones."""
-    assert [low < tone < high for low, tone, high in zip(EDGES_HZ, TONES_HZ, EDGES_HZ[1:], strict=False)]
-    visit.upload(tones)
-    visit.type_prompts("a beep", "rain falling", "a dog barking")
-    visit.classify()
-    visit.ready()
-    return visit
-
-
-def part_of(band: str | int) -> str:
-    """Name of the part that plays a band; the lanes are counted from 1."""
-    return "rest" if isinstance(band, str) else f"component-{1 + ORDER.index(band)}"
-
-
-def lane(visit: Visit, band: str | int) -> Locator:
-    return visit.page.locator(f'.lz-lane[data-part="{part_of(band)}"]')
-
-
-def solo(visit: Visit, band: str | int) -> Locator:
-    return lane(visit, band).get_by_role("button", name="Solo")
-
-
-def overrule(visit: Visit, band: str | int) -> Locator:
-    """Mutes what is heard, adds what is not."""
-    return lane(visit, band).locator(".lz-lane-hand")
-
-
-def phasors(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Amplitude and phase of the four tones, (4,) complex, by least squares; the phase at the first sample."""
-    time_s = np.arange(len(samples)) / rate
-    waves = np.exp(2j * np.pi * TONES_HZ[:, None] * time_s)
-    parts, *_ = np.linalg.lstsq(np.concatenate([waves.real, -waves.imag]).T, samples, rcond=None)
-    return parts[:4] + 1j * parts[4:]
-
-
-def levels(recorder: Recorder) -> np.ndarray:
-    """Amplitudes of the four tones in what is heard now, once the gains stand."""
-    recorder.take(100)
-    samples = recorder.take(round(1000 * STEADY_S))
-    assert len(samples) > 0.3 * STEADY_S * recorder.rate
-    return np.abs(phasors(samples, recorder.rate))
-
-
-def heard(bands: dict[int, float], others: float = 0.0) -> list[float]:
-    """Share of each tone that should be heard."""
-    return [bands.get(band, others) for band in range(4)]
 
 
 def test_lanes_say_what_each_component_is(explained: Visit):
@@ -121,123 +51,6 @@ def test_lanes_say_what_each_component_is(explained: Visit):
     after = outline(explained, 3)
     assert after[:, 0][after[:, 1] < 50].min() < before[:, 0][before[:, 1] < 50].min()  # as the large picture
     explained.picture("components-light")
-
-
-def outline(visit: Visit, index: int) -> np.ndarray:
-    """(points, 2) of the drawn frequencies: right and down, 0 to 100."""
-    path = lane(visit, index).locator(".lz-lane-pattern path").get_attribute("d")
-    return np.array(
-        [[float(number) for number in pair.split(",")] for pair in path.split("L")[1].split()[:-2]]
-    )
-
-
-def test_levels_on_the_loudspeaker_are_those_of_the_parts(explained: Visit):
-    visit, recorder = explained, Recorder(explained)
-    visit.page.get_by_role("button", name="Loop", exact=True).click()  # every tone ends where it began
-    visit.play.click()
-    whole = levels(recorder)
-    assert whole == pytest.approx(AMPLITUDES, rel=0.2)  # the browser's resampling dampens high tones
-
-    def shares() -> np.ndarray:
-        assert visit.state()["playing"]
-        return levels(recorder) / whole
-
-    for index in ORDER:
-        solo(visit, index).click()
-        assert shares() == pytest.approx(heard({index: SHARE}), abs=0.01)
-        solo(visit, index).click()
-    solo(visit, "rest").click()
-    assert shares() == pytest.approx([1 - SHARE] * 4, abs=0.01)
-    solo(visit, 2).click()  # two at once
-    assert shares() == pytest.approx(heard({2: 1.0}, 1 - SHARE), abs=0.01)
-    visit.track("kept").click()  # no longer through single components
-    assert shares() == pytest.approx(heard({2: 0.0}, SHARE), abs=0.01)
-    overrule(visit, 1).click()  # mute
-    assert shares() == pytest.approx(heard({0: SHARE, 3: SHARE}), abs=0.01)
-    overrule(visit, 2).click()  # add
-    assert shares() == pytest.approx(heard({1: 0.0}, SHARE), abs=0.01)
-    overrule(visit, "rest").click()
-    assert shares() == pytest.approx(heard({1: 1 - SHARE}, 1.0), abs=0.01)
-    assert (
-        visit.page.locator(".lz-mix-words").inner_text()
-        == "You hear what counted, without component 1, with component 4 and the rest."
-    )
-    visit.page.get_by_role("button", name="Reset", exact=True).click()
-    assert visit.page.locator(".lz-mix-words").inner_text() == "You hear what counted."
-    visit.page.locator(".lz-tau").fill("0.5")
-    assert shares() == pytest.approx(heard({1: SHARE, 3: SHARE}), abs=0.01)
-    visit.track("removed").click()
-    assert shares() == pytest.approx(heard({1: 1 - SHARE, 3: 1 - SHARE}, 1.0), abs=0.01)
-    visit.track("original").click()
-    assert shares() == pytest.approx([1.0] * 4, abs=0.01)
-    visit.page.get_by_role("button", name="Match loudness", exact=True).click()
-    solo(visit, 3).click()
-    loud = np.sqrt((AMPLITUDES**2).sum()) / AMPLITUDES[3]
-    assert shares()[3] == pytest.approx(loud, rel=0.03)
-
-
-def test_switching_parts_keeps_the_place_and_never_clicks(explained: Visit):
-    visit, recorder = explained, Recorder(explained)
-    visit.play.click()
-    for _ in range(TRIES):
-        visit.track("original").click()
-        visit.page.locator(".lz-tau").fill("0.3")
-        visit.page.keyboard.press("Home")
-        recorder.take(200)
-        start = visit.state()["pos"]
-        for press in (
-            lambda: solo(visit, 1).click(),
-            lambda: solo(visit, 1).click(),
-            lambda: overrule(visit, 3).click(),
-            lambda: visit.track("kept").click(),
-            lambda: visit.page.get_by_role("button", name="Reset", exact=True).click(),
-            lambda: visit.page.locator(".lz-tau").fill("0.7"),
-        ):
-            press()
-            visit.page.wait_for_timeout(150)
-        end = visit.state()["pos"]
-        samples = recorder.take()
-        if not recorder.broken:
-            break
-    assert not recorder.broken
-    assert visit.state()["playing"] and end - start == pytest.approx(len(samples) / recorder.rate, abs=0.6)
-    # Band 1 is in every one of these mixes: its tone goes on as if nothing had happened.
-    size = round(0.05 * recorder.rate)
-    pieces = samples[: len(samples) // size * size].reshape(-1, size)
-    turns = np.exp(-2j * np.pi * TONES_HZ[1] * np.arange(len(pieces)) * size / recorder.rate)
-    tone = np.array([phasors(piece, recorder.rate)[1] for piece in pieces]) * turns
-    steady = np.abs(np.abs(tone) / AMPLITUDES[1] - 0.95) < 0.1
-    assert steady.mean() > 0.6
-    assert np.abs(np.angle(tone[steady] / tone[steady][0])).max() < 0.05  # 10 microseconds
-    # Where the recording has no sound, a cut of a tone would be heard.
-    assert click_of(samples, recorder.rate) < 1e-3
-    third = len(samples) // 3
-    samples[third + np.abs(samples[third : 2 * third]).argmax() :] = 0
-    assert click_of(samples, recorder.rate) > 5e-3
-
-
-def click_of(samples: np.ndarray, rate: int) -> float:
-    """Peak of what lies in QUIET_HZ, without the ends of the recording."""
-    spectrum = np.fft.rfft(samples * np.hanning(len(samples)))
-    hertz = np.fft.rfftfreq(len(samples), 1 / rate)
-    spectrum[(hertz < QUIET_HZ[0]) | (hertz > QUIET_HZ[1])] = 0
-    return float(np.abs(np.fft.irfft(spectrum, len(samples))).max())
-
-
-def test_parts_add_up_to_the_original(explained: Visit):
-    names, misfit, loudness = explained.player.evaluate(
-        """player => {
-            const { original, ...parts } = player.samples();
-            const sum = new Float64Array(original.length);
-            for (const samples of Object.values(parts)) samples.forEach((value, at) => (sum[at] += value));
-            const misfit = sum.reduce((most, value, at) => Math.max(most, Math.abs(value - original[at])), 0);
-            const power = parts["component-3"].reduce((total, value) => total + value ** 2, 0);
-            return [Object.keys(parts), misfit, Math.sqrt(power / original.length)];
-        }"""
-    )
-    assert names == [*map(part_of, ORDER), "rest"]
-    assert misfit < 1e-6
-    assert loudness == pytest.approx(SHARE * AMPLITUDES[0] / np.sqrt(2), rel=0.01)
 
 
 def test_threshold_acts_without_the_server(explained: Visit):
@@ -275,18 +88,6 @@ def test_threshold_acts_without_the_server(explained: Visit):
     assert slider.input_value() == "1"
 
 
-def pixels(visit: Visit) -> np.ndarray:
-    data = visit.page.locator(".lz-picture").evaluate(
-        """canvas => {
-            const copy = new OffscreenCanvas(60, 60);
-            const context = copy.getContext("2d");
-            context.drawImage(canvas, 0, 0, 60, 60);
-            return [...context.getImageData(0, 0, 60, 60).data];
-        }"""
-    )
-    return np.array(data).reshape(60, 60, 4)[:, :, :3].astype(float)
-
-
 def test_picture_shows_what_is_heard(explained: Visit):
     visit = explained
     visit.page.locator(".lz-scale").select_option("lin")
@@ -304,31 +105,6 @@ def test_picture_shows_what_is_heard(explained: Visit):
     assert alone[2] > 0.8 * whole[2]
     assert (alone[[0, 3]] < 0.6 * whole[[0, 3]]).all()
     visit.picture("components-solo")
-
-
-def test_what_is_mixed_on_the_page_can_be_kept(explained: Visit, tmp_path: Path):
-    visit, page = explained, explained.page
-
-    def download(press: Locator) -> np.ndarray:
-        with page.expect_download() as found:
-            press.click()
-        found.value.save_as(tmp_path / "mix.wav")
-        samples, rate = soundfile.read(tmp_path / "mix.wav")
-        assert len(samples) / rate == pytest.approx(visit.state()["dur"])
-        middle = samples[rate : 2 * rate]
-        return np.abs(phasors(middle, rate)) / AMPLITUDES
-
-    links = page.locator(".lz-downloads")
-    kept = download(links.get_by_text("What counted", exact=True))  # the server's
-    assert kept == pytest.approx(heard({2: 0.0}, SHARE), abs=0.01)
-    solo(visit, 3).click()
-    page.locator(".lz-tau").fill("0.9")
-    kept = download(links.get_by_text("What counted", exact=True))
-    assert kept == pytest.approx(heard({1: SHARE}), abs=0.01)
-    removed = download(links.get_by_text("What was ignored", exact=True))
-    assert removed == pytest.approx(heard({1: 1 - SHARE}, 1.0), abs=0.01)
-    alone = download(page.get_by_role("button", name="Download this"))
-    assert alone == pytest.approx(heard({3: SHARE}), abs=0.01)
 
 
 def test_a_method_without_components_has_no_lanes(explained: Visit):
@@ -438,10 +214,6 @@ def test_lanes_fit_a_phone(visit: Visit, server: str, tones: Path, theme: str):
     visit.picture(f"components-phone-{theme}")
     visit.page.set_viewport_size({"width": 1280, "height": 900})
     visit.picture(f"components-{theme}")
-
-
-def brightness_of(colour: str) -> float:
-    return float(np.mean([int(number) for number in re.findall(r"\d+", colour)[:3]]))
 
 
 def test_long_recording_says_why_it_has_no_lanes(visit: Visit, sounds: Path):
