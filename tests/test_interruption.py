@@ -31,11 +31,10 @@ def desk(tmp_path, beep_in_noise):
 
 
 def start(command, folder=None, stderr=subprocess.PIPE, ignored=False):
-    """Start a program as a terminal does: whatever the tests were started by, SIGINT and SIGTERM reach it."""
+    """Start a program as a terminal does: whatever the tests were started by, SIGINT reaches it."""
 
     def signals():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL)
 
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
@@ -82,16 +81,6 @@ def test_a_signal_that_is_sent_several_times_is_one_interruption(desk):
     assert process.returncode == 130
 
 
-def test_sigterm_leaves_nothing_either(desk):
-    process = start([*TIMED, "explain", "beep.wav", *MODEL, "--out", "out", "--method", "rise"], desk)
-    wait_for_import(process, "lmaczs.clap.debug")  # the temporary folder for the results is there
-    assert [path for path in desk.iterdir() if path.name.startswith(".out")]
-    process.send_signal(signal.SIGTERM)
-    assert said(process) == INTERRUPTION + "\n"
-    assert process.returncode == 143
-    assert sorted(path.name for path in desk.iterdir()) == ["beep.wav", "prompts.txt", "sounds"]
-
-
 def test_a_program_in_the_background_goes_on(desk):
     process = start([*TIMED, "list"], desk, ignored=True)
     wait_for_import(process, "lmaczs.cli.console")
@@ -129,7 +118,9 @@ def in_a_terminal(command, folder, words):
 
 def test_while_a_prompt_is_explained(desk):
     method = ["--method", "rise", "--option", "n=100000"]
-    code, out, shown = in_a_terminal([*PROGRAM, "explain", "beep.wav", *MODEL, *method, "--out", "out"], desk, "%")
+    code, out, shown = in_a_terminal(
+        [*PROGRAM, "explain", "beep.wav", *MODEL, *method, "--out", "out"], desk, "%"
+    )
     assert code == 130 and out == ""
     assert shown.count(INTERRUPTION) == 1 and "Traceback" not in shown
     assert sorted(path.name for path in desk.iterdir()) == ["beep.wav", "prompts.txt", "sounds"]
