@@ -4,7 +4,6 @@ Ctrl-C ends the program with one line and the exit code 130, also while librarie
 KeyboardInterrupt into an error of its own, or lose it; so the signal is remembered.
 """
 
-import _thread
 import os
 import signal
 import sys
@@ -47,7 +46,8 @@ class _Interruption:
             sys.__unraisablehook__(unraisable)
             return
         self._at = float("-inf")
-        again = threading.Timer(0.01, _thread.interrupt_main)
+        # A real signal, sent to the main thread: a mere note would not wake it from a system call.
+        again = threading.Timer(0.01, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
         again.daemon = True
         again.start()
 

@@ -59,7 +59,10 @@ def wait_for_import(process, module):
 
 def said(process):
     """What the program says from here to its end, without the lines about imports."""
-    out, error = process.communicate(timeout=300)
+    guard = threading.Timer(300, process.kill)
+    guard.start()
+    out, error = process.communicate()
+    guard.cancel()
     return out + "".join(line for line in error.splitlines(True) if not line.startswith("import time:"))
 
 
@@ -109,9 +112,9 @@ def in_a_terminal(command, folder, words):
         if not pressed and words in shown:
             pressed = len(shown)
             process.send_signal(signal.SIGINT)
-    guard.cancel()
     os.close(own)
-    out, _ = process.communicate(timeout=300)
+    out, _ = process.communicate()
+    guard.cancel()
     assert pressed, shown
     return process.returncode, out, shown[pressed:]
 

@@ -140,9 +140,9 @@ def _plan(published: Published, group: tuple[str, ...]) -> tuple[str, int]:
 def _ask(published: Published, name: str, **options: Any) -> Any:
     """hf_hub_download, with what can go wrong on the way in one sentence; other errors (a stop) pass."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
         EntryNotFoundError,
-        HTTPError,  # type: ignore[attr-defined]
+        HTTPError,
         LocalEntryNotFoundError,
     )
 

@@ -80,13 +80,15 @@ def unfold_time(tokens: Tensor, chunks: int) -> Tensor:
     Returns:
         (batch, channels, time, freq).
     """
-    lines = tokens.unflatten(1, (chunks, -1))  # (batch, chunk, freq, time, channels)
+    # (batch, chunk, freq, time, channels)
+    lines: Tensor = tokens.unflatten(1, (chunks, -1))
     return lines.permute(0, 4, 1, 3, 2).flatten(2, 3)
 
 
 def fold_time(maps: Tensor, chunks: int) -> Tensor:
     """Undo `unfold_time`: (batch, channels, time, freq) -> (batch, chunks * freq, time of a chunk, channels)."""
-    return maps.unflatten(2, (chunks, -1)).permute(0, 2, 4, 3, 1).flatten(1, 2)
+    lines: Tensor = maps.unflatten(2, (chunks, -1))
+    return lines.permute(0, 2, 4, 3, 1).flatten(1, 2)
 
 
 def to_windows(tokens: Tensor, size: int) -> Tensor:
@@ -284,7 +286,8 @@ class HTSAT(nn.Module):
         if frames < longest:
             size = (self.config.n_mels, longest)
             maps = F.interpolate(maps, size, mode="bicubic", align_corners=True)
-        lines = maps.unflatten(3, (self.config.chunks, -1))  # (batch, 1, mel, chunk, time)
+        # (batch, 1, mel, chunk, time)
+        lines: Tensor = maps.unflatten(3, (self.config.chunks, -1))
         return lines.transpose(2, 3).flatten(2, 3)
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
