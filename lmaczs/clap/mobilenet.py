@@ -82,7 +82,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(batch, in, time, freq) -> (batch, out, time / stride, freq / stride), before the activation."""
-        return self.norm(self.conv(maps))
+        normed: Tensor = self.norm(self.conv(maps))
+        return normed
 
 
 class SqueezeExcite(nn.Module):
@@ -116,7 +117,7 @@ class Block(nn.Module):
         inner = maps if self.expand is None else self.activation(self.expand(maps))
         inner = self.activation(self.filter(inner))
         inner = inner if self.excite is None else self.excite(inner)
-        found = self.reduce(inner)
+        found: Tensor = self.reduce(inner)
         return maps + found if self.residual else found
 
 

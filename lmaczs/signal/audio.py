@@ -30,7 +30,7 @@ UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a stream that does not state 
 FORMATS = "wav, flac, ogg, opus or mp3"
 
 
-class _Stream(soundfile.SoundFile):
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # has no types
     """A recording that is read from front to back, without the seek that soundfile makes after each block.
 
     That seek fails at the end of a stream whose header does not state its length, such as flac from a pipe.
@@ -89,7 +89,9 @@ def clip_name(path: str | Path) -> str:
 
 
 def make_clip(
-    samples: Tensor | np.ndarray | Sequence, sample_rate: int, name: str = "recording"
+    samples: Tensor | np.ndarray | Sequence[float] | Sequence[Sequence[float]],
+    sample_rate: int,
+    name: str = "recording",
 ) -> AudioClip:
     """Bring sound that is already in memory through the same gate as a file.
 

@@ -58,29 +58,11 @@ def decode_to_wav(source: Path, shown: str, container: str, target: Path, max_se
         )
     if source.stat().st_size > MAX_INPUT_BYTES:
         raise AudioError(f"'{shown}' is larger than 1 GB: save its sound alone as wav, flac, ogg or mp3.")
-    command = [
-        program,
-        "-nostdin",
-        "-v",
-        "error",
-        "-y",
-        "-protocol_whitelist",
-        "file",
-        "-format_whitelist",
-        DEMUXERS,
-    ]
-    # "file:" keeps a name that starts with a dash or looks like an address from being anything else than a
-    # name.
-    command += [
-        "-i",
-        f"file:{source}",
-        "-map",
-        "0:a:0",
-        "-t",
-        str(max_seconds + 1),
-        "-fs",
-        str(MAX_OUTPUT_BYTES),
-    ]
+    command = [program, "-nostdin", "-v", "error", "-y"]
+    command += ["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS]
+    # "file:" keeps a name that starts with a dash or looks like an address from being anything else than a name.
+    command += ["-i", f"file:{source}", "-map", "0:a:0"]
+    command += ["-t", str(max_seconds + 1), "-fs", str(MAX_OUTPUT_BYTES)]
     command += ["-c:a", "pcm_f32le", "-f", "wav", f"file:{target}"]
     try:
         done = subprocess.run(
