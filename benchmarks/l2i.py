@@ -63,7 +63,7 @@ class Notebook:
 def tagged_clips(folder: Path) -> tuple[ClipEntry, ...]:
     """Held-out clips of a set in SONYC-UST's layout."""
     found = DATASETS["sonyc-ust"].list_clips(folder).clips
-    return tuple(ClipEntry(clip.name, clip.file, "") for clip in found if clip.split == "validate")
+    return tuple(ClipEntry(clip.path, clip.file, "") for clip in found if clip.split == "validate")
 
 
 def concept_clips(table: Path, concepts: Sequence[str]) -> tuple[ClipEntry, ...]:

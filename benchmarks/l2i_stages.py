@@ -28,7 +28,7 @@ from lmaczs.metrics.fidelity import over_groups, top_k_fidelity
 from lmaczs.metrics.localisation import si_sdr
 from lmaczs.metrics.multi_label import multi_label_fidelity
 from lmaczs.signal.audio import make_clip
-from lmaczs.signal.contamination import mix_at_snr, white_noise
+from lmaczs.signal.mixing import mix_at_snr, white_noise
 from lmaczs.signal.spectral import istft
 from lmaczs.types import AudioState, TextState
 

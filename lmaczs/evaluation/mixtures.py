@@ -21,8 +21,8 @@ from lmaczs.evaluation.rows import ResultRows, Row
 from lmaczs.metrics.localisation import dominant_cells, energy_on_target, pointing_accuracy, si_sdr
 from lmaczs.metrics.shape import top_masks
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
-from lmaczs.signal.contamination import mix_at_snr
 from lmaczs.signal.masking import masked_waveform
+from lmaczs.signal.mixing import mix_at_snr
 from lmaczs.signal.spectral import stft
 
 GROUP = 8

@@ -1,5 +1,7 @@
 """Containers that libsndfile cannot read (m4a, mp4, webm, aac, …), by ffmpeg where it is installed."""
 
+import errno
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,6 +51,7 @@ def decode_to_wav(source: Path, shown: str, container: str, target: Path, max_se
 
     Raises:
         AudioError: there is no ffmpeg, or it cannot decode the recording in time.
+        OSError: the disk of the target is full.
     """
     program = shutil.which("ffmpeg")
     if program is None:
@@ -77,6 +80,8 @@ def decode_to_wav(source: Path, shown: str, container: str, target: Path, max_se
         raise AudioError(
             f"ffmpeg could not be started to read '{shown}': save it as wav, flac, ogg or mp3."
         ) from error
+    if b"No space left on device" in done.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if done.returncode != 0 or not target.is_file():
         raise AudioError(
             f"'{shown}' looks like a {container} recording, but no sound could be decoded from it: check "

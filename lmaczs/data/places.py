@@ -1,13 +1,15 @@
 """Files wherever fsspec reaches: folders of this machine, s3://, gs://, https://, hf:// and others, by one URL."""
 
+import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmaczs.errors import AudioError, LMACError
+from lmaczs.data.clips import Clip
+from lmaczs.errors import DISK_FAULTS, AudioError, LMACError
+from lmaczs.signal.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -16,17 +18,19 @@ LONGEST_NAME = 120  # characters of a copy's file name; file systems stop at 255
 
 
 def open_place(url: str) -> "tuple[AbstractFileSystem, str]":
-    """File system and path of a URL, or of a path of this machine.
+    """File system and path of a URL, or of a path of this machine, which becomes absolute.
 
     Raises:
         LMACError: fsspec knows no such kind of place, or needs a package that is not installed.
     """
+    import fsspec
+
     try:
-        import fsspec
-    except ImportError:
-        raise missing_extra("fsspec") from None
-    try:
-        return fsspec.core.url_to_fs(url)
+        if "://" in url:
+            place: tuple[AbstractFileSystem, str] = fsspec.core.url_to_fs(url)
+            return place
+        # Not `url_to_fs`: it takes "::" in a file's name as a chain of URLs.
+        return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(url))
     except ImportError as error:
         protocol = url.partition("://")[0]
         raise LMACError(f"'{protocol}://' cannot be used here ({error}): install that package.") from error
@@ -35,11 +39,6 @@ def open_place(url: str) -> "tuple[AbstractFileSystem, str]":
             f"'{shown(url)}' names no place that can be opened: give a path, or a URL that fsspec knows, such as "
             "s3://bucket/folder."
         ) from error
-
-
-def missing_extra(package: str) -> LMACError:
-    """What to install where a package of the optional extra is missing."""
-    return LMACError(f"explain-many needs the package '{package}': install lmaczs with the extra 'many'.")
 
 
 def shown(url: str) -> str:
@@ -60,35 +59,42 @@ def is_local(file_system: "AbstractFileSystem") -> bool:
 
 
 @contextmanager
-def local_file(url: str) -> Iterator[Path]:
-    """A file as a path of this machine: itself, or a copy that is gone afterwards.
+def local_copy(clip: Clip) -> Iterator[Path]:
+    """A clip's recording as a file of this machine: itself, or a copy that is gone afterwards.
 
     Raises:
         AudioError: it cannot be fetched.
+        StorageError: there is no room for a copy.
     """
-    file_system, path = open_place(url)
-    if is_local(file_system):
+    file_system, path = open_place(clip.url)
+    if is_local(file_system) and not clip.size:
         yield Path(path)
         return
-    with tempfile.TemporaryDirectory(prefix="lmaczs-") as folder:
-        copy = Path(folder) / safe_name(path)
+    with scratch_folder() as folder:
+        copy = folder / safe_name(clip.path)
         try:
-            file_system.get_file(path, str(copy))
+            if clip.size:
+                copy.write_bytes(file_system.cat_file(path, clip.offset, clip.offset + clip.size))
+            else:
+                file_system.get_file(path, str(copy))
         except Exception as error:  # every file system has errors of its own
+            if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+                raise
             raise AudioError(
-                f"'{shown(path)}' cannot be fetched ({type(error).__name__}): check that it exists and that you may "
-                "read it."
+                f"'{shown(clip.path)}' cannot be fetched ({type(error).__name__}): check that it exists and that you "
+                "may read it."
             ) from error
         yield copy
 
 
-@contextmanager
-def local_bytes(name: str, data: bytes) -> Iterator[Path]:
-    """A file of this machine with the given content, gone afterwards; readers that need a path take it."""
-    with tempfile.TemporaryDirectory(prefix="lmaczs-") as folder:
-        copy = Path(folder) / safe_name(name)
-        copy.write_bytes(data)
-        yield copy
+def content_sha256(clip: Clip) -> str | None:
+    """SHA-256 of the bytes of a recording or shard, wherever it lies; None where it cannot be read."""
+    try:
+        file_system, path = open_place(clip.url)
+        with file_system.open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except Exception:  # every file system has errors of its own
+        return None
 
 
 def safe_name(path: str) -> str:
