@@ -7,7 +7,7 @@ from typing import Any
 
 from lmaczs.clap import default_backend
 from lmaczs.errors import LMACError, PromptError
-from lmaczs.explainers import EXPLAINERS, options_of
+from lmaczs.explainers import METHODS, options_of
 
 MAX_PROMPTS = 1000
 MAX_CHARACTERS = 2000
@@ -45,9 +45,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --method, --domain, --score and --option."""
-    parser.add_argument(
-        "--method", default="lmac-zs", metavar="NAME", help=f"{', '.join(EXPLAINERS)} (lmac-zs)"
-    )
+    parser.add_argument("--method", default="lmac-zs", metavar="NAME", help=f"{', '.join(METHODS)} (lmac-zs)")
     parser.add_argument(
         "--domain", default="stft", choices=("stft", "mel"), help="where the mask applies (stft)"
     )

@@ -8,7 +8,9 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.recording import Recording
 from lmaczs.clap.target import Target
+from lmaczs.errors import BackendUnavailableError, CheckpointError, LMACError
 from lmaczs.evaluation.masks import CONTROLS, FORMS, SOFT_ONLY, Control
+from lmaczs.explainers import entry_of, load_explainer
 from lmaczs.explainers.base import Method
 from lmaczs.types import Explanation, MaskDomain
 
@@ -90,4 +92,45 @@ def contenders(
         for name in CONTROLS
         for domain in (("stft",) if name in SOFT_ONLY else domains)
     ]
-    return (*(Contender(name, method) for name, method in methods), *controls)  # type: ignore[arg-type]
+    return (*(Contender(name, method) for name, method in methods), *controls)
+
+
+def load_methods(
+    name: str, releases: Sequence[str], backend: CLAPBackend, domains: Sequence[MaskDomain]
+) -> list[Method]:
+    """A method in each domain that it has; one of given releases in the domains that these were trained for.
+
+    Args:
+        name: of the method.
+        releases: of its weights; none takes the embedded ones.
+        backend: the classifier.
+        domains: wanted.
+
+    Raises:
+        LMACError: the method cannot be loaded, or the releases and the domains do not fit each other.
+    """
+    known = [domain for domain in domains if domain in entry_of(name).domains]
+    if not releases:
+        # Where none is left, the method itself says what it can do.
+        return [load_explainer(name, backend, domain) for domain in known or domains]
+    found: dict[str, Method] = {}
+    for release in releases:
+        method = _of_release(name, release, backend, known or domains)
+        if method.domain in found:
+            raise LMACError(
+                f"--releases gives '{name}' two releases for {method.domain} masks: give one for each domain."
+            )
+        found[method.domain] = method
+    return [found[domain] for domain in domains if domain in found]
+
+
+def _of_release(name: str, release: str, backend: CLAPBackend, domains: Sequence[MaskDomain]) -> Method:
+    """A method with the weights of a release, in that of the domains that they were trained for."""
+    for domain in domains:
+        try:
+            return load_explainer(name, backend, domain, release=release)
+        except (BackendUnavailableError, CheckpointError):
+            raise
+        except LMACError as error:
+            refused = error
+    raise refused

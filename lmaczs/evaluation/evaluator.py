@@ -119,9 +119,7 @@ class MaskEvaluator:
         evidence = explanation.evidence
         sample = MaskSample(whole, soft_kept, soft_removed, target, explanation.mask, evidence)
         found = {
-            f"soft/{key}": value
-            for scope in ("explanation", "evaluation")
-            for key, value in measure(sample, scope).items()
+            f"soft/{key}": value for key, value in (measure(sample) | measure(sample, "evaluation")).items()
         }
         if shares:
             waveform = recording.clip.waveform
@@ -129,7 +127,8 @@ class MaskEvaluator:
             parts = dict(zip(shares, zip(*self.logits(heard).chunk(2), strict=True), strict=True))
             for form in forms:
                 if (share := FORMS[form]) is not None:
-                    at = MaskSample(whole, *parts[share], target, explanation.mask, evidence)
+                    kept_logits, removed_logits = parts[share]
+                    at = MaskSample(whole, kept_logits, removed_logits, target, explanation.mask, evidence)
                     found |= {f"{form}/{key}": value for key, value in measure_at_equal_area(at).items()}
             found |= self._curves(whole, parts, target, empty=not bool(explanation.mask.max() > 0))
         return {key: value for key, value in found.items() if value == value}
@@ -154,7 +153,7 @@ class MaskEvaluator:
         kept, removed = (probability([parts[share][side] for share in self.shares]) for side in (0, 1))
         curves = deletion_insertion(
             probability([whole]),
-            probability(self.silence),
+            probability([self.silence[0]]),
             kept[None],
             removed[None],
             self.shares,

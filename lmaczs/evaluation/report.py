@@ -60,7 +60,7 @@ _INTRODUCTION = (
     "Explained is the prompt that the classifier takes for the most probable one among all labels of the set. Scored on "
     "what is heard: the masked audio goes through the classifier again.",
     f"In brackets: {100 * CONFIDENCE:.0f} % bootstrap intervals over clips ({ROUNDS} resamples). **Bold** is the best: "
-    "the paired interval of its difference to every other one excludes 0. Where there is none, *italics* are tied with the "
+    "the paired interval of its difference to every other one excludes 0. Where nobody is, *italics* are tied with the "
     "leader. Ranked are all methods that were scored on every clip, and at equal area also the random and the energy "
     "mask. The other controls are shown, not ranked: of the masks as the methods give them, the constant one shows what "
     "a faint mask earns.",
