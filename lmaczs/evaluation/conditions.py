@@ -13,6 +13,7 @@ from torch import Tensor
 from lmaczs.data.clip_table import ClipEntry, select_clips
 from lmaczs.data.sources import list_source
 from lmaczs.errors import LMACError
+from lmaczs.evaluation.provenance import sound_sha256
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
 from lmaczs.signal.mixing import mix_at_snr, white_noise
 
@@ -109,6 +110,18 @@ class Contamination:
                 raise LMACError(f"The contaminant cannot be used: {error}") from error
         mixture, heard = mix_at_snr(waveform, sound, self.snr_db)
         return Scene(mixture, (waveform, heard))
+
+    def sound_sha256(self, condition: str, clip: ClipEntry) -> str:
+        """Hash of what is heard of a clip in a condition, without decoding it.
+
+        Args:
+            condition: key in `CONDITIONS`.
+            clip: the clip.
+        """
+        other = self.contaminant(condition, clip)
+        if other is None:
+            return sound_sha256(clip.file)
+        return sound_sha256(clip.file, other.file if isinstance(other, ClipEntry) else other, self.snr_db)
 
     def table(self, conditions: Iterable[str], clips: Sequence[ClipEntry]) -> str:
         """The list of all contaminants as CSV, so that anyone can make the same sounds again."""
