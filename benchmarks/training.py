@@ -116,7 +116,7 @@ def loop_as_written(task: Task) -> float:
         for j in range(count):
             if i != j:
                 crossed = masked(task, audio, i, i)[0] @ masked(task, audio, j, i)[0]
-                term = WEIGHTS[1] * (task.text[i] @ task.text[j] - crossed).abs() / count
+                term = WEIGHTS[1] * (task.text[i] @ task.text[j] - crossed).abs() / count**2
                 term.backward()
                 total += term.item()
     return total
@@ -132,7 +132,7 @@ def loop_once(task: Task) -> float:
         total = total + term / count**2
         if i != j:
             crossed = found[i, i][0] @ found[j, i][0]
-            total = total + WEIGHTS[1] * (task.text[i] @ task.text[j] - crossed).abs() / count
+            total = total + WEIGHTS[1] * (task.text[i] @ task.text[j] - crossed).abs() / count**2
     total.backward()
     return total.item()
 

@@ -51,7 +51,7 @@ class CaptionedClips:
         places = step * full_batch + torch.arange(full_batch)
         epochs = places // len(self.pairs)
         rows = torch.empty_like(places)
-        for epoch in epochs.unique().tolist():
+        for epoch in sorted(set(epochs.tolist())):
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             order = torch.randperm(len(self.pairs), generator=generator)
             rows[epochs == epoch] = order[places[epochs == epoch] % len(self.pairs)]
@@ -118,8 +118,9 @@ def _recordings(
 def _features(captions: list[str], backend: CLAPBackend, cache: Path) -> Tensor:
     file = cache / f"captions-{backend.name}.pt"
     stored = torch.load(file, weights_only=True) if file.exists() else {"captions": None}
-    if stored["captions"] != captions:
-        features = embed(backend.sentence_features, captions, "captions")
-        stored = {"captions": captions, "features": features}
-        torch.save(stored, file)
-    return stored["features"]
+    if stored["captions"] == captions:
+        kept: Tensor = stored["features"]
+        return kept
+    features = embed(backend.sentence_features, captions, "captions")
+    torch.save({"captions": captions, "features": features}, file)
+    return features

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +15,15 @@ from tqdm import tqdm
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.data.base import DatasetClip, Listing
 from lmaczs.data.clip_csv import list_csv
+from lmaczs.data.clips import Clip, Listing
 from lmaczs.data.registry import list_selection
 from lmaczs.data.shards import list_shards, load_dataset_clip
 from lmaczs.errors import DatasetError
 from lmaczs.signal.audio import resample, tile_to_length
 from lmaczs.signal.spectral import power_to_db, stft
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class TrainingClip:
     label: str
     dataset: str
     fold: str
-    source: DatasetClip
+    source: Clip
 
     @property
     def recording(self) -> str:
@@ -103,17 +106,16 @@ def _usable(listing: Listing, name: str) -> list[TrainingClip]:
     return [training_clip(clip) for clip in listing.clips]
 
 
-def training_clip(clip: DatasetClip) -> TrainingClip:
+def training_clip(clip: Clip) -> TrainingClip:
     """A dataset's clip with what training needs; where it has no captions, its labels become sentences."""
-    label = clip.labels[0] if len(clip.labels) == 1 else ""
     captions = clip.captions or (tuple(prompts_from_labels(clip.labels)) if clip.labels else ())
-    names = (clip.concept, *clip.captions, label, *captions)
+    names = (clip.concept, *clip.captions, clip.label, *captions)
     return TrainingClip(
-        path=clip.file / clip.name if clip.size else clip.file,
+        path=clip.file / clip.path if clip.size else clip.file,
         captions=captions,
         concept=next((name for name in names if name), ""),
-        label=label,
-        dataset="" if clip.dataset == "csv" else clip.dataset,
+        label=clip.label,
+        dataset=clip.dataset,
         fold=clip.split.removeprefix("fold "),
         source=clip,
     )
@@ -131,20 +133,26 @@ def split_clips(
 
     Args:
         clips: all clips.
-        held_out: "dataset:fold", e.g. "esc50:4".
+        held_out: "dataset:fold", e.g. "esc50:4"; several folds of a dataset, too.
 
     Returns:
         training clips, and the held-out clips by "dataset:fold".
+
+    Raises:
+        DatasetError: there is no such fold among the clips.
     """
-    valid = {name: [c for c in clips if (c.dataset, c.fold) == tuple(name.split(":"))] for name in held_out}
-    ids = {
-        name.split(":")[0]: set().union(*(_source_id(c) for c in group))
-        for name, group in valid.items()
-        if group
-    }
-    all_ids = set().union(*ids.values()) if ids else set()
-    taken = {c.path for group in valid.values() for c in group}
-    train = [c for c in clips if c.path not in taken and not (recording_ids(c) & all_ids)]
+    folds: dict[str, list[TrainingClip]] = {}
+    for clip in clips:
+        folds.setdefault(f"{clip.dataset}:{clip.fold}", []).append(clip)
+    if unknown := [name for name in held_out if name not in folds]:
+        known = ", ".join(sorted(name for name in folds if not name.endswith(":"))[:12]) or "none"
+        raise DatasetError(
+            f"--hold-out is '{unknown[0]}', and no clip is of that dataset and fold: choose from {known}."
+        )
+    valid = {name: folds[name] for name in held_out}
+    ids = {number for group in valid.values() for clip in group for number in _source_id(clip)}
+    taken = {clip.path for group in valid.values() for clip in group}
+    train = [clip for clip in clips if clip.path not in taken and not (recording_ids(clip) & ids)]
     return train, valid
 
 
@@ -215,8 +223,12 @@ def _fitted(clip: TrainingClip, backend: CLAPBackend) -> Tensor:
 
 
 def _cached(
-    clips: list[TrainingClip], cache: Path, dtype: type, shape: tuple[int, ...], make: Callable
-) -> np.ndarray:
+    clips: list[TrainingClip],
+    cache: Path,
+    dtype: type,
+    shape: tuple[int, ...],
+    make: Callable[[TrainingClip], Array],
+) -> Array:
     """Rows that `make` computes from clips, once; memory-mapped."""
     listing = cache.with_suffix(".txt")
     wanted = "\n".join(str(clip.path) for clip in clips)
@@ -227,18 +239,20 @@ def _cached(
         for index, clip in enumerate(tqdm(clips, desc=cache.name, unit="clip")):
             store[index] = make(clip)
         store.flush()
-        listing.write_text(wanted)  # written last: a listing means a whole cache
-    return np.memmap(cache, dtype, "c", shape=full)  # copy on write: torch wants writable memory
+        # Written last: a listing means a whole cache.
+        listing.write_text(wanted)
+    # Copy on write: torch wants writable memory.
+    return np.memmap(cache, dtype, "c", shape=full)
 
 
-def cache_mel_power(clips: list[TrainingClip], backend: CLAPBackend, cache: Path) -> np.ndarray:
+def cache_mel_power(clips: list[TrainingClip], backend: CLAPBackend, cache: Path) -> Array:
     """Mel power of every clip, computed once and kept in a file.
 
     Returns:
         (clips, n_mels, frames) float16, dB re a power of 1, not below -100; memory-mapped.
     """
 
-    def make(clip: TrainingClip) -> np.ndarray:
+    def make(clip: TrainingClip) -> Array:
         mel = backend.mel_power(stft(_fitted(clip, backend).unsqueeze(0), backend.spectral).abs().square())
         return power_to_db(mel[0]).half().numpy()
 
@@ -246,7 +260,7 @@ def cache_mel_power(clips: list[TrainingClip], backend: CLAPBackend, cache: Path
     return _cached(clips, cache, np.float16, (backend.spectral.n_mels, frames), make)
 
 
-def cache_waveforms(clips: list[TrainingClip], backend: CLAPBackend, cache: Path, group: str) -> np.ndarray:
+def cache_waveforms(clips: list[TrainingClip], backend: CLAPBackend, cache: Path, group: str) -> Array:
     """Every clip at the backend's rate and length, decoded once and kept in a file.
 
     Args:
@@ -259,7 +273,7 @@ def cache_waveforms(clips: list[TrainingClip], backend: CLAPBackend, cache: Path
         (clips, clip_samples) int16, full scale 32768; memory-mapped.
     """
 
-    def make(clip: TrainingClip) -> np.ndarray:
+    def make(clip: TrainingClip) -> Array:
         return (_fitted(clip, backend).clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
 
     file = cache / f"{group}-{backend.name}.i16"

@@ -32,6 +32,7 @@ class CollectionClip:
         label: class name of the dataset, or "".
         sentences: that describe it, the concept among them.
         licence: as the table has it.
+        source: repository that it comes from, as the table has it.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class CollectionClip:
     label: str
     sentences: tuple[str, ...]
     licence: str
+    source: str
 
 
 def training_rows(table: Path) -> list[CollectionClip]:
@@ -76,7 +78,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except OSError:
         raise DatasetError(f"The table '{table.name}' cannot be read: check its name and folder.") from None
-    needed = {"path", "dataset", "fold", "label", "concept", "captions", "licence", "split", "open", "overlap"}
+    needed = {"path", "dataset", "fold", "label", "concept", "captions", "licence", "source", "split", "open", "overlap"}
     if missing := sorted(needed - set(rows[0] if rows else ())):
         raise DatasetError(f"'{table.name}' has no column '{missing[0]}': give the table of the whole collection.")
     return rows
@@ -86,7 +88,13 @@ def _clip(row: dict[str, str], folder: Path) -> CollectionClip:
     captions = [caption for caption in re.split(r"\s*\|\s*", row["captions"]) if caption]
     sentences = tuple(dict.fromkeys([*captions, row["concept"]]))
     return CollectionClip(
-        folder / row["path"], row["dataset"], row["concept"], row["label"], sentences, row["licence"]
+        folder / row["path"],
+        row["dataset"],
+        row["concept"],
+        row["label"],
+        sentences,
+        row["licence"],
+        row["source"],
     )
 
 

@@ -6,8 +6,8 @@ Frames are drawn from clips as the other trainings draw them, quiet ones left ou
 with the level normalisation that the explainer has too. Runs on a GPU where there is one.
 """
 
-import argparse
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 if not __package__:  # started as a file: put the repository in the place of this folder
@@ -24,13 +24,47 @@ from lmaczs.explainers.l2i.nmf import SparseNMF
 from lmaczs.hub import save_release
 from lmaczs.signal.spectral import stft
 from train.clips import read_clips, split_clips
+from train.config import flag_parser, read_flags
 from train.model_card import render, sources_of
 from train.plain_errors import plain_errors
 from train.windows import BATCH, ClipStore, open_store
 
 KIND = "nmf"
-FLOOR_DB = -50.0  # frames quieter than this below the window's loudest are left out
-FRAMES_EACH = 8  # of a window
+# Frames quieter than this below the window's loudest are left out.
+FLOOR_DB = -50.0
+# Of a window.
+FRAMES_EACH = 8
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What a dictionary is made of.
+
+    Attributes:
+        clips: CSV of path and captions.
+        out: release folder to write.
+        cache: folder for decoded clips; "" is beside `out`.
+        hold_out: "dataset:fold" that is never learnt from; may be given several times.
+        emphasis: "dataset=factor" or "dataset:label=factor", drawn more often.
+        backend: key of the CLAP whose STFT grid it is.
+        components: K.
+        sparsity: mu.
+        columns: frames to learn from.
+        steps: rounds of updates at most.
+        seed: of every random draw.
+    """
+
+    clips: str = ""
+    out: str = ""
+    cache: str = ""
+    hold_out: tuple[str, ...] = ()
+    emphasis: tuple[str, ...] = ()
+    backend: str = "compact"
+    components: int = 100
+    sparsity: float = 0.8
+    columns: int = 40_000
+    steps: int = 300
+    seed: int = 0
 
 
 @torch.no_grad()
@@ -65,57 +99,50 @@ def draw_spectra(store: ClipStore, backend: CLAPBackend, columns: int, seed: int
 
 def main() -> None:
     """Read the flags, draw frames, fit, write the release."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--clips", type=Path, required=True, help="CSV of path, captions")
-    parser.add_argument("--out", type=Path, required=True, help="release folder to write")
-    parser.add_argument("--cache", type=Path, help="folder for decoded clips; beside --out if missing")
-    parser.add_argument("--hold-out", action="append", default=[], help="dataset:fold never learnt from")
-    parser.add_argument(
-        "--emphasis", action="append", default=[], help="dataset[:label]=factor, drawn more often"
-    )
-    parser.add_argument("--backend", default="compact")
-    parser.add_argument("--components", type=int, default=100, help="K")
-    parser.add_argument("--sparsity", type=float, default=0.8, help="mu")
-    parser.add_argument("--columns", type=int, default=40_000, help="frames to learn from")
-    parser.add_argument("--steps", type=int, default=300, help="rounds of updates at most")
-    parser.add_argument("--seed", type=int, default=0)
-    flags = parser.parse_args()
-
-    backend = load_backend(flags.backend)
-    train, _ = split_clips(read_clips(flags.clips), flags.hold_out)
-    cache = flags.cache or flags.out.parent / f"{flags.out.name}-cache"
-    store = open_store(train, backend, cache, tuple(flags.emphasis))
-    spectra = draw_spectra(store, backend, flags.columns, flags.seed)
-    fit = SparseNMF.start(spectra, flags.components, flags.sparsity, flags.seed)
-    objective = [fit.objective(spectra)]
-    with tqdm(total=flags.steps, desc="sparse NMF", unit="round") as bar:
-        for value in fit.fit(spectra, flags.steps):
-            objective.append(value)
-            bar.update()
-            bar.set_postfix(objective=f"{value / spectra.numel():.5f} a cell")
-    order = _by_pitch(fit.dictionary)
-    dictionary, active = fit.dictionary[:, order], fit.activations[order]
+    parser = flag_parser(FitConfig, __doc__)
+    config = read_flags(parser, FitConfig)
+    if not config.clips or not config.out:
+        parser.error("give --clips (a CSV of path and captions) and --out, the release folder to write")
+    out = Path(config.out)
+    backend = load_backend(config.backend)
+    train, _ = split_clips(read_clips(config.clips), list(config.hold_out))
+    cache = Path(config.cache) if config.cache else out.parent / f"{out.name}-cache"
+    store = open_store(train, backend, cache, config.emphasis)
+    spectra = draw_spectra(store, backend, config.columns, config.seed)
+    found, objective = fit(config, spectra)
+    dictionary, active = found
     error = (spectra - dictionary @ active).norm() / spectra.norm()
     numbers = {
         "relative_error": float(error),
         "active_share": float((active > 1e-3 * active.amax()).float().mean()),
         "mean_cosine": float(_mean_cosine(dictionary)),
     }
-    settings = {key: value for key, value in vars(flags).items() if key not in ("clips", "out", "cache")}
+    settings = {key: value for key, value in asdict(config).items() if key not in ("clips", "out", "cache")}
     training = {
         "settings": settings,
         "steps": len(objective) - 1,
         "continues_another_run": False,
         "objective": objective,
         "fit": numbers,
-        "sources": sources_of(flags.clips, {clip.path for clip in train}),
+        "sources": sources_of(Path(config.clips), {clip.path for clip in train}),
     }
-    config = {"backend": backend.name, "components": flags.components, "sparsity": flags.sparsity}
-    save_release(flags.out, KIND, config, {"dictionary": dictionary.cpu()}, training=training)
-    (flags.out / "README.md").write_text(render(flags.out), "utf-8")
+    shape = {"backend": backend.name, "components": config.components, "sparsity": config.sparsity}
+    save_release(out, KIND, shape, {"dictionary": dictionary.cpu()}, training=training)
+    (out / "README.md").write_text(render(out), "utf-8")
     print(numbers)
+
+
+def fit(config: FitConfig, spectra: Tensor) -> tuple[tuple[Tensor, Tensor], list[float]]:
+    """Dictionary (bins, components) and activations (components, columns), low patterns first; and the objective."""
+    nmf = SparseNMF.start(spectra, config.components, config.sparsity, config.seed)
+    objective = [nmf.objective(spectra)]
+    with tqdm(total=config.steps, desc="sparse NMF", unit="round") as bar:
+        for value in nmf.fit(spectra, config.steps):
+            objective.append(value)
+            bar.update()
+            bar.set_postfix(objective=f"{value / spectra.numel():.5f} a cell")
+    order = _by_pitch(nmf.dictionary)
+    return (nmf.dictionary[:, order], nmf.activations[order]), objective
 
 
 def _by_pitch(dictionary: Tensor) -> Tensor:

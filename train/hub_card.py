@@ -6,6 +6,7 @@ Every figure comes from a file: the release's JSON, an evaluation's summary.json
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -30,8 +31,7 @@ LIMITS = {
     ),
     "explainer": (
         "It explains what the CLAP decided, whether or not the decision is right.",
-        "It was trained for one CLAP with exactly its weights; for any other its masks mean nothing. A CLAP of another "
-        "name is refused, other weights under the same name are not noticed.",
+        "It was trained for one CLAP with exactly its weights; for any other its masks mean nothing, and it is refused.",
         "A faithful mask is no source separation: what is kept is what the classifier used, also where that is noise.",
     ),
 }
@@ -77,11 +77,11 @@ def hub_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _domain(config: dict) -> str:
+def _domain(config: dict[str, Any]) -> str:
     return str(config.get("decoder", {}).get("domain", "stft"))
 
 
-def _front_matter(kind: str, training: dict) -> str:
+def _front_matter(kind: str, training: dict[str, Any]) -> str:
     values = {
         "license": "other",
         "license_name": "non-commercial-use" if non_commercial(training) else "licences-of-the-recordings",

@@ -4,6 +4,7 @@ import csv
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 INTRO = {
     "clap": (
@@ -31,9 +32,9 @@ INTRO = {
 }
 
 
-def sources_of(csv_path: Path, used: set[Path]) -> list[dict]:
+def sources_of(csv_path: Path, used: set[Path]) -> list[dict[str, Any]]:
     """Data sets, numbers of clips and licences of the clips that were trained on."""
-    groups: dict[str, Counter] = {}
+    groups: dict[str, Counter[str]] = {}
     with csv_path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if csv_path.parent / row["path"] in used:
@@ -46,7 +47,7 @@ def sources_of(csv_path: Path, used: set[Path]) -> list[dict]:
     ]
 
 
-def non_commercial(training: dict) -> list[str]:
+def non_commercial(training: dict[str, Any]) -> list[str]:
     """Data sets with recordings that are licensed for non-commercial use only."""
     signs = ("by-nc", "/nc", "non-commercial", "noncommercial")
     return [
@@ -56,7 +57,7 @@ def non_commercial(training: dict) -> list[str]:
     ]
 
 
-def _licence(training: dict) -> str:
+def _licence(training: dict[str, Any]) -> str:
     """What the licences of the recordings mean for the weights."""
     if names := non_commercial(training):
         return (
@@ -73,7 +74,7 @@ def render(folder: Path) -> str:
     lines = [f"# {folder.name}", "", INTRO[config["kind"]], ""]
     steps = f"{training['steps']} steps"
     if training["continues_another_run"]:
-        steps += " on top of earlier runs (train/README.md tells of them)"
+        steps += " on top of earlier runs (docs/notes/training.md tells of them)"
     size = (folder / "model.safetensors").stat().st_size / 1e6
     lines += [f"Size: {size:.1f} MB. Trained for {steps}.", ""]
     metrics = folder / "metrics.json"

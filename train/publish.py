@@ -56,7 +56,7 @@ def push(folder: Path, repository: str, private: bool) -> str:
         LMACError: the hub cannot be reached, or refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     api = HfApi()
     try:
@@ -66,9 +66,8 @@ def push(folder: Path, repository: str, private: bool) -> str:
         )
     except (HfHubHTTPError, HTTPError, OSError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
-        reason = {401: "you are not logged in", 403: "you may not write there"}.get(
-            status, type(error).__name__
-        )
+        known = {401: "you are not logged in", 403: "you may not write there"}
+        reason = known.get(int(status or 0), type(error).__name__)
         raise LMACError(
             f"'{repository}' could not be published ({reason}): check the connection, and log in with 'hf auth login'."
         ) from error

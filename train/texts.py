@@ -120,7 +120,7 @@ def build_text_bank(
     concepts = tuple(texts)
     sentences = [text for concept in concepts for text in texts[concept]]
     embedding = embed(encoder, sentences, "captions")
-    sentences_of = torch.arange(len(sentences)).split([len(texts[concept]) for concept in concepts])
+    sentences_of = torch.split(torch.arange(len(sentences)), [len(texts[concept]) for concept in concepts])
     judge = MiniLM()
     meaning = embedding  # the compact CLAP's text side is MiniLM itself
     if not _alike(encoder(sentences[:1]), judge(sentences[:1])):
@@ -133,10 +133,11 @@ def build_text_bank(
     pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & ~siblings[pairs[:, 0], pairs[:, 1]]]
     joined = []
     for first, second in pairs.tolist():
-        a, b = texts[concepts[first]], texts[concepts[second]]
-        a = a[int(torch.randint(len(a), (), generator=generator))]
-        b = b[int(torch.randint(len(b), (), generator=generator))]
-        joined.append(f"{a} and {b}")
+        both = []
+        for concept in (first, second):
+            found = texts[concepts[concept]]
+            both.append(found[int(torch.randint(len(found), (), generator=generator))])
+        joined.append(f"{both[0]} and {both[1]}")
     pair_embedding = embed(encoder, joined, "joined captions") if joined else embedding[:0]
     return TextBank(concepts, embedding, tuple(sentences_of), siblings, pairs, pair_embedding)
 

@@ -12,6 +12,7 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # started as a file: put the repository in the place of this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -25,7 +26,7 @@ from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.clap.minilm import MiniLM
 from lmaczs.clap.similarity import prompts_from_labels
 from train import augment
-from train.clips import ClipSampler, TrainingClip, cache_mel_power, split_clips, training_clips
+from train.clips import Array, ClipSampler, TrainingClip, cache_mel_power, split_clips, training_clips
 from train.common import RunConfig, TrainingRun, make_accelerator, start
 from train.texts import TextBank, load_text_bank
 
@@ -69,17 +70,48 @@ class Batch:
     excluded: Tensor
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Which clips a batch is made of; mixtures come first.
+
+    Attributes:
+        rows: (batch,) clips.
+        pair_rows: (mixtures,) rows of `TextBank.pairs`.
+        snr_db: (mixtures,) level of the first part over the second.
+        own: (batch - mixtures,) concepts of the single clips.
+    """
+
+    rows: Tensor
+    pair_rows: Tensor
+    snr_db: Tensor
+    own: Tensor
+
+
 def make_batch(
-    mel_db: "torch.Tensor",
-    sampler: ClipSampler,
-    bank: TextBank,
-    config: TrainConfig,
-    generator: torch.Generator,
+    mel_db: Array, sampler: ClipSampler, bank: TextBank, config: TrainConfig, generator: torch.Generator
 ) -> Batch:
     """The clips of a process in a step, augmented, with the sentences that they are compared with."""
-    size, mixed = config.batch_size, round(config.batch_size * config.mixed_share)
-    concepts = len(bank.concepts)
+    drawn, mel = draw_sounds(mel_db, sampler, bank, config, generator)
+    noisy = torch.rand(len(mel), generator=generator) < 0.3
+    mel[noisy] = augment.add_noise(mel[noisy], 5.0, generator)
+    masked = torch.rand(len(mel), generator=generator) < config.region_share
+    mel[masked] = augment.random_regions(mel[masked], generator)
+    mel[~masked] = augment.spec_augment(mel[~masked], generator)
+    target, excluded = compare(drawn, bank)
+    sentences = torch.cat([bank.draw(generator), bank.pair_embedding[drawn.pair_rows]])
+    sentences = sentences + config.text_noise * torch.randn(sentences.shape, generator=generator)
+    return Batch(mel, F.normalize(sentences, dim=-1), target, excluded)
 
+
+def draw_sounds(
+    mel_db: Array, sampler: ClipSampler, bank: TextBank, config: TrainConfig, generator: torch.Generator
+) -> tuple[Drawn, Tensor]:
+    """Draw clips, mix some with another concept and some with another recording of their own.
+
+    Returns:
+        what was drawn, and (batch, n_mels, frames) power.
+    """
+    size, mixed = config.batch_size, round(config.batch_size * config.mixed_share)
     pair_rows = torch.randint(len(bank.pairs), (mixed,), generator=generator)
     pairs = bank.pairs[pair_rows]
     first = [sampler.draw_of(int(c), generator) for c in pairs[:, 0]]
@@ -89,8 +121,7 @@ def make_batch(
 
     def power(indices: Tensor) -> Tensor:
         db = torch.from_numpy(mel_db[indices.numpy()]).float()
-        clean = 10 ** (db / 10)
-        clean = augment.time_roll(clean, generator)
+        clean = augment.time_roll(10 ** (db / 10), generator)
         clean = augment.stretch(clean, 0.2, generator)
         return augment.equalise(clean, 12.0, generator)
 
@@ -105,34 +136,30 @@ def make_batch(
         other = [sampler.draw_of(int(concept), generator) for concept in sampler.concept[rows[doubled]]]
         level = augment.uniform((len(doubled),), -6, 12, generator)
         mel[doubled] = augment.mix(mel[doubled], power(torch.tensor(other)), level)
-    noisy = torch.rand(size, generator=generator) < 0.3
-    mel[noisy] = augment.add_noise(mel[noisy], 5.0, generator)
-    masked = torch.rand(size, generator=generator) < config.region_share
-    mel[masked] = augment.random_regions(mel[masked], generator)
-    mel[~masked] = augment.spec_augment(mel[~masked], generator)
+    return Drawn(rows, pair_rows, snr_db, sampler.concept[single]), mel
 
+
+def compare(drawn: Drawn, bank: TextBank) -> tuple[Tensor, Tensor]:
+    """What each clip of a batch is right for, and what it is not compared with; see `Batch`."""
+    size, mixed, concepts = len(drawn.rows), len(drawn.pair_rows), len(bank.concepts)
+    pairs = bank.pairs[drawn.pair_rows]
     target = torch.zeros(size, concepts + mixed)
     excluded = torch.zeros(size, concepts + mixed, dtype=torch.bool)
-    share = torch.sigmoid(snr_db * math.log(10) / 20 * 2)  # the louder part says more: share of power
-    share = 0.2 + 0.6 * share
-    row = torch.arange(mixed)
+    # The louder part says more: share of power.
+    share = 0.2 + 0.6 * torch.sigmoid(drawn.snr_db * math.log(10) / 20 * 2)
+    row, alone = torch.arange(mixed), mixed + torch.arange(size - mixed)
     target[row, pairs[:, 0]] += 0.75 * share
     target[row, pairs[:, 1]] += 0.75 * (1 - share)
     target[row, concepts + row] += 0.25
-    own = sampler.concept[single]
-    target[mixed + torch.arange(size - mixed), own] = 1.0
+    target[alone, drawn.own] = 1.0
 
     present = torch.zeros(size, concepts, dtype=torch.bool)
     present[row, pairs[:, 0]] = present[row, pairs[:, 1]] = True
-    present[mixed + torch.arange(size - mixed), own] = True
+    present[alone, drawn.own] = True
     related = present | ((present.float() @ bank.siblings.float()) > 0)
     excluded[:, :concepts] = related
     excluded[:, concepts:] = related[:, pairs[:, 0]] | related[:, pairs[:, 1]]
-    excluded &= target == 0
-
-    sentences = torch.cat([bank.draw(generator), bank.pair_embedding[pair_rows]])
-    sentences = sentences + config.text_noise * torch.randn(sentences.shape, generator=generator)
-    return Batch(mel, F.normalize(sentences, dim=-1), target, excluded)
+    return target, excluded & (target == 0)
 
 
 def contrastive_loss(logits: Tensor, target: Tensor, excluded: Tensor) -> dict[str, Tensor]:
@@ -154,8 +181,8 @@ def contrastive_loss(logits: Tensor, target: Tensor, excluded: Tensor) -> dict[s
 
 @torch.no_grad()
 def evaluate(
-    model: CompactCLAP, mel_db: "torch.Tensor", clips: list[TrainingClip], texts: Tensor, labels: list[str]
-):
+    model: CompactCLAP, mel_db: Array, clips: list[TrainingClip], texts: Tensor, labels: list[str]
+) -> dict[str, float]:
     """Zero-shot top-1 and top-5 in percent, with the paper's prefix before every label of the set."""
     model.eval()
     text = model.project_text(texts)
@@ -195,10 +222,11 @@ def main(config: TrainConfig) -> None:
 
     if config.init:
         model.load_state_dict(load_file(config.init))
-    model.audio_encoder.to(memory_format=torch.channels_last)
+    # torch's stubs do not know the argument.
+    model.audio_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     run = TrainingRun(config, accelerator, model, groups, warm_up=300, max_norm=5.0)
     for _ in run.steps():
         model = run.network.train()

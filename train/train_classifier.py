@@ -15,7 +15,6 @@ from pathlib import Path
 if not __package__:  # started as a file: put the repository in the place of this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,10 +27,12 @@ from lmaczs.data.registry import DATASETS
 from lmaczs.data.sonyc_ust import TAGS
 from lmaczs.errors import LMACError
 from lmaczs.metrics.multi_label import multi_label_fidelity
-from train.clips import TrainingClip, cache_waveforms, read_clips, split_clips, training_clip
+from train.clips import Array, TrainingClip, cache_waveforms, read_clips, split_clips, training_clip
 from train.common import RunConfig, TrainingRun, make_accelerator, start
+from train.explained import remember_explained
 
-THRESHOLDS = tuple(step / 20 for step in range(1, 20))  # that are tried for each tag
+# That are tried for each tag.
+THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 
 
 @dataclass(frozen=True)
@@ -79,33 +80,31 @@ def read_examples(config: ClassifierConfig) -> tuple[tuple[str, ...], Examples, 
                 f"--datasets is '{config.datasets}': a multi-label head is trained on sonyc-ust; other collections come "
                 "as --clips."
             )
+        labels: tuple[str, ...] = tuple(TAGS)
         found = DATASETS["sonyc-ust"].list_clips(config.data_dir).clips
-        train = [clip for clip in found if clip.split == "train"]
-        valid = [clip for clip in found if clip.split == "validate"]
-        labels, sets = TAGS, []
-        for group in (train, valid):
-            truth = torch.tensor([[float(tag in clip.labels) for tag in TAGS] for clip in group])
-            clips = [training_clip(clip) for clip in group]
-            sets.append(Examples(clips, truth.view(-1, len(TAGS))))
+        train, valid = (
+            [training_clip(clip) for clip in found if clip.split == split] for split in ("train", "validate")
+        )
     else:
         clips = [
             clip for clip in read_clips(config.clips) if clip.dataset == config.collection and clip.label
         ]
-        training, held_out = split_clips(clips, list(config.hold_out))
-        labels = tuple(sorted({clip.label for clip in training}))
+        train, held_out = split_clips(clips, list(config.hold_out))
+        labels = tuple(sorted({clip.label for clip in train}))
         valid = [clip for group in held_out.values() for clip in group if clip.label in labels]
-        sets = []
-        for group in (training, valid):
-            truth = torch.tensor([[float(clip.label == label) for label in labels] for clip in group])
-            sets.append(Examples(group, truth.view(-1, len(labels)) if labels else truth))
-    if not sets[0].clips:
+    if not train:
         raise LMACError(
             "There is nothing to train with: check --collection, --hold-out and the data's folder."
         )
-    return labels, sets[0], sets[1]
+    return labels, _examples(train, labels), _examples(valid, labels)
 
 
-def read_batch(store: np.ndarray, rows: Tensor, generator: torch.Generator | None) -> Tensor:
+def _examples(clips: list[TrainingClip], labels: tuple[str, ...]) -> Examples:
+    truth = [[float(label in clip.source.labels) for label in labels] for clip in clips]
+    return Examples(clips, torch.tensor(truth).view(-1, len(labels)))
+
+
+def read_batch(store: Array, rows: Tensor, generator: torch.Generator | None) -> Tensor:
     """Waveforms of some clips, rolled in time where a generator is given: (batch, clip_samples)."""
     samples = torch.from_numpy(store[rows.numpy()]).float() / 32768
     if generator is not None:
@@ -121,10 +120,10 @@ def pooled_features(backend: CLAPBackend, waveform: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def probabilities(head: Head, backend: CLAPBackend, store: np.ndarray, name: str) -> Tensor:
+def probabilities(head: Head, backend: CLAPBackend, store: Array, name: str) -> Tensor:
     """Of all clips of a store: (clips, labels) on the CPU."""
     decision, found = HeadDecision(head.eval()), []
-    for rows in tqdm(torch.arange(len(store)).split(32), desc=name, unit="batch", leave=False):
+    for rows in tqdm(torch.split(torch.arange(len(store)), 32), desc=name, unit="batch", leave=False):
         logits = head(pooled_features(backend, read_batch(store, rows, None)))
         found.append(decision.probabilities(logits).cpu())
     return torch.cat(found) if found else torch.empty(0, len(head.config.labels))
@@ -159,6 +158,7 @@ def main(config: ClassifierConfig) -> None:
     torch.manual_seed(config.seed)
     accelerator = make_accelerator(config)
     backend = load_backend(config.backend, str(accelerator.device)).requires_grad_(False)
+    remember_explained(Path(config.run), backend, write=accelerator.is_main_process)
     labels, train, valid = read_examples(config)
     cache, multi_label = Path(config.run) / "cache", bool(config.datasets)
     store = cache_waveforms(train.clips, backend, cache, "train")
@@ -193,9 +193,9 @@ def release(
     config: ClassifierConfig,
     head: Head,
     backend: CLAPBackend,
-    store: np.ndarray,
+    store: Array,
     train: Examples,
-    held_out: np.ndarray,
+    held_out: Array,
     valid: Examples,
 ) -> None:
     """Choose thresholds on the training clips, score on held-out ones, write `release` in the run's folder."""

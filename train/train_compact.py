@@ -312,8 +312,8 @@ def main(arguments: argparse.Namespace) -> None:
         for name, clips in development_rows(arguments.clips).items()
         if clips
     }
-    metrics = {name: score(run.model, clips, store) for name, (clips, store) in development.items()}
-    calibrate(run.model, development)
+    metrics: dict[str, dict] = {name: score(run.model, clips, store) for name, (clips, store) in development.items()}
+    metrics["match"] = calibrate(run.model, development)
     minutes = round((time.monotonic() - began) / 60, 1)
     print(json.dumps({"seed": arguments.seed, "minutes": minutes, "config": vars(run.model.config), **metrics}))
     settings = {"seed": arguments.seed, "minutes": minutes, "settings": vars(recipe), "metrics": metrics}

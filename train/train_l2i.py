@@ -13,7 +13,8 @@ anew in every step. Windows (clips, and mixtures of two) are encoded once and ke
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +31,15 @@ from lmaczs.clap.decisions import HeadDecision, load_head
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.explainers.l2i.explainer import interpreter_config
 from lmaczs.explainers.l2i.loss import fidelity_loss, logit_loss, reconstruction_loss, sparsity_loss
-from lmaczs.explainers.l2i.networks import Interpreter
+from lmaczs.explainers.l2i.networks import Interpreter, OpenTheta
 from lmaczs.hub import load_release
 from lmaczs.metrics.fidelity import top_k_fidelity
 from lmaczs.metrics.multi_label import multi_label_fidelity
 from train.clips import TrainingClip, cache_waveforms, split_clips, training_clips
 from train.common import RunConfig, TrainingRun, make_accelerator, start
-from train.texts import embed, sentences_by_concept
-from train.windows import BATCH, NOBODY, ClipStore, load_windows, open_store
+from train.explained import remember_explained
+from train.prompts import Prompts, load_sentences, open_prompts
+from train.windows import BATCH, load_windows, open_store
 
 
 @dataclass(frozen=True)
@@ -90,60 +92,6 @@ def read_names(file: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in Path(file).read_text("utf-8").splitlines() if line.strip())
 
 
-@dataclass(frozen=True)
-class Sentences:
-    """What an open vocabulary is trained on.
-
-    Attributes:
-        embedding: (sentences, embed_dim), unit norm.
-        rows_of: for each concept of the clip store, rows of `embedding`.
-        weight: (sentences,) how often each is drawn.
-    """
-
-    embedding: Tensor
-    rows_of: tuple[Tensor, ...]
-    weight: Tensor
-
-    def draw(self, concepts: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """One sentence of each concept, and some others: (prompts, embed_dim)."""
-        picked = [
-            self.rows_of[c] for c in concepts.tolist() if len(self.rows_of[c])
-        ]  # some name what is unheard
-        named = [int(rows[int(torch.randint(len(rows), (), generator=generator))]) for rows in picked]
-        others = torch.multinomial(self.weight, count, generator=generator).tolist()
-        return self.embedding[torch.tensor(sorted({*named, *others}))]
-
-
-@torch.no_grad()
-def load_sentences(
-    clips: Sequence[TrainingClip],
-    unheard: Sequence[str],
-    store: ClipStore,
-    backend: CLAPBackend,
-    cache: Path,
-) -> Sentences:
-    """Sentences of the concepts that are used, but for those that name one that is not; embedded once."""
-    texts = {
-        concept: [text for text in found if not any(name in text.lower() for name in unheard)]
-        for concept, found in sentences_by_concept(clips).items()
-        if concept in store.concepts
-    }
-    flat = [text for found in texts.values() for text in found]
-    file = cache / "sentences.pt"
-    stored = torch.load(file, weights_only=True) if file.exists() else {"texts": None}
-    if stored["texts"] != flat:
-        features = embed(backend.sentence_features, flat, "captions")
-        stored = {"texts": flat, "features": features}
-        torch.save(stored, file)
-    device = backend.mel_filters.device
-    parts = [backend.project_text(part.to(device)) for part in stored["features"].split(256)]
-    rows_of = torch.arange(len(flat)).split([len(texts[concept]) for concept in store.concepts])
-    weight = torch.zeros(len(flat))
-    for mass, rows in zip(store.sampler.concept_weight.sqrt(), rows_of, strict=True):
-        weight[rows] = mass / max(len(rows), 1)
-    return Sentences(torch.cat(parts), rows_of, weight)
-
-
 class Validation:
     """Fidelity on a held-out fold: whole clips, as they are."""
 
@@ -169,7 +117,7 @@ class Validation:
         """
         store = torch.from_numpy(cache_waveforms(clips, backend, cache, name))
         device = backend.mel_filters.device
-        states = [backend.analyze(part.to(device).float() / 32768) for part in store.split(BATCH)]
+        states = [backend.analyze(part.to(device).float() / 32768) for part in torch.split(store, BATCH)]
         self.hidden = [state.hidden for state in states]
         self.text = backend.encode_text(prompts).embedding
         embedding = torch.cat([state.embedding for state in states])
@@ -210,75 +158,99 @@ def validations(
     return found
 
 
+def step_report(
+    run: TrainingRun[Interpreter],
+    config: TrainConfig,
+    windows: tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor],
+    prompts: tuple[Tensor, Tensor],
+    wanted: Tensor,
+    multi_label: bool,
+    autocast: Callable[[], AbstractContextManager[None]],
+) -> dict[str, Tensor]:
+    """Losses of a step.
+
+    Args:
+        run: in training.
+        config: its settings.
+        windows: from `WindowBank.read`.
+        prompts: from `Prompts.draw`.
+        wanted: (windows, prompts), logits of the decision that is mimicked.
+        multi_label: whether each label is decided on its own.
+        autocast: of the accelerator.
+    """
+    hidden, projected, energy, _ = windows
+    interpreter = run.network
+    with autocast():
+        interpreter.train()
+        activations, pooled = interpreter(hidden)
+        logits = interpreter.logits(pooled, prompts[1]).float()
+    activations = activations.float()
+    decision = wanted.sigmoid() if multi_label else wanted.softmax(1)
+    fidelity = fidelity_loss(logits, decision, multi_label=multi_label)
+    reconstruction = reconstruction_loss(interpreter.dictionary, activations, projected, energy)
+    return {
+        "loss/fidelity": config.fidelity_weight * fidelity,
+        "loss/logits": config.logit_weight * logit_loss(logits, wanted),
+        "loss/reconstruction": config.reconstruction_weight * reconstruction,
+        "loss/sparsity": config.sparsity_weight * sparsity_loss(activations),
+        "fidelity/top-1": 100 * top_k_fidelity(wanted, logits.detach(), 1).mean().float(),
+    }
+
+
 def main(config: TrainConfig) -> None:
     """seed -> clips -> frozen backend -> windows -> interpreter -> run (resumes) -> loop -> save."""
     torch.manual_seed(config.seed)
     accelerator = make_accelerator(config)
     device, cache = accelerator.device, Path(config.run) / "cache"
     backend = load_backend(config.backend, str(device), weights=config.weights or None)
+    head = load_head(config.classifier, backend) if config.classifier else None
+    remember_explained(Path(config.run), backend, head and head.head, accelerator.is_main_process)
     dictionary = load_release(config.dictionary, "nmf").state["dictionary"].to(device)
     clips = training_clips(config.clips, config.datasets, config.data_dir)
     train, _ = split_clips(clips, list(config.hold_out))
     unheard = read_names(config.unheard)
     store = open_store(train, backend, cache, config.emphasis, frozenset(unheard))
     bank = load_windows(store, backend, dictionary, cache, config.windows, config.mixed_share, config.seed)
-    head = load_head(config.classifier, backend) if config.classifier else None
     closed = tuple(prompts_from_labels(head.labels)) if head else read_names(config.prompts_file)
     multi_label = head is not None and head.multi_label
     judges = validations(config, clips, closed, backend, cache, head)
+    sentences = None if closed else load_sentences(train, unheard, store, backend, cache)
+    prompts = open_prompts(closed, backend, sentences)
 
-    shape = interpreter_config(
-        backend, dictionary.shape[1], classes=len(closed) or None, pooling=config.theta
-    )
-    interpreter = Interpreter(shape, dictionary).to(device)
-    if closed:
-        text = backend.encode_text(closed).embedding
-        numbers = torch.arange(len(closed), device=device)
-    else:
-        sentences = load_sentences(train, unheard, store, backend, cache)
-        interpreter.theta.centre.copy_((sentences.weight @ sentences.embedding) / sentences.weight.sum())
-    if config.init:
-        interpreter.load_state_dict(load_file(config.init))
+    interpreter = fresh_interpreter(config, backend, dictionary, prompts)
     accelerator.print(f"{sum(p.numel() for p in interpreter.parameters())} parameters, {len(train)} clips")
-    scale = backend.logit_scale.detach()
-    run = TrainingRun(
-        config,
-        accelerator,
-        interpreter,
-        [{"params": list(interpreter.parameters())}],
-        warm_up=100,
-        max_norm=1.0,
-    )
+    scale, groups = backend.logit_scale.detach(), [{"params": list(interpreter.parameters())}]
+    run = TrainingRun(config, accelerator, interpreter, groups, warm_up=100, max_norm=1.0)
     for step in run.steps():
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         rows = torch.randint(config.windows, (run.full_batch,), generator=generator)[run.mine()]
-        hidden, projected, energy, embedding = bank.read(rows, device)
-        if not closed:
-            named = bank.concepts[rows].unique()
-            text = sentences.draw(named[named != NOBODY], config.num_prompts, generator)
-        prompts = numbers if closed else text
-        with accelerator.autocast():
-            run.network.train()
-            activations, pooled = run.network(hidden)
-            logits = run.network.logits(pooled, prompts).float()
-        activations = activations.float()
-        wanted = head.logits_of(embedding, hidden) if head else scale * embedding @ text.T
-        decision = wanted.sigmoid() if multi_label else wanted.softmax(1)
-        report = {
-            "loss/fidelity": config.fidelity_weight
-            * fidelity_loss(logits, decision, multi_label=multi_label),
-            "loss/logits": config.logit_weight * logit_loss(logits, wanted),
-            "loss/reconstruction": config.reconstruction_weight
-            * reconstruction_loss(dictionary, activations, projected, energy),
-            "loss/sparsity": config.sparsity_weight * sparsity_loss(activations),
-            "fidelity/top-1": 100 * top_k_fidelity(wanted, logits.detach(), 1).mean().float(),
-        }
-        if run.learn(report):
+        windows = bank.read(rows, device)
+        asked = prompts.draw(bank.concepts[rows], config.num_prompts, generator)
+        hidden, *_, embedding = windows
+        wanted = head.logits_of(embedding, hidden) if head else scale * embedding @ asked[0].T
+        if run.learn(step_report(run, config, windows, asked, wanted, multi_label, accelerator.autocast)):
             scores = {
-                name: judge.score(run.averaged, numbers if closed else judge.text)
+                name: judge.score(run.averaged, prompts.keys if closed else judge.text)
                 for name, judge in judges.items()
             }
             run.save(**scores)
+
+
+def fresh_interpreter(
+    config: TrainConfig, backend: CLAPBackend, dictionary: Tensor, prompts: Prompts
+) -> Interpreter:
+    """An interpreter with fresh weights, or with those of `--init`, on the backend's device."""
+    shape = interpreter_config(
+        backend, dictionary.shape[1], classes=len(prompts.closed) or None, pooling=config.theta
+    )
+    interpreter = Interpreter(shape, dictionary).to(dictionary.device)
+    sentences = prompts.sentences
+    if sentences is not None and isinstance(interpreter.theta, OpenTheta):
+        centre = (sentences.weight @ sentences.embedding.cpu()) / sentences.weight.sum()
+        interpreter.theta.centre.copy_(centre)
+    if config.init:
+        interpreter.load_state_dict(load_file(config.init))
+    return interpreter
 
 
 if __name__ == "__main__":

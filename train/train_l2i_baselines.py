@@ -33,6 +33,7 @@ from lmaczs.metrics.multi_label import multi_label_fidelity
 from lmaczs.types import AudioState
 from train.clips import TrainingClip, cache_waveforms, split_clips, training_clips
 from train.common import RunConfig, TrainingRun, make_accelerator, start
+from train.explained import remember_explained
 from train.windows import BATCH, draw_windows, open_store
 
 
@@ -98,7 +99,7 @@ def validate(
     network.eval()
     store = torch.from_numpy(cache_waveforms(clips, backend, cache, "valid"))
     truth, found = [], []
-    for part in store.split(BATCH):
+    for part in torch.split(store, BATCH):
         audio = backend.analyze(part.float().to(backend.mel_filters.device) / 32768)
         truth.append(decision.logits(audio).cpu())
         found.append(surrogate_logits(network, audio).cpu())
@@ -119,11 +120,14 @@ def main(config: BaselineConfig) -> None:
     train, held_out = split_clips(clips, list(config.hold_out))
     valid = [clip for group in held_out.values() for clip in group if clip.dataset == config.collection]
     decision: Decision
+    head = None
     if config.classifier:
         decision = load_head(config.classifier, backend)
+        head = decision.head
     else:
         labels = {clip.label for clip in clips if clip.dataset == config.collection and clip.label}
         decision = ZeroShotDecision(backend, sorted(labels))
+    remember_explained(Path(config.run), backend, head, accelerator.is_main_process)
     store = open_store(train, backend, cache, config.emphasis)
     network = build_surrogate(config.interpreter, backend, len(decision.labels), config.components).to(device)
     if config.init:
@@ -149,7 +153,7 @@ def main(config: BaselineConfig) -> None:
         metrics = validate(run.averaged, decision, valid, backend, cache)
         training = {"steps": run.step, "sounds": run.step * run.full_batch, "initialised": bool(config.init)}
         folder = Path(config.run) / "release"
-        save_surrogate(folder, backend, run.averaged.eval(), training=training, metrics=metrics)
+        save_surrogate(folder, backend, run.averaged.eval(), head, training=training, metrics=metrics)
 
 
 if __name__ == "__main__":

@@ -28,27 +28,26 @@ from torch import Tensor
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
-from lmaczs.evaluation.masks import FORMS
-from lmaczs.explainers.lmac_zs.decoder import AREAS
+from lmaczs.explainers.lmac_zs.decoder import LMACZSDecoder
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
-from lmaczs.explainers.lmac_zs.loss import Pairs, contrast_loss, paper_loss
+from lmaczs.explainers.lmac_zs.loss import contrast_loss, paper_loss
 from train import augment
 from train.captioned import open_captioned
 from train.clips import ClipSampler, TrainingClip, cache_waveforms, split_clips, training_clips
-from train.common import RunConfig, TrainingRun, make_accelerator, start
-from train.texts import TextBank, load_text_bank
+from train.common import TrainingRun, make_accelerator, start
+from train.explained import remember_explained
+from train.pairs import PairConfig, draw_areas, draw_sounds, make_pairs
+from train.texts import load_text_bank
 
-SOFTNESS = (
-    0.05,
-    0.25,
-)  # of the masks' edges, drawn for each pair: what is heard and what is counted is cut differently
-COMPARED = tuple(share for share in FORMS.values() if share)  # areas at which an evaluation compares methods
-MAX_CONCEPTS = 20_000  # a table of all pairs of concepts lies in memory
-Autocast = Callable[[], AbstractContextManager]
+# Of the masks' edges, drawn for each pair: what is heard and what is counted is cut differently.
+SOFTNESS = (0.05, 0.25)
+# A table of all pairs of concepts lies in memory.
+MAX_CONCEPTS = 20_000
+Autocast = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
-class TrainConfig(RunConfig):
+class TrainConfig(PairConfig):
     """What a run is made of; stored with the weights.
 
     Attributes:
@@ -59,18 +58,10 @@ class TrainConfig(RunConfig):
         epochs: with the paper's objective, passes over all pairs of clip and caption in the place of `steps`; or 0.
         removed_weight: of the mask-out term.
         partner_weight: of the term that looks for the other sound of a mixture in what is removed.
-        noisy_share: of the sounds that get white noise.
         worth_weight: of the head that learns how large a mask is worth keeping.
         worth_only: train that head alone: the order of the cells stays, the sizes of the masks are learnt again.
         sparsity_weight: lambda 1 of the paper's objective.
         diversity_weight: lambda 2 of the paper's objective.
-        predicted_share: of single clips that are explained for what the CLAP believes instead of what they are.
-        predicted_mixture_share: of mixtures whose first prompt is replaced by what the CLAP believes.
-        unnamed_share: of the sounds of those windows that are not among the prompts, so that the CLAP decides for
-            something else: people ask about such decisions too, and a voice in the background makes many of them.
-        compared_share: of the pairs that are trained at one of the areas that methods are compared at, the others at
-            any but the smallest.
-        num_rivals: other sentences that a prompt competes with.
         pairs_at_once: pairs of sound and prompt whose activations are kept, the others are computed again: less memory
             for about a third more time; 0 keeps all.
     """
@@ -86,133 +77,11 @@ class TrainConfig(RunConfig):
     epochs: float = 0.0
     removed_weight: float = 1.0
     partner_weight: float = 1.0
-    noisy_share: float = 0.2
     worth_weight: float = 1.0
     worth_only: bool = False
     sparsity_weight: float = 0.1
     diversity_weight: float = 0.1
-    predicted_share: float = 0.5
-    predicted_mixture_share: float = 0.35
-    unnamed_share: float = 0.0
-    compared_share: float = 0.0
-    num_rivals: int = 64
     pairs_at_once: int = 0
-
-
-@dataclass(frozen=True)
-class Sounds:
-    """The sounds of a step.
-
-    Attributes:
-        waveform: (batch, clip_samples).
-        rows: (prompts,) window that each concept is in.
-        concepts: (prompts,) what is in it.
-    """
-
-    waveform: Tensor
-    rows: Tensor
-    concepts: Tensor
-
-
-def draw_sounds(
-    store, sampler: ClipSampler, siblings: Tensor, config: TrainConfig, generator: torch.Generator
-) -> Sounds:
-    """Clips rolled in time, some with noise; two thirds are mixed with another at -6 to 6 dB."""
-    first = sampler.draw(config.batch_size, generator)
-
-    def read(indices: Tensor) -> Tensor:
-        samples = torch.from_numpy(store[indices.numpy()]).float() / 32768
-        shift = torch.randint(samples.shape[1], (len(samples),), generator=generator)
-        samples = torch.stack([row.roll(int(s)) for row, s in zip(samples, shift, strict=True)])
-        return samples / samples.square().mean(1, keepdim=True).sqrt().clamp_min(1e-4) * 0.05
-
-    waveform, own = read(first), torch.arange(config.batch_size)
-    mixed = 2 * config.batch_size // 3
-    second = sampler.draw(mixed, generator)
-    a, b = sampler.concept[first[:mixed]], sampler.concept[second]
-    apart = (a != b) & ~siblings[a, b]  # a mixture of a sound with itself has nothing to tell apart
-    gain = 10 ** (-augment.uniform((mixed, 1), -6, 6, generator) / 20)
-    waveform[:mixed] += apart[:, None] * gain * read(second)
-    noisy = torch.rand((config.batch_size, 1), generator=generator) < config.noisy_share
-    level = 0.05 * 10 ** (-augment.uniform((config.batch_size, 1), 0, 15, generator) / 20)
-    waveform += noisy * level * torch.randn(waveform.shape, generator=generator)
-    rows = torch.cat([own, torch.nonzero(apart)[:, 0]])
-    return Sounds(waveform, rows, torch.cat([sampler.concept[first], b[apart]]))
-
-
-def with_siblings(present: Tensor, bank: TextBank) -> Tensor:
-    """Concepts (windows, concepts) bool, and all that mean nearly the same."""
-    return present | ((present.float() @ bank.siblings.float()) > 0)
-
-
-def make_pairs(
-    sounds: Sounds,
-    embedding: Tensor,
-    bank: TextBank,
-    sampler: ClipSampler,
-    backend: CLAPBackend,
-    config: TrainConfig,
-    generator: torch.Generator,
-) -> Pairs:
-    """What is in the sounds (or what the CLAP believes is), and one prompt per sound that is not in it."""
-    num_rivals = min(config.num_rivals, len(bank.concepts))
-    drawn = torch.multinomial(sampler.concept_weight, num_rivals, generator=generator)
-    contest = torch.cat([sounds.concepts, drawn]).unique()
-    rivals = backend.project_text(bank.draw_of(contest, generator).to(embedding.device))
-    batch = len(sounds.waveform)
-    concepts = sounds.concepts.clone()
-    counts = torch.bincount(sounds.rows, minlength=batch)
-    # People ask about decisions, and the decision about a mixture need not name either sound.
-    lot = torch.rand(batch, generator=generator)
-    share = torch.where(counts == 1, config.predicted_share, config.predicted_mixture_share)
-    swapped = lot < share
-    first = torch.arange(len(concepts)) < batch  # each window's first sound comes before all second ones
-    unnamed = swapped[sounds.rows] & (torch.rand(len(concepts), generator=generator) < config.unnamed_share)
-    hidden = torch.zeros(batch, len(bank.concepts), dtype=torch.bool)
-    hidden[sounds.rows[unnamed], sounds.concepts[unnamed]] = True
-    hidden = with_siblings(hidden, bank)[:, contest]
-    hidden[hidden.all(1)] = False  # something has to be left to decide for
-    believed = contest[(embedding @ rivals.T).cpu().masked_fill(hidden, float("-inf")).argmax(1)]
-    swap = swapped[sounds.rows] & first
-    concepts[swap] = believed[sounds.rows][swap]
-
-    inside = torch.zeros(batch, len(bank.concepts), dtype=torch.bool)
-    inside[sounds.rows, sounds.concepts] = True
-    inside[sounds.rows, concepts] = True
-    related = with_siblings(inside, bank)
-    wrong_rows = torch.nonzero((~related).any(1))[:, 0]  # of few concepts, a mixture may hold all
-    allowed = (~related[wrong_rows]).float()
-    common = torch.zeros(len(bank.concepts))
-    common[sounds.concepts] = 1.0  # half of the wrong prompts name what is in a neighbour: the hard ones
-    weight = allowed * (0.02 + common)[None]
-    wrong = torch.multinomial(weight, 1, generator=generator)[:, 0]
-
-    rows = torch.cat([sounds.rows, wrong_rows])
-    chosen = torch.cat([concepts, wrong])
-    sentences = bank.draw_of(chosen, generator)
-    ignored = bank.siblings[chosen][:, contest] | (chosen[:, None] == contest[None])
-    ignored[: len(concepts)][swap] |= hidden[sounds.rows[swap]]
-    alone = ignored.all(1)  # of few concepts, all may be siblings: they compete rather than nothing
-    ignored[alone] = chosen[alone, None] == contest[None]
-    right = torch.arange(len(rows)) < len(sounds.rows)
-    text = backend.project_text(sentences.to(embedding.device))
-    count = len(sounds.rows)
-    same = (rows[:count, None] == rows[None, :count]) & ~torch.eye(count, dtype=torch.bool)
-    # What is believed may rest on both sounds: neither has to be in what is removed.
-    same &= ~swapped[rows[:count]]
-    partner = torch.full((len(rows),), -1)
-    partner[:count] = torch.where(same.any(1), same.int().argmax(1), -1)
-    device = embedding.device
-    return Pairs(rows.to(device), text, rivals, ignored.to(device), right.to(device), partner.to(device))
-
-
-def draw_areas(count: int, compared_share: float, generator: torch.Generator) -> Tensor:
-    """Shares of cells to keep: (count,) of AREAS."""
-    areas = torch.tensor(AREAS)
-    choice = torch.randint(1, len(areas), (count,), generator=generator)
-    compared = torch.rand(count, generator=generator) < compared_share
-    pick = torch.randint(len(COMPARED), (count,), generator=generator)
-    return torch.where(compared, torch.tensor(COMPARED)[pick], areas[choice])
 
 
 class MixtureFeed:
@@ -240,7 +109,7 @@ class MixtureFeed:
         )
 
     def report(
-        self, run: TrainingRun, step: int, autocast: Autocast
+        self, run: TrainingRun[LMACZSDecoder], step: int, autocast: Autocast
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses of this process's own batch of the step, and the batch.
 
@@ -273,7 +142,7 @@ class CaptionFeed:
         self.clips = open_captioned(clips, backend, cache, config.seed)
 
     def report(
-        self, run: TrainingRun, step: int, autocast: Autocast
+        self, run: TrainingRun[LMACZSDecoder], step: int, autocast: Autocast
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses of the windows of this process with all captions of the step, and the batch."""
         backend, device = self._backend, self._backend.mel_filters.device
@@ -300,9 +169,43 @@ def main(config: TrainConfig) -> None:
     Raises:
         LMACError: the data, the backend or a setting cannot be used.
     """
+    kind = feed_of(config)
+    torch.manual_seed(config.seed)
+    accelerator = make_accelerator(config)
+    backend = load_backend(config.backend, str(accelerator.device), weights=config.weights or None)
+    train, _ = split_clips(
+        training_clips(config.clips, config.datasets, config.data_dir), list(config.hold_out)
+    )
+    remember_explained(Path(config.run), backend, write=accelerator.is_main_process)
+    # One process fills the caches, the others find them.
+    with accelerator.main_process_first():
+        feed = kind(train, backend, Path(config.run) / "cache", config)
+    if config.epochs and isinstance(feed, CaptionFeed):
+        full_batch = config.batch_size * accelerator.num_processes * config.accumulation
+        config = replace(config, steps=feed.clips.steps_in(config.epochs, full_batch))
+
+    decoder = fresh_decoder(config, backend)
+    parameters = [parameter for parameter in decoder.parameters() if parameter.requires_grad]
+    accelerator.print(f"{sum(p.numel() for p in parameters)} parameters, {len(train)} clips")
+    groups = [{"params": parameters}]
+    run = TrainingRun(config, accelerator, decoder, groups, warm_up=100, max_norm=1.0)
+    for step in run.steps():
+        report, batch = feed.report(run, step, accelerator.autocast)
+        if run.learn(report, batch):
+            run.save()
+
+
+def feed_of(config: TrainConfig) -> type[MixtureFeed] | type[CaptionFeed]:
+    """What the objective is trained on.
+
+    Raises:
+        LMACError: there is no such objective, or a setting does not belong to it.
+    """
     kind = FEEDS.get(config.objective)
     if kind is None:
         raise LMACError(f"--objective is '{config.objective}': choose {' or '.join(FEEDS)}.")
+    if config.domain not in ("stft", "mel"):
+        raise LMACError(f"--domain is '{config.domain}': choose stft or mel.")
     if config.worth_only and kind is CaptionFeed:
         raise LMACError(
             "--worth-only trains a head that --objective paper has no use for: use --objective contrast."
@@ -311,19 +214,12 @@ def main(config: TrainConfig) -> None:
         raise LMACError(
             "--epochs counts pairs of clip and caption: use it with --objective paper, else --steps."
         )
-    torch.manual_seed(config.seed)
-    accelerator = make_accelerator(config)
-    backend = load_backend(config.backend, str(accelerator.device), weights=config.weights or None)
-    train, _ = split_clips(
-        training_clips(config.clips, config.datasets, config.data_dir), list(config.hold_out)
-    )
-    with accelerator.main_process_first():  # one process fills the caches, the others find them
-        feed = kind(train, backend, Path(config.run) / "cache", config)
-    if config.epochs and isinstance(feed, CaptionFeed):
-        full_batch = config.batch_size * accelerator.num_processes * config.accumulation
-        config = replace(config, steps=feed.clips.steps_in(config.epochs, full_batch))
+    return kind
 
-    decoder = build_decoder(backend, decoder_config(backend, config.domain))
+
+def fresh_decoder(config: TrainConfig, backend: CLAPBackend) -> LMACZSDecoder:
+    """A decoder with fresh weights, or with those of `--init`; with `--worth-only` all but that head is frozen."""
+    decoder = build_decoder(backend, decoder_config(backend, "mel" if config.domain == "mel" else "stft"))
     if config.init:
         weights = load_file(config.init)
         # Decoders of the two domains differ in this constant only, so one may go on from the other.
@@ -333,14 +229,7 @@ def main(config: TrainConfig) -> None:
     if config.worth_only:
         decoder.requires_grad_(False)
         decoder.worth.requires_grad_(True)
-    parameters = [parameter for parameter in decoder.parameters() if parameter.requires_grad]
-    accelerator.print(f"{sum(p.numel() for p in parameters)} parameters, {len(train)} clips")
-    groups = [{"params": parameters}]
-    run = TrainingRun(config, accelerator, decoder, groups, warm_up=100, max_norm=1.0)
-    for step in run.steps():
-        report, batch = feed.report(run, step, accelerator.autocast)
-        if run.learn(report, batch):
-            run.save()
+    return decoder
 
 
 FEEDS: dict[str, type[MixtureFeed] | type[CaptionFeed]] = {"contrast": MixtureFeed, "paper": CaptionFeed}

@@ -188,7 +188,7 @@ def test_paper_loss_equals_a_plain_loop_over_pairs(debug_backend, decoder, state
             faithfulness += (original - text.embedding[i] @ masked[i, j]).abs().item() / 9
             area += mask.mean().item() / 9
     diversity = sum(  # eq. 7: X_i masked for text i against X_i masked for text j
-        (text.embedding[i] @ text.embedding[j] - masked[i, i] @ masked[j, i]).abs().item() / 3
+        (text.embedding[i] @ text.embedding[j] - masked[i, i] @ masked[j, i]).abs().item() / 9
         for i in range(3)
         for j in range(3)
         if i != j

@@ -42,6 +42,24 @@ def test_held_out_folds_take_every_clip_of_the_same_recording_with_them(clips_cs
     assert {name: len(group) for name, group in valid.items()} == {"esc50:4": 1, "urbansound8k:3": 1}
 
 
+def test_every_fold_of_a_dataset_that_is_held_out_takes_its_recordings_with_it(clips_csv):
+    train, valid = split_clips(read_clips(clips_csv), ["esc50:4", "esc50:1"])
+    assert {name: len(group) for name, group in valid.items()} == {"esc50:4": 1, "esc50:1": 2}
+    # 2-200-B-0 was cut from the recording of 4-200-A-0.
+    assert [clip.path.name for clip in train] == [
+        "300-3-0-1.ogg",
+        "300-3-0-2.ogg",
+        "wind.ogg",
+        "wind2.ogg",
+    ]
+
+
+@pytest.mark.parametrize("name", ["esc50:9", "esc51:4", "esc50", "esc50:4:1"])
+def test_a_fold_that_does_not_exist_is_refused_in_one_sentence(clips_csv, name):
+    with pytest.raises(DatasetError, match=f"--hold-out is '{name}'.*choose from .*esc50:4"):
+        split_clips(read_clips(clips_csv), ["esc50:4", name])
+
+
 def test_a_csv_of_path_and_captions_is_enough(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("path,captions\nx.wav,a door slams|a slamming door\n")

@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 
 from lmaczs.clap.compact_release import load_compact
 from lmaczs.explainers.lmac_zs.explainer import LMACZS
+from lmaczs.hearing import listen, make_target
+from lmaczs.signal.audio import make_clip
+from train.golden import golden_error
 from train.train_clap import contrastive_loss
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,9 +109,9 @@ def test_train_lmac_zs_resumes_and_its_release_explains(collection, tmp_path, ob
     from lmaczs import load_backend
 
     backend = load_backend("compact")
-    explainer = LMACZS.from_release(backend, release=tmp_path / "release")
-    waveform = torch.randn(1, backend.clip_samples, generator=torch.Generator().manual_seed(0)) * 0.1
-    with torch.no_grad():
-        audio = backend.analyze(waveform)
-    mask = explainer.masks(audio, backend.encode_text(["rain"]))
-    assert mask.shape == audio.stft.shape and mask.max().item() == 1.0
+    method = LMACZS.load(backend, release=tmp_path / "release")
+    waveform = torch.randn(backend.clip_samples, generator=torch.Generator().manual_seed(0)) * 0.1
+    recording = listen(make_clip(waveform, 16000), backend)
+    explanation = method.explain(recording, make_target(backend, "rain"))
+    assert explanation.mask.shape == (513, 251) and explanation.evidence in ("present", "absent")
+    assert golden_error(tmp_path / "release") == 0

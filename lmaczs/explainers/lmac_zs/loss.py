@@ -22,7 +22,8 @@ from lmaczs.signal.masking import heard_power, mel_mask_to_stft
 from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState
 
-HOPELESS = 0.02  # bounds the pull of prompts that no mask brings out
+# Bounds the pull of prompts that no mask brings out.
+HOPELESS = 0.02
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def in_portions(compute: Callable[..., tuple[Tensor, ...]], count: int, at_once:
     pairs = torch.arange(count)
     if not at_once or at_once >= count:
         return compute(pairs)
-    portions = [checkpoint(compute, part, use_reentrant=False) for part in pairs.split(at_once)]
+    portions = [checkpoint(compute, part, use_reentrant=False) for part in torch.split(pairs, at_once)]
     return tuple(torch.cat(parts) for parts in zip(*portions, strict=True))
 
 
@@ -107,13 +108,17 @@ def paper_loss(
 ) -> dict[str, Tensor]:
     """Paissan et al. 2024, eq. 6 and 7, over all text x audio pairs of a batch in one pass.
 
+    The paper sums all three terms over the B x B pairs of a batch. Here all three are means over these pairs (eq. 7 is 0
+    where text and audio belong together), so that lambda 1 and lambda 2 mean the same at any batch size; the paper's sum
+    is B^2 times as large. Its l1 norm of a mask, a sum over cells, is a mean here, and independent of length.
+
     Args:
         backend: frozen, in eval mode, not under no_grad.
         decoder: its sigmoid output is the mask; areas are not fixed.
         audio: (windows) of the batch, or the part of it that this process has: means over the parts are the whole.
         text: (texts, embed_dim), the prompts of the whole batch, unit norm.
-        sparsity_weight: lambda 1, on the mask's l1 norm as a mean over cells, so independent of length.
-        diversity_weight: lambda 2.
+        sparsity_weight: lambda 1, on the mask's l1 norm as a mean over cells.
+        diversity_weight: lambda 2, on the mean of eq. 7's terms over all pairs.
         own: (windows,) int64, which text belongs to each window; None where text i belongs to window i.
         at_once: pairs whose activations are kept, as in `in_portions`.
 
@@ -134,7 +139,8 @@ def paper_loss(
     embedding, mask_mean = in_portions(compute, len(rows), at_once)
     kept = (embedding * prompts).sum(1)
     original = (audio.embedding[rows] * prompts).sum(1).detach()
-    grid = embedding.unflatten(0, (texts, windows))  # (text i, window j, embed_dim)
+    # (text i, window j, embed_dim).
+    grid = embedding.reshape(texts, windows, -1)
     # Window j masked for its own text, against window j masked for text i.
     crossed = torch.einsum("jd,ijd->ij", grid[own, column], grid)
     apart = (text @ text[own].T - crossed).abs()
@@ -142,7 +148,7 @@ def paper_loss(
     return {
         "loss/faithfulness": (original - kept).abs().mean(),
         "loss/sparsity": sparsity_weight * mask_mean.mean(),
-        "loss/diversity": diversity_weight * apart.sum() / windows,
+        "loss/diversity": diversity_weight * apart.mean(),
         "mask/mean": mask_mean.mean().detach(),
     }
 
@@ -226,8 +232,7 @@ def contrast_loss(
     Returns:
         scalars loss/kept, loss/removed, loss/partner, loss/worth; and, without gradient, the probabilities reached.
     """
-    chosen = pairs.right
-    right = pairs[chosen]
+    right = pairs[pairs.right]
     view = view_spectrogram(audio, decoder.config.domain)
     edge = torch.as_tensor(softness, device=area.device).expand(len(area))
 
@@ -243,38 +248,80 @@ def contrast_loss(
     scale = backend.logit_scale.detach()
     log_kept, _ = log_probability(kept, right, scale)
     log_removed, log_gone = log_probability(removed, right, scale)
-    with torch.no_grad():
-        log_original, _ = log_probability(audio.embedding[right.rows].float(), right, scale)
-        weight = (
-            log_original.exp().sqrt() + 0.05
-        )  # what the CLAP does not hear in the sound cannot be explained
-        weight = weight / weight.mean()
-    kept_loss = -(weight * (log_kept.exp() + HOPELESS).log()).mean()
-    paired = pairs.partner[chosen] >= 0  # partners are right pairs too
-    partner = pairs[pairs.partner[chosen][paired]]
-    log_partner, _ = log_probability(removed[paired], partner, scale)
-    with torch.no_grad():
-        log_heard, _ = log_probability(audio.embedding[partner.rows].float(), partner, scale)
-        share = log_heard.exp().sqrt() + 0.05
-    partner_loss = -(share * (log_partner.exp() + HOPELESS).log()).sum() / max(len(chosen), 1)
-
-    areas = torch.tensor(AREAS, device=area.device)
-    column = (area[:, None] - areas[None]).abs().argmin(1)
-    reached = (log_kept.exp() - log_removed.exp()).detach()  # in [-1, 1]: what keeping this much is worth
-    values = worths.gather(1, column[:, None])[:, 0]
-    worth = F.mse_loss(values, reached)
-    if bool((~chosen).any()):  # nothing in the window speaks for a wrong prompt: no area is worth anything
-        rows, text = pairs.rows[~chosen], pairs.text[~chosen]
-        hidden = tuple(level[rows] for level in audio.hidden)
-        *_, values = decoder.listen(hidden, text, (audio.embedding[rows] * text).sum(1))
-        worth = worth + values.square().mean()
+    log_original, weight = _heard(audio, right, scale)
+    weight = weight / weight.mean()
+    partner_loss, partner_reached = _partner_loss(audio, pairs, removed, scale)
+    # In [-1, 1]: what keeping this much is worth.
+    reached = (log_kept.exp() - log_removed.exp()).detach()
     return {
-        "loss/kept": kept_loss,
+        "loss/kept": -(weight * (log_kept.exp() + HOPELESS).log()).mean(),
         "loss/removed": -removed_weight * (weight * log_gone).mean(),
         "loss/partner": partner_weight * partner_loss,
-        "loss/worth": worth_weight * worth,
+        "loss/worth": worth_weight * _worth_loss(decoder, audio, pairs, area, worths, reached),
         "original/probability": log_original.exp().mean(),
         "kept/probability": log_kept.exp().mean().detach(),
         "removed/probability": log_removed.exp().mean().detach(),
-        "removed/partner": log_partner.exp().sum().detach() / paired.sum().clamp_min(1),
+        "removed/partner": partner_reached,
     }
+
+
+@torch.no_grad()
+def _heard(audio: AudioState, pairs: Pairs, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of each prompt in the whole window, and how much the pair counts.
+
+    What the CLAP does not hear in the sound cannot be explained.
+
+    Returns:
+        (pairs,), (pairs,) > 0.
+    """
+    log_original, _ = log_probability(audio.embedding[pairs.rows].float(), pairs, scale)
+    return log_original, log_original.exp().sqrt() + 0.05
+
+
+def _partner_loss(audio: AudioState, pairs: Pairs, removed: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """What is removed for one sound of a mixture has to be recognised as the other.
+
+    Args:
+        audio: (batch) windows.
+        pairs: all pairs.
+        removed: (right pairs, embed_dim), embeddings of what the masks remove.
+        scale: () logit scale.
+
+    Returns:
+        The loss, a mean over all pairs, and the partners' mean probability, both ().
+    """
+    partners = pairs.partner[pairs.right]
+    # Partners are right pairs too.
+    paired = partners >= 0
+    partner = pairs[partners[paired]]
+    log_partner, _ = log_probability(removed[paired], partner, scale)
+    _, share = _heard(audio, partner, scale)
+    loss = -(share * (log_partner.exp() + HOPELESS).log()).sum() / max(len(pairs.right), 1)
+    return loss, log_partner.exp().sum().detach() / paired.sum().clamp_min(1)
+
+
+def _worth_loss(
+    decoder: LMACZSDecoder, audio: AudioState, pairs: Pairs, area: Tensor, worths: Tensor, reached: Tensor
+) -> Tensor:
+    """How well the decoder foretells what keeping an area reaches; nothing is to be gained for a wrong prompt.
+
+    Args:
+        decoder: in training.
+        audio: (batch) windows.
+        pairs: all pairs.
+        area: (right pairs,) share of cells that was kept.
+        worths: (right pairs, len(AREAS)), what it foretold.
+        reached: (right pairs,) in [-1, 1].
+
+    Returns:
+        ().
+    """
+    column = (area[:, None] - torch.tensor(AREAS, device=area.device)[None]).abs().argmin(1)
+    loss = F.mse_loss(worths.gather(1, column[:, None])[:, 0], reached)
+    wrong = ~pairs.right
+    if not bool(wrong.any()):
+        return loss
+    rows, text = pairs.rows[wrong], pairs.text[wrong]
+    hidden = tuple(level[rows] for level in audio.hidden)
+    *_, values = decoder.listen(hidden, text, (audio.embedding[rows] * text).sum(1))
+    return loss + values.square().mean()
