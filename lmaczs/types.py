@@ -7,7 +7,9 @@ from typing import Literal
 from torch import Tensor
 
 MaskDomain = Literal["stft", "mel"]
-Match = Literal["strong", "weak", "none"]  # how well one prompt fits a recording, see `lmaczs.clap.similarity.matches`
+Match = Literal[
+    "strong", "weak", "none"
+]  # how well one prompt fits a recording, see `lmaczs.clap.similarity.matches`
 Progress = Callable[[float, str], None]  # share done in [0, 1], what is being done; may raise to stop
 
 

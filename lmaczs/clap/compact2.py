@@ -17,7 +17,7 @@ from lmaczs.clap.class_text import ClassText
 from lmaczs.clap.cnn14 import Projection
 from lmaczs.clap.htk_mel import band_centres_hz, centred_window, htk_filterbank
 from lmaczs.clap.minilm import MAX_TOKENS, TEXT_WIDTH, MiniLM
-from lmaczs.clap.mobilenet import CLASSES, FEATURES, MobileNet
+from lmaczs.clap.mobilenet import FEATURES, MobileNet
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.signal.spectral import SpectralConfig
 
@@ -88,7 +88,10 @@ class Compact2CLAP(CLAPBackend):
     feature_deviation: Tensor
 
     def __init__(
-        self, config: Compact2Config, sentence_encoder: nn.Module | None = None, encoder: MobileNet | None = None
+        self,
+        config: Compact2Config,
+        sentence_encoder: nn.Module | None = None,
+        encoder: MobileNet | None = None,
     ) -> None:
         """Build with fresh weights.
 

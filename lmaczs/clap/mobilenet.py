@@ -127,7 +127,9 @@ class MobileNet(nn.Module):
         hidden_channels: of the four maps, shallow to deep.
     """
 
-    def __init__(self, blocks: tuple[BlockShape, ...] = BLOCKS, last: int = LAST, classes: int = CLASSES) -> None:
+    def __init__(
+        self, blocks: tuple[BlockShape, ...] = BLOCKS, last: int = LAST, classes: int = CLASSES
+    ) -> None:
         """Build with fresh weights.
 
         Args:
@@ -193,7 +195,9 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         KeyError: it holds a name that the network doesn't have.
     """
-    return {_own_name(key): value.transpose(2, 3) if value.ndim == 4 else value for key, value in state.items()}
+    return {
+        _own_name(key): value.transpose(2, 3) if value.ndim == 4 else value for key, value in state.items()
+    }
 
 
 def _own_name(key: str) -> str:
@@ -206,7 +210,9 @@ def _own_name(key: str) -> str:
         return f"{'last' if number else 'stem'}.{_part(parts[2])}.{parts[3]}"
     prefix, place = f"blocks.{number - 1}", int(parts[3])
     if parts[4] == "conc_se_layers":
-        return f"{prefix}.excite.{ {'fc1': 'squeeze', 'fc2': 'excite'}[parts[6]] }.{parts[7]}".replace(" ", "")
+        return f"{prefix}.excite.{ {'fc1': 'squeeze', 'fc2': 'excite'}[parts[6]] }.{parts[7]}".replace(
+            " ", ""
+        )
     roles = ["expand", "filter", "excite", "reduce"]
     if number == 1:  # has no expansion
         roles = roles[1:]
