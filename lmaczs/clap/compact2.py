@@ -17,7 +17,7 @@ from lmaczs.clap.class_text import ClassText
 from lmaczs.clap.cnn14 import Projection
 from lmaczs.clap.htk_mel import band_centres_hz, centred_window, htk_filterbank
 from lmaczs.clap.minilm import MAX_TOKENS, TEXT_WIDTH, MiniLM
-from lmaczs.clap.mobilenet import CLASSES, FEATURES, MobileNet
+from lmaczs.clap.mobilenet import FEATURES, MobileNet
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.signal.spectral import SpectralConfig
 
