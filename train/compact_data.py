@@ -52,10 +52,15 @@ def training_rows(table: Path) -> list[CollectionClip]:
     found = [
         _clip(row, table.parent)
         for row in rows
-        if row["split"] == "train" and row["open"] == "yes" and not row["overlap"] and row["dataset"] not in NEVER
+        if row["split"] == "train"
+        and row["open"] == "yes"
+        and not row["overlap"]
+        and row["dataset"] not in NEVER
     ]
     if not found:
-        raise DatasetError(f"'{table.name}' names no open training clip: give the table of the whole collection.")
+        raise DatasetError(
+            f"'{table.name}' names no open training clip: give the table of the whole collection."
+        )
     return found
 
 
@@ -76,9 +81,22 @@ def _rows(table: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except OSError:
         raise DatasetError(f"The table '{table.name}' cannot be read: check its name and folder.") from None
-    needed = {"path", "dataset", "fold", "label", "concept", "captions", "licence", "split", "open", "overlap"}
+    needed = {
+        "path",
+        "dataset",
+        "fold",
+        "label",
+        "concept",
+        "captions",
+        "licence",
+        "split",
+        "open",
+        "overlap",
+    }
     if missing := sorted(needed - set(rows[0] if rows else ())):
-        raise DatasetError(f"'{table.name}' has no column '{missing[0]}': give the table of the whole collection.")
+        raise DatasetError(
+            f"'{table.name}' has no column '{missing[0]}': give the table of the whole collection."
+        )
     return rows
 
 

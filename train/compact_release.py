@@ -37,6 +37,8 @@ def calibrate(model: Compact2CLAP, development: Mapping[str, Any]) -> None:
     """TODO."""
 
 
-def release(out: Path, model: Compact2CLAP, clips: Sequence[CollectionClip], settings: dict, start: Path) -> None:
+def release(
+    out: Path, model: Compact2CLAP, clips: Sequence[CollectionClip], settings: dict, start: Path
+) -> None:
     """TODO."""
     torch.save(model.state_dict(), out.with_suffix(".pt"))
