@@ -1,6 +1,7 @@
 # make demo     start the page (sets everything up on the first call)
 # make test     run every test, the browser's included
-# make check    lint, format, types and every test: what has to pass before a change lands
+# make lint     lint, format and types: a minute or two
+# make check    lint, then test: what has to pass before a change lands
 # make fix      let ruff repair what it can
 # make examples rebuild assets/examples (needs espeak-ng)
 # make wheel    build dist/*.whl
@@ -21,7 +22,7 @@ TEST_READY    := $(VENV)/.test-ready
 BROWSER_READY := $(VENV)/.browser-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix examples wheel space clean distclean
+.PHONY: help demo test lint check fix examples wheel space clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,13 +31,15 @@ demo: $(DEMO_READY)
 	$(BIN)/python app.py
 
 test: $(TEST_READY) $(BROWSER_READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=25
 
-check: $(TEST_READY) $(BROWSER_READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest
+lint: $(TEST_READY)
+	@$(BIN)/ruff check . || { echo "Lint failed: 'make fix' mends most of it; mend by hand what it leaves."; exit 1; }
+	@$(BIN)/ruff format --check . || { echo "Some files are not formatted: run 'make fix'."; exit 1; }
+	@$(BIN)/mypy || { echo "Types do not fit: mend what is listed; '$(BIN)/mypy' repeats this step alone."; exit 1; }
+
+check: lint
+	@$(MAKE) --no-print-directory test
 
 fix: $(TEST_READY)
 	$(BIN)/ruff check --fix .

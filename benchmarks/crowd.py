@@ -24,8 +24,8 @@ from gradio_client import Client, handle_file
 from gradio_client.utils import apply_diff
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "ui"))  # the words and the stage of the browser tests
-from stage import chromium  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests" / "ui"))  # the words and the page server of the browser tests
+from page_server import chromium  # noqa: E402
 from visit import Visit  # noqa: E402
 
 RATE = 16000  # the embedded classifier's own: what comes back can be compared sample by sample

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lmaczs import load_explainer
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.decibels import grid_levels, score_levels, silence_db
-from lmaczs.explainers.scores import Score
+from lmaczs.clap.target import make_target
+from lmaczs.explainers.gradients import grid_levels, score_levels, silence_db
 from lmaczs.types import AudioState, MaskDomain
 
 SMOOTHGRAD_COPIES, INTEGRATION_STEPS = 25, 50
@@ -57,8 +57,8 @@ class Classifier(torch.nn.Module):
 
 def level_logits(backend: CLAPBackend, prompt: str, domain: MaskDomain) -> Callable[[Tensor], Tensor]:
     """Levels of a mask's grid in dB -> logits of a prompt: the function that our gradient methods explain."""
-    text, score = backend.encode_text([prompt]).embedding, Score(backend)
-    return lambda levels: score_levels(backend, score, levels, text, domain)
+    target = make_target(backend, prompt)
+    return lambda levels: score_levels(backend, target, levels, domain)
 
 
 Pair = tuple[str, Callable[[], object], Callable[[], object]]
@@ -72,7 +72,7 @@ def captum_pairs(backend: CLAPBackend, window: AudioState, prompt: str, domain: 
     """
     from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 
-    forward, text = level_logits(backend, prompt, domain), backend.encode_text([prompt])
+    forward, target = level_logits(backend, prompt, domain), make_target(backend, prompt)
     levels = grid_levels(backend, window, domain)
     silence = torch.full_like(levels, silence_db(backend, domain))
     tunnel, integrated = NoiseTunnel(Saliency(forward)), IntegratedGradients(forward)
@@ -81,14 +81,14 @@ def captum_pairs(backend: CLAPBackend, window: AudioState, prompt: str, domain: 
     return [
         (
             f"SmoothGrad, {SMOOTHGRAD_COPIES} copies, {domain}, captum",
-            lambda: ours_smooth.masks(window, text),
+            lambda: ours_smooth.map_windows(window, target),
             lambda: tunnel.attribute(
                 levels.clone().requires_grad_(), nt_samples=SMOOTHGRAD_COPIES, stdevs=12.0, abs=True
             ),
         ),
         (
             f"Integrated gradients, {INTEGRATION_STEPS} steps, {domain}, captum",
-            lambda: ours_integrated.masks(window, text),
+            lambda: ours_integrated.map_windows(window, target),
             lambda: integrated.attribute(
                 levels, silence, n_steps=INTEGRATION_STEPS, return_convergence_delta=True
             ),
@@ -102,8 +102,9 @@ def grad_cam_pairs(backend: CLAPBackend, window: AudioState, prompt: str) -> lis
     Raises:
         ImportError: the package is not installed.
     """
-    text = backend.encode_text([prompt])
-    images = window.mel_power.detach().clone().unsqueeze(1).requires_grad_()  # the weights are frozen
+    target = make_target(backend, prompt)
+    # The weights are frozen.
+    images = window.mel_power.detach().clone().unsqueeze(1).requires_grad_()
     layer = list(backend.cam_layers.values())[-1]
     pairs: list[Pair] = []
     with grad_cam_package() as package:
@@ -118,7 +119,7 @@ def grad_cam_pairs(backend: CLAPBackend, window: AudioState, prompt: str) -> lis
             pairs.append(
                 (
                     f"{explainer.label}, grad-cam",
-                    lambda explainer=explainer: explainer.masks(window, text),
+                    lambda explainer=explainer: explainer.map_windows(window, target),
                     run_package,
                 )
             )

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests" / "ui"))  # the stage of the browser tests
-from stage import running_page  # noqa: E402
+sys.path.insert(0, str(HERE.parent / "tests" / "ui"))  # the page server of the browser tests
+from page_server import running_page  # noqa: E402
 
 from crowd import Diary, crowd  # noqa: E402
 

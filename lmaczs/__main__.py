@@ -1,10 +1,9 @@
 """`python -m lmaczs`, and the program `lmaczs`: the command line, from a signal to its exit code.
 
-Ctrl-C (SIGINT) and SIGTERM end the program with one line and the exit code 128 + signal, also while libraries are
-imported. An import may turn the KeyboardInterrupt into an error of its own, or lose it; so the signal is remembered.
+Ctrl-C ends the program with one line and the exit code 130, also while libraries are imported. An import may turn the
+KeyboardInterrupt into an error of its own, or lose it; so the signal is remembered.
 """
 
-import _thread
 import os
 import signal
 import sys
@@ -20,40 +19,35 @@ REPEATED_S = 2.0  # wrappers such as make and uv pass a Ctrl-C on that has alrea
 
 
 class _Interruption:
-    """The signal that asked the program to end.
+    """The Ctrl-C that asked the program to end.
 
     Attributes:
-        signal: its number; 0 as long as there was none.
+        arrived: whether there was one.
     """
 
-    signal = 0
-    _since = 0.0
+    arrived = False
+    _at = 0.0
 
     def watch(self) -> None:
-        """Raise KeyboardInterrupt at SIGINT and SIGTERM, unless whoever started the program has them ignored."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._arrived)
-        sys.unraisablehook = self._lost
+        """Raise KeyboardInterrupt at SIGINT, unless whoever started the program has it ignored."""
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._raise)
+        sys.unraisablehook = self._raise_again
 
-    def forget(self) -> None:
-        """Ignore further signals: the program is at its end."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-
-    def _arrived(self, number: int, frame: FrameType | None) -> None:
-        repeated = self.signal and time.monotonic() - self._since < REPEATED_S
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        repeated = self.arrived and time.monotonic() - self._at < REPEATED_S
         if not repeated:
-            self.signal, self._since = number, time.monotonic()
+            self.arrived, self._at = True, time.monotonic()
             raise KeyboardInterrupt
 
-    def _lost(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """Raise once more where Python could only report: in a finalizer or in a callback of C code."""
+    def _raise_again(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Raise once more what Python could only report, as in a finalizer or in a callback of C code."""
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             sys.__unraisablehook__(unraisable)
             return
-        self._since = float("-inf")
-        again = threading.Timer(0.01, _thread.interrupt_main, (self.signal,))
+        self._at = float("-inf")
+        # A real signal, sent to the main thread: a mere note would not wake it from a system call.
+        again = threading.Timer(0.01, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
         again.daemon = True
         again.start()
 
@@ -70,16 +64,16 @@ def program() -> NoReturn:
     except SystemExit as left:
         code = left.code
     except BaseException:
-        if not interruption.signal:
+        if not interruption.arrived:
             raise
         code = None
-    interruption.forget()
-    if interruption.signal:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if interruption.arrived:
         with suppress(OSError):
             if code != INTERRUPTED:
                 print(INTERRUPTION, file=sys.stderr, flush=True)
         # Threads that are still at work, and what libraries do at the end, would only hold it up.
-        os._exit(128 + interruption.signal)
+        os._exit(INTERRUPTED)
     sys.exit(code)
 
 

@@ -3,12 +3,16 @@
 Pattern of a message: what was wrong with which value; what is accepted; what to do next.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Exit code after Ctrl-C, and the one line that says so.
 INTERRUPTED = 130
 INTERRUPTION = "Interrupted: nothing was left half-written."
+# Faults of a disk, not of what was to be written or read.
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class LMACError(Exception):
@@ -35,6 +39,10 @@ class DatasetError(LMACError):
     """A dataset is not where it was looked for; the message names the missing file and the set's official page."""
 
 
+class StorageError(LMACError):
+    """Something cannot be written: a disk is full, read-only or not there; no input is to blame."""
+
+
 class BackendUnavailableError(LMACError):
     """A model's weights are not on this machine and cannot be fetched; the message names the way on."""
 
@@ -44,12 +52,12 @@ def plain_write_errors(path: Path) -> Iterator[None]:
     """Turn a failed write into one sentence that names the file and not its folder.
 
     Raises:
-        LMACError: something inside raised OSError.
+        StorageError: something inside raised OSError.
     """
     try:
         yield
     except OSError as error:
         reason = (error.strerror or "it cannot be written").lower()
-        raise LMACError(
+        raise StorageError(
             f"Writing '{path.name}' failed ({reason}): choose another place for the results."
         ) from error

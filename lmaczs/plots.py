@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RANGE_DB = 70.0  # shown below the loudest cell
 ROWS, COLUMNS = 256, 1200  # cells drawn at most; a longer recording is averaged down to them
 LONGEST_PROMPT = 400  # letters tried in the heading; no more can fit
+FAINT = 0.5  # masks whose largest value lies below are drawn with colours of their own
 TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000, 16000, 24000)
 
 
@@ -37,14 +38,15 @@ def save_explanation_figure(result: ExplainResult, path: str | Path, method_labe
 def explanation_figure(result: ExplainResult, method_label: str | None = None) -> "Figure":
     """The recording, the mask, and what the mask keeps, on one time axis.
 
-    Frequencies are spaced as in the ear (mel scale). Both sound panels share one decibel scale; the mask's
-    colours always run from 0 to 1.
+    Frequencies are spaced as in the ear (mel scale). Both sound panels share one decibel scale. The mask's colours run
+    from 0 to 1, or to its largest value where that is below FAINT; the title says so.
 
     Args:
         result: one explanation.
         method_label: name of the method for people; None shows its key.
     """
-    from matplotlib.figure import Figure  # half a second to import, and only pictures need it
+    # Takes half a second to import, and only pictures need it.
+    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     power = 10 ** (result.magnitude_db.numpy() / 10)
@@ -59,13 +61,15 @@ def explanation_figure(result: ExplainResult, method_label: str | None = None) -
     panels = figure.subplots(3, 1, sharex=True, sharey=True)
     extent = (0.0, result.clip.duration_s, 0.0, float(mel_scale(frequencies[-1])))
     level = {"cmap": "magma", "vmin": -RANGE_DB, "vmax": 0.0}
+    peak = float(mask.max())
+    brightest = peak if 0 < peak < FAINT else 1.0
     titles = (
         "The recording",
-        "The mask: 1 counted, 0 did not",
+        _mask_title(peak, brightest, result),
         "What counted: the recording through the mask",
     )
     values = (sounds[0], picture_cells(mask, frequencies), sounds[1])
-    styles = (level, {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0}, level)
+    styles = (level, {"cmap": "viridis", "vmin": 0.0, "vmax": brightest}, level)
     bars = ("dB re loudest cell", "mask", "dB re loudest cell")
     for panel, title, cells, style, bar in zip(panels, titles, values, styles, bars, strict=True):
         image = panel.imshow(cells, origin="lower", aspect="auto", extent=extent, **style)
@@ -79,6 +83,14 @@ def explanation_figure(result: ExplainResult, method_label: str | None = None) -
     numbers = panels[0].set_title(_numbers(result, method_label), loc="right", fontsize=10.5, color=INK)
     numbers.set_parse_math(False)
     return figure
+
+
+def _mask_title(peak: float, brightest: float, result: ExplainResult) -> str:
+    """What the mask's colours mean."""
+    if result.explanation.evidence == "absent":
+        return "The mask: 0 everywhere, nothing in this sound speaks for the prompt"
+    title = "The mask: 1 counted, 0 did not"
+    return title if brightest == 1.0 else f"{title}; colours end at its largest value, {peak:.2g}"
 
 
 def _write_heading(figure: "Figure", target: str) -> None:
@@ -152,4 +164,5 @@ def _averaged(cells: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.n
     low = np.maximum(target[:-1, None], source[None, :-1])
     high = np.minimum(target[1:, None], source[None, 1:])
     overlap = np.maximum(high - low, 0.0)
-    return (overlap / overlap.sum(axis=1, keepdims=True)) @ cells
+    means: np.ndarray = (overlap / overlap.sum(axis=1, keepdims=True)) @ cells
+    return means

@@ -67,7 +67,7 @@ class AudioState:
     embedding: Tensor
     valid_samples: Tensor
 
-    def __getitem__(self, rows: slice | Tensor) -> "AudioState":
+    def __getitem__(self, rows: slice | Tensor) -> AudioState:
         """Pick windows of the batch; `rows` is a slice or an index tensor."""
         return AudioState(
             waveform=self.waveform[rows],

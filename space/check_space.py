@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 from build_space import ROOT, TORCH, front_matter
 
-sys.path.insert(0, str(ROOT / "tests" / "ui"))  # the words and the stage of the browser tests
-from stage import chromium, running_page  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests" / "ui"))  # the words and the page server of the browser tests
+from page_server import chromium, running_page  # noqa: E402
 from visit import OUT, Visit  # noqa: E402
 
 PROMPTS = ("a siren wailing", "an engine idling", "rain falling")

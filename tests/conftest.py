@@ -18,7 +18,8 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.signal.spectral import SpectralConfig, mel_filterbank
 from lmaczs.types import AudioClip
 
-torch.set_num_threads(2)
+# More threads than free cores wait for one another: a caller on a busy machine sets OMP_NUM_THREADS=1.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 class PlantedCLAP(CLAPBackend):

@@ -8,6 +8,8 @@ import pytest
 import lmaczs
 
 PACKAGE = Path(lmaczs.__file__).parent
+ROOT = PACKAGE.parent
+MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 350, 50
 # A module may import from layers below its own, and from its own folder.
 LAYERS = {
     "errors": 0,
@@ -20,7 +22,7 @@ LAYERS = {
     "clap": 2,
     "metrics": 2,
     "explainers": 3,
-    "pipeline": 4,
+    "hearing": 4,
     "charts": 4,
     "plots": 5,
     "results": 6,
@@ -34,6 +36,8 @@ LAYERS = {
 FRONT_DOOR = "__init__.py"  # names things of every layer, and imports none before its first use
 NAMES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 NAMES.remove(FRONT_DOOR)
+TRAINING = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "train").rglob("*.py"))
+SCRIPTS = sorted(str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.js"))
 
 
 def part_of(module):
@@ -42,15 +46,94 @@ def part_of(module):
 
 
 def imported_modules(tree):
-    """Every lmaczs module that a file imports, also inside functions."""
+    """Every lmaczs module that a file imports, also inside functions and for types only."""
+    return {module for module, _ in imports(tree)}
+
+
+def imports(tree):
+    """Every lmaczs module that a file imports, and whether for types only (`if TYPE_CHECKING:`)."""
+    types_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("lmaczs."))
+            found = [alias.name for alias in node.names if alias.name.startswith("lmaczs.")]
         elif isinstance(node, ast.ImportFrom) and node.module == "lmaczs":
             names = [alias.name for alias in node.names if alias.name != "__version__"]
-            yield from (lmaczs._HOMES.get(name, f"lmaczs.{name}") for name in names)
+            found = [lmaczs._HOMES.get(name, f"lmaczs.{name}") for name in names]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lmaczs."):
-            yield node.module
+            found = [file_of(f"{node.module}.{alias.name}") or node.module for alias in node.names]
+        else:
+            continue
+        yield from ((module, id(node) in types_only) for module in found)
+
+
+def file_of(module):
+    """The module itself if a file or folder of that name exists, else None."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return module if path.with_suffix(".py").is_file() or path.joinpath("__init__.py").is_file() else None
+
+
+def module_of(name):
+    """Dotted name of a file of the package."""
+    parts = Path(name).with_suffix("").parts
+    return ".".join(("lmaczs", *parts[: -1 if parts[-1] == "__init__" else None]))
+
+
+def import_graph(for_types):
+    """Module -> modules that it imports at run time, or also for types only."""
+    return {
+        module_of(name): {
+            module for module, types_only in imports(parse(name)) if for_types or not types_only
+        }
+        for name in NAMES
+    }
+
+
+def by_folder(graph):
+    """The same graph between top-level parts of the package."""
+    folders = {part_of(module): set() for module in graph}
+    for module, targets in graph.items():
+        folders[part_of(module)] |= {part_of(target) for target in targets} - {part_of(module)}
+    return folders
+
+
+def circle(graph):
+    """Names along one circle of a graph; empty if there is none."""
+    done, path = set(), []
+
+    def walk(name):
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        path.append(name)
+        found = next(
+            (round_trip for target in sorted(graph.get(name, ())) if (round_trip := walk(target))), []
+        )
+        path.pop()
+        done.add(name)
+        return found
+
+    return next((round_trip for name in sorted(graph) if (round_trip := walk(name))), [])
+
+
+def lines_of_code(source):
+    """Numbers of the lines that are neither empty, nor comments, nor docstrings."""
+    tree = ast.parse(source)
+    documented = set()
+    for node in ast.walk(tree):
+        kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+            documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(source.splitlines(), start=1)
+    return {
+        n for n, line in lines if line.strip() and not line.strip().startswith("#") and n not in documented
+    }
 
 
 def parse(name):
@@ -71,6 +154,64 @@ def test_imports_go_down(name):
         assert part == own or LAYERS[part] < LAYERS[own], f"{name} imports {module}"
 
 
+def test_files_import_one_another_without_circles():
+    """An import inside a function counts: it only hides the circle."""
+    assert circle(import_graph(for_types=False)) == []
+
+
+def test_folders_import_one_another_without_circles_also_for_types():
+    assert circle(by_folder(import_graph(for_types=True))) == []
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+@pytest.mark.parametrize("name", [f"lmaczs/{name}" for name in (FRONT_DOOR, *NAMES)] + TRAINING)
+def test_files_and_functions_stay_short(name):
+    source = (ROOT / name).read_text("utf-8")
+    code = lines_of_code(source)
+    assert len(code) <= MOST_LINES_OF_A_FILE, f"{len(code)} lines of code"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = sum(node.lineno <= line <= node.end_lineno for line in code)
+            assert length <= MOST_LINES_OF_A_FUNCTION, f"{node.name} has {length} lines of code"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_of_the_page_stay_short(name):
+    lines = [line.strip() for line in (ROOT / name).read_text("utf-8").splitlines()]
+    code = [line for line in lines if line and not line.startswith(("//", "/*", "*"))]
+    assert len(code) <= MOST_LINES_OF_A_FILE, f"{len(code)} lines of code"
+
+
+# Who may cut a recording into windows, encode them, and join their masks. Everybody else calls `lmaczs.hearing`.
+ONE_WAY = {
+    "cut_windows": {"clap/recording.py"},
+    "plan_windows": {"clap/recording.py"},
+    "stitch": {"explainers/base.py", "explainers/l2i/explainer.py"},
+    # A release's golden tensors belong to the encoder itself, not to a recording; who randomises weights has to know
+    # the order in which the encoder's layers are called.
+    "analyze": {"clap/recording.py", "clap/compact_release.py", "sanity/randomise.py"},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "signal/windows.py"])
+def test_only_one_place_hears_a_recording(name):
+    for node in ast.walk(parse(name)):
+        last = called(node).rsplit(".", 1)[-1]
+        assert name in ONE_WAY.get(last, {name}), (
+            f"line {node.lineno} calls {last}: call lmaczs.hearing instead"
+        )
+
+
+def test_the_exceptions_of_the_one_way_are_used():
+    """An exception that nobody needs any more goes."""
+    calls = {(called(node).rsplit(".", 1)[-1], name) for name in NAMES for node in ast.walk(parse(name))}
+    assert not {(last, name) for last, names in ONE_WAY.items() for name in names} - calls
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("metrics/")])
 def test_metrics_know_tensors_only(name):
     assert {part_of(module) for module in imported_modules(parse(name))} <= {"metrics", "errors", "types"}
@@ -78,12 +219,14 @@ def test_metrics_know_tensors_only(name):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("explainers/") and "__init__" not in n])
 def test_explainers_do_not_know_one_another(name):
-    shared = {f"lmaczs.explainers.{part}" for part in ("base", "hooks", "scores", "decibels", "perturbing")}
+    shared = {f"lmaczs.explainers.{part}" for part in ("base", "hooks", "options", "gradients", "perturbing")}
     own = "lmaczs." + ".".join(Path(name).with_suffix("").parts)
     folder = own.rsplit(".", 1)[0]
     for module in imported_modules(parse(name)):
         if module.startswith("lmaczs.explainers") and module not in shared:
             own_part = folder != "lmaczs.explainers" and module.startswith(folder + ".")
+            # What wraps another method finds it by its key.
+            own_part |= module == "lmaczs.explainers"
             fitted = own == "lmaczs.explainers.optimized_mask" and ".lmac_zs." in module  # the same objective
             assert own_part or fitted, f"{name} imports {module}"
 

@@ -11,11 +11,12 @@ import torch
 
 from lmaczs import cli, results
 from lmaczs.clap import BACKENDS
+from lmaczs.clap.target import SCORES
 from lmaczs.cli import main
 from lmaczs.errors import LMACError
-from lmaczs.explainers import EXPLAINERS, load_explainer
-from lmaczs.explainers.scores import SCORES
-from lmaczs.pipeline import classify, explain_clip, open_recording
+from lmaczs.explainers import METHODS, load_explainer
+from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
+from lmaczs.hearing import classify, explain_clip, listen
 from lmaczs.signal.audio import load_clip, save_wav
 
 PROMPTS = ["a beep", "rain on a roof", "مطر $x^2$ {label}"]
@@ -50,11 +51,11 @@ def explain_arguments(*more, clip="beep.wav", prompts=("--prompts-file", "prompt
     return ["explain", clip, *prompts, *model, "--out", out, *more]
 
 
-def test_classify_writes_the_numbers_of_the_pipeline(desk, debug_backend, capsys):
+def test_classify_writes_the_numbers_of_python(desk, debug_backend, capsys):
     assert main([*classify_arguments("beep.wav", "./beep.wav"), "--json", "out.json"]) == 0
     rows = json.loads((desk / "out.json").read_text("utf-8"))
     assert [row["path"] for row in rows] == ["beep.wav", "./beep.wav"]
-    expected = classify(open_recording(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
+    expected = classify(listen(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
     for row in rows:
         assert sorted(row) == ["path", "predicted", "probabilities", "prompts", "similarities"]
         assert row["prompts"] == PROMPTS and row["predicted"] == expected.predicted
@@ -65,7 +66,7 @@ def test_classify_writes_the_numbers_of_the_pipeline(desk, debug_backend, capsys
 def test_classify_prints_prompts_from_the_most_probable(desk, debug_backend, capsys):
     main(classify_arguments("beep.wav"))
     lines = capsys.readouterr().out.splitlines()
-    expected = classify(open_recording(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
+    expected = classify(listen(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
     order = expected.probabilities.argsort(descending=True).tolist()
     assert lines[0] == "beep.wav"
     assert [line.split(maxsplit=3)[3] for line in lines[2:]] == [PROMPTS[i] for i in order]
@@ -123,7 +124,7 @@ def test_explaining_twice_gives_equal_bytes(desk):
 
 def test_the_top_prompts_get_a_folder_each(desk, no_picture, debug_backend, capsys):
     assert main(explain_arguments("--top-k", "2")) == 0
-    expected = classify(open_recording(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
+    expected = classify(listen(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
     order = expected.probabilities.argsort(descending=True).tolist()
     assert sorted(path.name for path in (desk / "out").iterdir()) == ["1", "2"]
     for rank, index in enumerate(order[:2], start=1):
@@ -141,15 +142,15 @@ def test_the_top_prompts_get_a_folder_each(desk, no_picture, debug_backend, caps
 def test_score_and_options_reach_the_method(desk, no_picture, debug_backend, beep_in_noise):
     more = ("--method", "smoothgrad", "--score", "contrastive", "--option", "n=3", "--option", "sigma=0.05")
     assert main(explain_arguments(*more)) == 0
-    options = {"score": "contrastive", "rivals": PROMPTS, "n": 3, "sigma": 0.05}
-    explainer = load_explainer("smoothgrad", debug_backend, **options)
-    expected = explain_clip(beep_in_noise, PROMPTS, debug_backend, explainer, score=False)
+    method = load_explainer("smoothgrad", debug_backend, n=3, sigma=0.05)
+    task = (beep_in_noise, PROMPTS, debug_backend)
+    expected = explain_clip(*task, method, score="contrastive", measure=False)
     with np.load(desk / "out/mask.npz") as stored:
         assert np.array_equal(stored["mask"], expected.explanation.mask.numpy())
     assert main(explain_arguments("--option", "layer=block3")) == 0
     with np.load(desk / "out/mask.npz") as stored:
         layer = load_explainer("grad-cam++", debug_backend, layer="block3")
-        expected = explain_clip(beep_in_noise, PROMPTS, debug_backend, layer, score=False)
+        expected = explain_clip(*task, layer, measure=False)
         assert np.array_equal(stored["mask"], expected.explanation.mask.numpy())
 
 
@@ -157,6 +158,32 @@ def test_the_scores_on_offer_are_those_there_are(capsys):
     with pytest.raises(SystemExit):
         main(["explain", "--help"])
     assert f"{{{','.join(SCORES)}}}" in capsys.readouterr().out
+
+
+class Nothing(WindowMethod):
+    """Finds nothing in any sound."""
+
+    entry = MethodEntry("nothing", "Nothing", "nobody", "Keeps nothing.")
+
+    def passes(self):
+        return 0.0
+
+    def map_windows(self, audio, target, progress):
+        return WindowMaps(torch.zeros(audio.stft.shape), torch.zeros(len(audio.stft), dtype=torch.bool))
+
+
+def test_that_nothing_speaks_for_the_prompt_is_said(desk, no_picture, monkeypatch, capsys):
+    words = "Nothing in this sound speaks for 'a beep'."
+    assert main(explain_arguments("--target", "a beep")) == 0
+    assert json.loads((desk / "out/result.json").read_text("utf-8"))["evidence"] in ("present", "unknown")
+    assert words not in capsys.readouterr().out
+    monkeypatch.setitem(METHODS, "nothing", f"{__name__}:Nothing")
+    assert main(explain_arguments("--target", "a beep", "--method", "nothing")) == 0
+    assert words in capsys.readouterr().out
+    result = json.loads((desk / "out/result.json").read_text("utf-8"))
+    assert result["evidence"] == "absent" and result["target"] == "a beep"
+    kept, _ = soundfile.read(desk / "out/kept.wav")
+    assert not kept.any()
 
 
 def test_the_completeness_error_is_reported(desk, no_picture):
@@ -208,7 +235,10 @@ BAD = {
     "option-value": (explain_arguments("--method", "rise", "--option", "n=x"), "option n is x"),
     "layer": (explain_arguments("--option", "layer=block9"), "no layer 'block9'"),
     "score": (explain_arguments("--score", "loss"), "invalid choice: 'loss'"),
-    "score-of-lmac-zs": (explain_arguments("--method", "lmac-zs", "--score", "logit"), "leave --score out"),
+    "score-as-an-option": (
+        explain_arguments("--option", "score=cosine"),
+        "no option 'score': choose what is explained by --score",
+    ),
     "score-alone": (
         explain_arguments("--score", "contrastive", prompts=("--prompts-file", "one.txt")),
         "compares the prompt with others",
@@ -275,7 +305,7 @@ def test_an_interruption_is_told_and_leaves_nothing(desk, monkeypatch, capsys):
 def test_list_names_what_the_other_commands_accept(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in (*BACKENDS, *EXPLAINERS)) and "compact-clap (clap)" in out
+    assert all(name in out for name in (*BACKENDS, *METHODS)) and "compact-clap (clap)" in out
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])

@@ -12,8 +12,8 @@ from lmaczs import results
 from lmaczs.cli import main
 from lmaczs.explainers.l2i.explainer import L2I, interpreter_config, release_config
 from lmaczs.explainers.l2i.networks import Interpreter
+from lmaczs.hearing import explain_clip
 from lmaczs.hub import save_release
-from lmaczs.pipeline import explain_clip
 from lmaczs.results import result_row
 from lmaczs.signal.audio import load_clip, save_wav
 from lmaczs.signal.phase import griffin_lim
@@ -94,14 +94,15 @@ def test_what_the_closed_set_does_not_know_is_one_sentence(desk, debug_backend, 
     more = ("--option", "release=closed", "--target", "a cat")
     assert main(arguments(*more, method="l2i-esc50")) == 2
     printed = capsys.readouterr().err
-    assert "knows 2 prompts ('a beep', 'rain')" in printed and "the method 'l2i', which takes any" in printed
+    assert "knows 2 prompts ('a beep', 'rain')" in printed and "a method that takes any prompt" in printed
     assert "Traceback" not in printed and not (desk / "out").exists()
 
 
 def test_the_archive_of_the_page_holds_the_components(debug_backend, interpreter, beep_in_noise, desk):
     from zipfile import ZipFile
 
-    result = explain_clip(beep_in_noise, PROMPTS, debug_backend, L2I(debug_backend, interpreter), score=False)
+    method = L2I(debug_backend, interpreter=interpreter)
+    result = explain_clip(beep_in_noise, PROMPTS, debug_backend, method, measure=False)
     write_archive(result, desk / "all.zip", "debug", "L2I")
     names = ZipFile(desk / "all.zip").namelist()
     assert "component-01.wav" in names and "rest.wav" in names
@@ -111,7 +112,7 @@ def test_other_methods_say_nothing_of_components(debug_backend, beep_in_noise):
     from lmaczs.explainers import load_explainer
 
     result = explain_clip(
-        beep_in_noise, PROMPTS, debug_backend, load_explainer("grad-cam", debug_backend), score=False
+        beep_in_noise, PROMPTS, debug_backend, load_explainer("grad-cam", debug_backend), measure=False
     )
     row = result_row(result, "debug")
     assert "components" not in row and "relevance_threshold" not in row

@@ -13,7 +13,7 @@ import torch
 from lmaczs.data.clip_table import ClipEntry
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.conditions import Contamination, contaminant_name, speech_clips
-from lmaczs.signal.contamination import active_power
+from lmaczs.signal.mixing import active_power
 
 RATE = 16000
 

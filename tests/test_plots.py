@@ -6,26 +6,28 @@ import numpy as np
 import pytest
 import torch
 
-from lmaczs.pipeline import explain_clip
+from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
+from lmaczs.hearing import explain_clip
 from lmaczs.plots import LONGEST_PROMPT, RANGE_DB, _averaged, explanation_figure, save_explanation_figure
 
 
 @pytest.fixture
 def result(planted_backend, beep_in_noise):
     """The beep, explained by its own row of cells."""
-    from lmaczs.explainers.base import Explainer
 
-    class Beep(Explainer):
-        name = "beep"
-        label = "Beep"
+    class Beep(WindowMethod):
+        entry = MethodEntry("beep", "Beep", "nobody", "Keeps the beep.")
 
-        def masks(self, audio, text):
+        def passes(self):
+            return 0.0
+
+        def map_windows(self, audio, target, progress):
             mask = torch.zeros(1, 257, 101)
             mask[:, 25:59, 50:75] = 1.0
-            return mask
+            return WindowMaps(mask)
 
     return explain_clip(
-        beep_in_noise, ["a beep", "rain"], planted_backend, Beep(planted_backend), score=False
+        beep_in_noise, ["a beep", "rain"], planted_backend, Beep(planted_backend), measure=False
     )
 
 
@@ -42,11 +44,34 @@ def test_panels_share_their_axes_and_their_scales_are_fixed(result):
     assert mask.get_extent()[:2] == [0.0, 2.0]
 
 
-def test_a_faint_mask_is_drawn_faint(result):
-    faint = replace(result, explanation=replace(result.explanation, mask=0.2 * result.explanation.mask))
-    mask = images(explanation_figure(faint))[1]
-    assert float(mask.get_array().max()) == pytest.approx(0.2, abs=1e-6)
-    assert mask.get_clim() == (0.0, 1.0)
+def with_mask(result, factor, **changes):
+    explanation = replace(result.explanation, mask=factor * result.explanation.mask, **changes)
+    return replace(result, explanation=explanation)
+
+
+def title_of_the_mask(figure):
+    return figure.axes[1].get_title(loc="left")
+
+
+def test_a_mask_that_is_not_faint_is_drawn_as_it_is(result):
+    figure = explanation_figure(with_mask(result, 0.6))
+    mask = images(figure)[1]
+    assert float(mask.get_array().max()) == pytest.approx(0.6, abs=1e-6)
+    assert mask.get_clim() == (0.0, 1.0) and "colours" not in title_of_the_mask(figure)
+
+
+def test_a_faint_mask_is_drawn_in_colours_of_its_own_and_the_picture_says_so(result):
+    figure = explanation_figure(with_mask(result, 0.2))
+    mask = images(figure)[1]
+    assert float(mask.get_array().max()) == pytest.approx(0.2, abs=1e-6), "the values stay"
+    assert mask.get_clim() == (0.0, pytest.approx(0.2))
+    assert title_of_the_mask(figure).endswith("colours end at its largest value, 0.2")
+
+
+def test_a_mask_of_nothing_says_so(result):
+    figure = explanation_figure(with_mask(result, 0.0, evidence="absent"))
+    assert images(figure)[1].get_clim() == (0.0, 1.0)
+    assert "nothing in this sound speaks for the prompt" in title_of_the_mask(figure)
 
 
 def test_the_beep_is_drawn_at_1_khz_between_1_and_1_5_s(result):

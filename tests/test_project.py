@@ -40,7 +40,7 @@ def files() -> Iterator[Path]:
     """Every file of the project that is not made by a tool."""
     for folder, names, found in os.walk(ROOT):
         names[:] = [name for name in names if name not in SKIPPED and not name.endswith(".egg-info")]
-        yield from (Path(folder) / name for name in found)
+        yield from (Path(folder) / name for name in found if name not in SKIPPED)
 
 
 def test_no_file_names_a_machine_or_a_registry():
@@ -81,10 +81,65 @@ def test_licence_is_the_whole_apache_licence():
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-def test_ci_runs_make_test():
+def test_ci_runs_make_check():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert script.read_text().splitlines()[-1] == "exec make test"
+    assert script.read_text().splitlines()[-1] == "exec make check"
+
+
+@pytest.fixture
+def toolbox(tmp_path) -> Path:
+    """A .venv whose programs only write down that they were called; those whose name is in FAILING fail."""
+    bin_folder = tmp_path / "venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    for name in ("python", "ruff", "mypy"):
+        program = bin_folder / name
+        program.write_text(
+            f'#!/bin/sh\necho "called: {name} $*"\ncase "{name} $*" in $FAILING*) exit 1;; esac\n'
+        )
+        program.chmod(0o755)
+    for stamp in (".test-ready", ".demo-ready", ".browser-ready"):
+        (tmp_path / "venv" / stamp).touch()
+    return tmp_path / "venv"
+
+
+def make(target: str, toolbox: Path, failing: str = "nothing") -> tuple[int, list[str], str]:
+    """Exit code of make, what it called, and everything that it said."""
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), target, f"VENV={toolbox}"],
+        env={**os.environ, "FAILING": failing, "MAKEFLAGS": ""},
+        capture_output=True,
+        text=True,
+    )
+    called = [
+        line.removeprefix("called: ") for line in done.stdout.splitlines() if line.startswith("called: ")
+    ]
+    return done.returncode, called, done.stdout + done.stderr
+
+
+def test_make_check_runs_the_fast_checks_first(toolbox):
+    code, called, said = make("check", toolbox)
+    assert code == 0, said
+    assert [call.split(" --durations")[0].strip() for call in called] == [
+        "ruff check .",
+        "ruff format --check .",
+        "mypy",
+        "python -m pytest",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [
+        ("ruff check", "'make fix' mends most of it"),
+        ("ruff format", "run 'make fix'"),
+        ("mypy", "mend what is listed"),
+    ],
+)
+def test_a_check_that_fails_says_what_to_do_and_ends_the_run(toolbox, failing, words):
+    code, called, said = make("check", toolbox, failing)
+    assert code != 0 and words in said
+    assert called[-1].startswith(failing) and not any("pytest" in call for call in called)
 
 
 def test_requirements_are_the_dependencies_and_bound_torch():

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.data.base import DatasetClip, Listing
 from lmaczs.data.clip_csv import list_csv
+from lmaczs.data.clips import Clip, Listing
 from lmaczs.data.registry import list_selection
 from lmaczs.data.shards import list_shards, load_dataset_clip
 from lmaczs.errors import DatasetError
@@ -46,7 +46,7 @@ class TrainingClip:
     label: str
     dataset: str
     fold: str
-    source: DatasetClip
+    source: Clip
 
     @property
     def recording(self) -> str:
@@ -106,17 +106,16 @@ def _usable(listing: Listing, name: str) -> list[TrainingClip]:
     return [training_clip(clip) for clip in listing.clips]
 
 
-def training_clip(clip: DatasetClip) -> TrainingClip:
+def training_clip(clip: Clip) -> TrainingClip:
     """A dataset's clip with what training needs; where it has no captions, its labels become sentences."""
-    label = clip.labels[0] if len(clip.labels) == 1 else ""
     captions = clip.captions or (tuple(prompts_from_labels(clip.labels)) if clip.labels else ())
-    names = (clip.concept, *clip.captions, label, *captions)
+    names = (clip.concept, *clip.captions, clip.label, *captions)
     return TrainingClip(
-        path=clip.file / clip.name if clip.size else clip.file,
+        path=clip.file / clip.path if clip.size else clip.file,
         captions=captions,
         concept=next((name for name in names if name), ""),
-        label=label,
-        dataset="" if clip.dataset == "csv" else clip.dataset,
+        label=clip.label,
+        dataset=clip.dataset,
         fold=clip.split.removeprefix("fold "),
         source=clip,
     )

@@ -32,6 +32,7 @@ class CollectionClip:
         label: class name of the dataset, or "".
         sentences: that describe it, the concept among them.
         licence: as the table has it.
+        source: repository that it comes from, as the table has it.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class CollectionClip:
     label: str
     sentences: tuple[str, ...]
     licence: str
+    source: str
 
 
 def training_rows(table: Path) -> list[CollectionClip]:
@@ -52,15 +54,10 @@ def training_rows(table: Path) -> list[CollectionClip]:
     found = [
         _clip(row, table.parent)
         for row in rows
-        if row["split"] == "train"
-        and row["open"] == "yes"
-        and not row["overlap"]
-        and row["dataset"] not in NEVER
+        if row["split"] == "train" and row["open"] == "yes" and not row["overlap"] and row["dataset"] not in NEVER
     ]
     if not found:
-        raise DatasetError(
-            f"'{table.name}' names no open training clip: give the table of the whole collection."
-        )
+        raise DatasetError(f"'{table.name}' names no open training clip: give the table of the whole collection.")
     return found
 
 
@@ -81,22 +78,9 @@ def _rows(table: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except OSError:
         raise DatasetError(f"The table '{table.name}' cannot be read: check its name and folder.") from None
-    needed = {
-        "path",
-        "dataset",
-        "fold",
-        "label",
-        "concept",
-        "captions",
-        "licence",
-        "split",
-        "open",
-        "overlap",
-    }
+    needed = {"path", "dataset", "fold", "label", "concept", "captions", "licence", "source", "split", "open", "overlap"}
     if missing := sorted(needed - set(rows[0] if rows else ())):
-        raise DatasetError(
-            f"'{table.name}' has no column '{missing[0]}': give the table of the whole collection."
-        )
+        raise DatasetError(f"'{table.name}' has no column '{missing[0]}': give the table of the whole collection.")
     return rows
 
 
@@ -104,7 +88,13 @@ def _clip(row: dict[str, str], folder: Path) -> CollectionClip:
     captions = [caption for caption in re.split(r"\s*\|\s*", row["captions"]) if caption]
     sentences = tuple(dict.fromkeys([*captions, row["concept"]]))
     return CollectionClip(
-        folder / row["path"], row["dataset"], row["concept"], row["label"], sentences, row["licence"]
+        folder / row["path"],
+        row["dataset"],
+        row["concept"],
+        row["label"],
+        sentences,
+        row["licence"],
+        row["source"],
     )
 
 

@@ -16,8 +16,9 @@ import soundfile
 from tqdm import tqdm
 
 from lmaczs.data.shards import load_dataset_clip
-from lmaczs.data.tagged_mixtures import draw_recipes, mix, write_tables
+from lmaczs.data.tagged_mixtures import draw_recipes, write_tables
 from lmaczs.signal.audio import resample, tile_to_length
+from lmaczs.signal.mixing import mix_at_gains
 from train.clips import read_clips, split_clips
 from train.plain_errors import plain_errors
 
@@ -48,7 +49,8 @@ def make(csv_path: Path, hold_out: str, out: Path, counts: dict[str, int], seed:
                 for place in recipe.parts
             ]
             name = f"{split}-{number:05d}.wav"
-            soundfile.write(out / "audio" / name, mix(parts, recipe.gains_db).numpy(), RATE, subtype="PCM_16")
+            mixture = mix_at_gains(parts, recipe.gains_db)
+            soundfile.write(out / "audio" / name, mixture.numpy(), RATE, subtype="PCM_16")
             rows[name] = split, recipe.tags
     write_tables(out, rows)
 

@@ -158,11 +158,7 @@ class Training:
         views = [self._kept(f"view-{n}.pt", lambda n=n: self.view(n)) for n in range(self.recipe.views)]
         model, recipe, scales = self.model, self.recipe, self.scales
         shift = ClassShift(model.feature_mean, model.feature_deviation, model.class_mean.numel())
-        heads = [
-            *model.audio_projection.parameters(),
-            *model.text_projection.parameters(),
-            scales.log_learned,
-        ]
+        heads = [*model.audio_projection.parameters(), *model.text_projection.parameters(), scales.log_learned]
         rates = [recipe.head_rate, recipe.shift_rate, recipe.shift_rate]
         optimiser = torch.optim.AdamW(
             [
@@ -202,9 +198,7 @@ class Training:
         total = max(recipe.tune_steps, 1)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total, pct_start=0.1)
         first = self._resume(optimiser, schedule)
-        bar = tqdm(
-            range(first, recipe.tune_steps), desc="tune", unit="step", initial=first, total=recipe.tune_steps
-        )
+        bar = tqdm(range(first, recipe.tune_steps), desc="tune", unit="step", initial=first, total=recipe.tune_steps)
         for step in bar:
             generator = self._generator(3, step)
             rows = torch.multinomial(self.sampling, recipe.tune_batch, replacement=True, generator=generator)
@@ -271,11 +265,7 @@ class Training:
         radius = float(model.standing_out(scores).norm(dim=1).quantile(0.99))
         classes = float(self.scales.log_classes.exp()) * radius
         learned = float(self.scales.log_learned.exp()) * recipe.learned_weight
-        values = {
-            "radius": radius,
-            "scale": classes + learned,
-            "learned_share": learned / (classes + learned),
-        }
+        values = {"radius": radius, "scale": classes + learned, "learned_share": learned / (classes + learned)}
         model.config = Compact2Config(**(vars(model.config) | values))
 
 
@@ -322,22 +312,16 @@ def main(arguments: argparse.Namespace) -> None:
         for name, clips in development_rows(arguments.clips).items()
         if clips
     }
-    metrics = {name: score(run.model, clips, store) for name, (clips, store) in development.items()}
-    calibrate(run.model, development)
+    metrics: dict[str, dict] = {name: score(run.model, clips, store) for name, (clips, store) in development.items()}
+    metrics["match"] = calibrate(run.model, development)
     minutes = round((time.monotonic() - began) / 60, 1)
-    print(
-        json.dumps({"seed": arguments.seed, "minutes": minutes, "config": vars(run.model.config), **metrics})
-    )
+    print(json.dumps({"seed": arguments.seed, "minutes": minutes, "config": vars(run.model.config), **metrics}))
     settings = {"seed": arguments.seed, "minutes": minutes, "settings": vars(recipe), "metrics": metrics}
-    release(
-        arguments.out or folder / "compact-clap-2", run.model, run.clips, settings, arguments.start_weights
-    )
+    release(arguments.out or folder / "compact-clap-2", run.model, run.clips, settings, arguments.start_weights)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, required=True, help="YAML of settings")
     parser.add_argument("--clips", type=Path, required=True, help="table of the collection")
     parser.add_argument("--start-weights", type=Path, required=True, help="folder of the published network")

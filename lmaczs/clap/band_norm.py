@@ -18,7 +18,8 @@ def normalise_bands(layer: nn.BatchNorm2d, log_mel: Tensor) -> Tensor:
         (batch, n_mels, frames).
     """
     if layer.training:
-        return layer(log_mel.unsqueeze(-1)).squeeze(-1)
+        normed: Tensor = layer(log_mel.unsqueeze(-1))
+        return normed.squeeze(-1)
     mean, variance = layer.running_mean, layer.running_var
     assert mean is not None and variance is not None  # always tracked here; tells the type checker so
     scale = layer.weight * torch.rsqrt(variance + layer.eps)

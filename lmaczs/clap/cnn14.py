@@ -62,7 +62,8 @@ class CNN14(nn.Module):
 
     def block(self, index: int) -> ConvBlock:
         """Convolution block `index`, counted from 1 as in the paper."""
-        return getattr(self, f"conv_block{index}")
+        found: ConvBlock = getattr(self, f"conv_block{index}")
+        return found
 
     @property
     def cam_layers(self) -> dict[str, nn.Module]:
@@ -106,4 +107,5 @@ class Projection(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(batch, in_features) -> (batch, embed_dim), not yet of unit norm."""
         first = self.linear1(features)
-        return self.layer_norm(first + self.dropout(self.linear2(F.gelu(first))))
+        projected: Tensor = self.layer_norm(first + self.dropout(self.linear2(F.gelu(first))))
+        return projected

@@ -107,7 +107,8 @@ class CompactCLAP(CLAPBackend):
 
     def sentence_features(self, prompts: Sequence[str]) -> Tensor:
         """See `CLAPBackend.sentence_features`: MiniLM embeddings, (prompts, 384), unit norm."""
-        return self.sentence_encoder(prompts).to(self.mel_filters.device)
+        vectors: Tensor = self.sentence_encoder(prompts)
+        return vectors.to(self.mel_filters.device)
 
     def embed_sentences(self, prompts: Sequence[str]) -> Tensor:
         """See `CLAPBackend.embed_sentences`."""

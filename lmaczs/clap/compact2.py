@@ -88,7 +88,10 @@ class Compact2CLAP(CLAPBackend):
     feature_deviation: Tensor
 
     def __init__(
-        self, config: Compact2Config, sentence_encoder: nn.Module | None = None, encoder: MobileNet | None = None
+        self,
+        config: Compact2Config,
+        sentence_encoder: nn.Module | None = None,
+        encoder: MobileNet | None = None,
     ) -> None:
         """Build with fresh weights.
 

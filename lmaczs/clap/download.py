@@ -140,7 +140,11 @@ def _plan(published: Published, group: tuple[str, ...]) -> tuple[str, int]:
 def _ask(published: Published, name: str, **options: Any) -> Any:
     """hf_hub_download, with what can go wrong on the way in one sentence; other errors (a stop) pass."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        EntryNotFoundError,
+        HTTPError,
+        LocalEntryNotFoundError,
+    )
 
     try:
         return hf_hub_download(published.repository, name, revision=published.commit, **options)
@@ -164,7 +168,7 @@ def _share(progress: Progress, line: str, done: int, total: int) -> Callable[[in
 def _reporting_bar(report: Callable[[int], None]) -> type[tqdm]:
     """A silent bar for huggingface_hub that passes on how many bytes have arrived."""
 
-    class ReportingBar(tqdm):
+    class ReportingBar(tqdm):  # type: ignore[misc]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             options.pop("name", None)  # an option of the hub's own bar
             self.received = int(options.get("initial") or 0)

@@ -67,7 +67,7 @@ class HTSATConfig:
 
     def side(self, stage: int) -> int:
         """Rows and columns of a stage, in its own cells."""
-        return self.image_size // self.patch // 2**stage
+        return self.image_size // self.patch // (1 << stage)
 
 
 def unfold_time(tokens: Tensor, chunks: int) -> Tensor:
@@ -80,13 +80,15 @@ def unfold_time(tokens: Tensor, chunks: int) -> Tensor:
     Returns:
         (batch, channels, time, freq).
     """
-    lines = tokens.unflatten(1, (chunks, -1))  # (batch, chunk, freq, time, channels)
+    # (batch, chunk, freq, time, channels)
+    lines: Tensor = tokens.unflatten(1, (chunks, -1))
     return lines.permute(0, 4, 1, 3, 2).flatten(2, 3)
 
 
 def fold_time(maps: Tensor, chunks: int) -> Tensor:
     """Undo `unfold_time`: (batch, channels, time, freq) -> (batch, chunks * freq, time of a chunk, channels)."""
-    return maps.unflatten(2, (chunks, -1)).permute(0, 2, 4, 3, 1).flatten(1, 2)
+    lines: Tensor = maps.unflatten(2, (chunks, -1))
+    return lines.permute(0, 2, 4, 3, 1).flatten(1, 2)
 
 
 def to_windows(tokens: Tensor, size: int) -> Tensor:
@@ -142,7 +144,8 @@ class WindowAttention(nn.Module):
         if apart is not None:
             bias = (bias + apart.unsqueeze(1)).repeat(len(windows) // len(apart), 1, 1, 1)
         heard = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
-        return self.proj(heard.transpose(1, 2).flatten(2))
+        projected: Tensor = self.proj(heard.transpose(1, 2).flatten(2))
+        return projected
 
 
 class MLP(nn.Module):
@@ -155,7 +158,8 @@ class MLP(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., channels) -> (..., channels)."""
-        return self.fc2(F.gelu(self.fc1(tokens)))
+        widened: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        return widened
 
 
 class SwinBlock(nn.Module):
@@ -184,7 +188,8 @@ class SwinBlock(nn.Module):
         if self.shift:
             moved = moved.roll((self.shift, self.shift), dims=(1, 2))
         tokens = tokens + moved
-        return tokens + self.mlp(self.norm2(tokens))
+        mixed: Tensor = self.mlp(self.norm2(tokens))
+        return tokens + mixed
 
 
 class PatchMerging(nn.Module):
@@ -198,7 +203,8 @@ class PatchMerging(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, rows, columns, channels) -> (batch, rows // 2, columns // 2, 2 * channels)."""
         parts = [tokens[:, row::2, column::2] for column in range(2) for row in range(2)]
-        return self.reduction(self.norm(torch.cat(parts, dim=-1)))
+        merged: Tensor = self.reduction(self.norm(torch.cat(parts, dim=-1)))
+        return merged
 
 
 class Stage(nn.Module):
@@ -230,7 +236,8 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(batch, 1, side, side) -> (batch, rows, columns, channels)."""
-        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+        embedded: Tensor = self.norm(self.proj(image).permute(0, 2, 3, 1))
+        return embedded
 
 
 class HTSAT(nn.Module):
@@ -279,7 +286,8 @@ class HTSAT(nn.Module):
         if frames < longest:
             size = (self.config.n_mels, longest)
             maps = F.interpolate(maps, size, mode="bicubic", align_corners=True)
-        lines = maps.unflatten(3, (self.config.chunks, -1))  # (batch, 1, mel, chunk, time)
+        # (batch, 1, mel, chunk, time)
+        lines: Tensor = maps.unflatten(3, (self.config.chunks, -1))
         return lines.transpose(2, 3).flatten(2, 3)
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -83,7 +83,8 @@ class LAIONProjection(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, in_features) -> (batch, embed_dim), not yet of unit norm."""
-        return self.linear2(F.relu(self.linear1(features)))
+        projected: Tensor = self.linear2(F.relu(self.linear1(features)))
+        return projected
 
 
 def load_laion(name: str, weights: Path | None = None, progress: Progress | None = None) -> PublishedCLAP:

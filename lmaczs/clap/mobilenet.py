@@ -82,7 +82,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(batch, in, time, freq) -> (batch, out, time / stride, freq / stride), before the activation."""
-        return self.norm(self.conv(maps))
+        normed: Tensor = self.norm(self.conv(maps))
+        return normed
 
 
 class SqueezeExcite(nn.Module):
@@ -116,7 +117,7 @@ class Block(nn.Module):
         inner = maps if self.expand is None else self.activation(self.expand(maps))
         inner = self.activation(self.filter(inner))
         inner = inner if self.excite is None else self.excite(inner)
-        found = self.reduce(inner)
+        found: Tensor = self.reduce(inner)
         return maps + found if self.residual else found
 
 
@@ -166,8 +167,8 @@ class MobileNet(nn.Module):
         for number, block in enumerate(self.blocks, start=1):
             maps = block(maps)
             if number in HIDDEN_AFTER:
-                hidden.append(maps.float())  # under autocast: decoders work on full-precision maps
-        maps = F.hardswish(self.last(maps)).float()
+                hidden.append(_full(maps))
+        maps = _full(F.hardswish(self.last(maps)))
         hidden.append(maps)
         features = F.hardswish(self.features(maps.mean(dim=(2, 3))))
         return self.classes(features), features, tuple(hidden)
@@ -176,6 +177,11 @@ class MobileNet(nn.Module):
     def cam_layers(self) -> dict[str, nn.Module]:
         """Modules whose output GradCAM can use; the last one is the default."""
         return {**{f"block{number}": self.blocks[number - 1] for number in HIDDEN_AFTER}, "last": self.last}
+
+
+def _full(maps: Tensor) -> Tensor:
+    """Under autocast: decoders and heads work on full-precision maps."""
+    return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

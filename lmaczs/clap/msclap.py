@@ -203,7 +203,7 @@ def load_tokenizer(
     if folder is None or not all((folder / name).is_file() for name in names):
         folder = fetch(version.vocabulary, progress)[names[0]].parent
     kind = GPT2Tokenizer if isinstance(version.audio, HTSATConfig) else BertTokenizer
-    tokenizer = kind.from_pretrained(folder, local_files_only=True)
+    tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -95,7 +95,7 @@ class PublishedCLAP(CLAPBackend):
             projected = self.audio_projection(features)
         return F.normalize(projected.float(), dim=-1), hidden
 
-    def _precision(self) -> AbstractContextManager:
+    def _precision(self) -> AbstractContextManager[None]:
         dtype = self.encoder_dtype
         return torch.autocast(self.mel_filters.device.type, dtype, enabled=dtype != torch.float32)
 

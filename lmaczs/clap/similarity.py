@@ -55,7 +55,9 @@ def matches(similarity: Tensor, limits: tuple[float, float] | None) -> tuple[Mat
     if limits is None:
         return ()
     weak, strong = limits
-    return tuple("strong" if value >= strong else "weak" if value >= weak else "none" for value in similarity.tolist())
+    return tuple(
+        "strong" if value >= strong else "weak" if value >= weak else "none" for value in similarity.tolist()
+    )
 
 
 def predict(

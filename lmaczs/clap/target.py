@@ -98,10 +98,11 @@ def make_target(
             else embedding.new_zeros(0, len(embedding))
         )
         distinct = (vectors @ embedding) <= 1 - 1e-6
+        rival_embeddings = vectors[distinct]
     kept = tuple(rival for rival, other in zip(others, distinct.tolist(), strict=True) if other)
     if score in COMPARING and not kept:
         raise LMACError(
             f"The score '{score}' compares the prompt with others, and it is the only one: add prompts, or choose "
             "'cosine' or 'logit'."
         )
-    return Target(own.prompts[0], embedding, kept, vectors[distinct], score, float(backend.logit_scale))
+    return Target(own.prompts[0], embedding, kept, rival_embeddings, score, float(backend.logit_scale))

@@ -76,7 +76,8 @@ class BertTower(TextTower):
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
         """See `TextTower.forward`."""
-        return self.model(**self.tokens(prompts)).last_hidden_state[:, 0]
+        hidden: Tensor = self.model(**self.tokens(prompts)).last_hidden_state
+        return hidden[:, 0]
 
 
 class GPT2Tower(TextTower):
@@ -147,6 +148,6 @@ class RobertaTower(TextTower):
     def forward(self, prompts: Sequence[str]) -> Tensor:
         """See `TextTower.forward`."""
         tokens = self.tokens(prompts)
-        return self.model(
-            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
-        ).pooler_output
+        heard = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        pooled: Tensor = heard.pooler_output
+        return pooled

@@ -5,10 +5,9 @@
 
 A command is a module with `add_parser(subparsers)` and `run(arguments)`, which may return an exit code; it is
 imported only when it is called. Exit codes: 0 done, 2 bad input (one sentence on stderr, nothing half-written),
-130 interrupted, 141 the reader of the output has gone (`| head`).
+130 interrupted, 143 ended by SIGTERM, 141 the reader of the output has gone (`| head`).
 """
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from importlib import import_module
 
 from lmaczs import __version__
 from lmaczs.cli.console import Parser
-from lmaczs.errors import INTERRUPTED, INTERRUPTION, LMACError
+from lmaczs.cli.files import temporary_files_removed_on_sigterm
+from lmaczs.errors import DISK_FAULTS, INTERRUPTED, INTERRUPTION, LMACError
 
 COMMANDS = {
     "classify": "lmaczs.cli.classify",
@@ -39,7 +39,6 @@ SUMMARIES = {
     "datasets": "list the known datasets, or check what is in a folder",
     "list": "show backends, explainers and embedded releases",
 }
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,12 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal that cannot show a letter shows a question mark
             stream.reconfigure(errors="replace")
     try:
-        try:
-            return _run(arguments)
-        finally:
-            # A reader that has gone, or a full disk behind the output, is met here and not after the end.
-            if sys.stdout is not None:
-                sys.stdout.flush()
+        with temporary_files_removed_on_sigterm():
+            try:
+                return _run(arguments)
+            finally:
+                # A reader that has gone, or a full disk behind the output, is met here and not after the end.
+                if sys.stdout is not None:
+                    sys.stdout.flush()
     except KeyboardInterrupt:
         _say(INTERRUPTION)
         return INTERRUPTED
@@ -69,10 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 141  # as of a program that the signal SIGPIPE has ended
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in DISK_FAULTS:
             raise
         _drop_output()
-        _say(f"Writing failed ({os.strerror(error.errno).lower()}): make room, or choose another place.")
+        _say(
+            f"Output cannot be written ({os.strerror(error.errno).lower()}): make room, or choose another place."
+        )
         return 2
 
 

@@ -1,13 +1,12 @@
 """Arguments that several commands take: prompts from a file, the model, the method and its options."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lmaczs.clap import default_backend
 from lmaczs.errors import LMACError, PromptError
-from lmaczs.explainers import EXPLAINERS, options_of
+from lmaczs.explainers import METHODS
 
 MAX_PROMPTS = 1000
 MAX_CHARACTERS = 2000
@@ -45,14 +44,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --method, --domain, --score and --option."""
-    parser.add_argument(
-        "--method", default="lmac-zs", metavar="NAME", help=f"{', '.join(EXPLAINERS)} (lmac-zs)"
-    )
+    parser.add_argument("--method", default="lmac-zs", metavar="NAME", help=f"{', '.join(METHODS)} (lmac-zs)")
     parser.add_argument(
         "--domain", default="stft", choices=("stft", "mel"), help="where the mask applies (stft)"
     )
     parser.add_argument(
         "--score",
+        default="logit",
         choices=("cosine", "logit", "probability", "contrastive"),
         help="what the method explains; probability and contrastive compare with the other prompts (logit)",
     )
@@ -65,29 +63,26 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def method_options(arguments: argparse.Namespace, prompts: Sequence[str]) -> dict[str, Any]:
-    """What `load_explainer` needs beside name, backend and domain.
+def method_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Options of the method, as `load_explainer` takes them.
 
     Args:
-        arguments: with --method, --score and --option.
-        prompts: what the explained one is compared with, where the score compares.
+        arguments: with --option.
 
     Raises:
-        LMACError: no such method, an option that it has not, or one that is not NAME=VALUE.
+        LMACError: an option is not NAME=VALUE, or says what is explained, which is --score.
     """
-    accepted = options_of(arguments.method)
     options: dict[str, Any] = {}
     for text in arguments.option:
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise LMACError(f"--option got '{as_text(text)}': write NAME=VALUE, e.g. n=50.")
-        options[name.strip()] = _number_or_text(as_text(value.strip()))
-    if arguments.score is not None:
-        if "score" not in accepted:
+        if name.strip() in ("score", "rivals"):
             raise LMACError(
-                f"The method '{arguments.method}' explains no score of choice: leave --score out."
+                f"The methods have no option '{name.strip()}': choose what is explained by --score; the rivals are the "
+                "other prompts."
             )
-        options |= {"score": arguments.score, "rivals": tuple(prompts)}
+        options[name.strip()] = _number_or_text(as_text(value.strip()))
     return options
 
 

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     prompts = read_prompts(arguments)
     # The model libraries take seconds to import; bad prompts need none of them.
     from lmaczs.clap import load_backend
-    from lmaczs.pipeline import classify, open_recording
+    from lmaczs.hearing import classify, listen
     from lmaczs.signal.audio import load_clip
 
     backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
             with quiet_decoders():
                 clip = load_clip(path)
             step = partial(_show_step, progress, number, len(arguments.clips), clip.name)
-            predictions.append(classify(open_recording(clip, backend, step), prompts, backend))
+            predictions.append(classify(listen(clip, backend, step), prompts, backend))
     pairs = list(zip(map(as_text, arguments.clips), predictions, strict=True))
     if arguments.json:
         from lmaczs.results import prediction_row

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         message = message[:1].upper() + message[1:].rstrip(".")
         raise LMACError(f"{message}: '{self.prog} --help' shows what is accepted.")
 
-    def print_help(self, file: IO[str] | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """Print the help; argparse itself passes over an output that cannot be written to."""
         print(self.format_help(), end="", file=file)
 

@@ -90,8 +90,8 @@ def check_folder(arguments: argparse.Namespace) -> int:
         listings = find_listings(arguments.folder)
     for name, listing in listings.items():
 
-        def progress(items: Iterable, total: int, name: str = name) -> Iterable:
-            return tqdm(items, desc=name, total=total, unit="clip", leave=False, disable=None)
+        def progress(items: Iterable[float | str], total: int, name: str = name) -> Iterable[float | str]:
+            return tqdm(items, name, total=total, unit="clip", leave=False, disable=None)  # type: ignore[no-any-return]
 
         findings += examine(listing, name, arguments.decode, progress)
     findings = merged(findings)
@@ -132,7 +132,7 @@ def write_csv(arguments: argparse.Namespace) -> int:
         LMACError: the datasets are not there, the CSV does not lie above them, or it cannot be written.
     """
     from lmaczs.cli.files import write_text_whole
-    from lmaczs.data.clip_csv import as_csv
+    from lmaczs.data.clip_table import as_csv
     from lmaczs.data.registry import list_selection
 
     out = Path(arguments.out)
@@ -160,7 +160,7 @@ def table(findings: list["Finding"]) -> str:
     return "\n".join(lines)
 
 
-def as_json(findings: list["Finding"], overlaps: list["Overlap"]) -> dict:
+def as_json(findings: list["Finding"], overlaps: list["Overlap"]) -> dict[str, Any]:
     """Everything that was found, with every name."""
     return {
         "datasets": [

@@ -58,11 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
     """
     prompts = read_prompts(arguments)
     target = chosen_target(arguments)
-    options = method_options(arguments, prompts)
+    options = method_options(arguments)
     # The model libraries take seconds to import; bad prompts need none of them.
     from lmaczs.clap import load_backend
     from lmaczs.explainers import load_explainer
-    from lmaczs.pipeline import explain, explain_top, open_recording
+    from lmaczs.hearing import explain, explain_top, listen
     from lmaczs.results import component_files, write_explanation
     from lmaczs.signal.audio import load_clip
 
@@ -71,25 +71,24 @@ def run(arguments: argparse.Namespace) -> None:
     written = []
     with folder_written_whole(Path(arguments.out)) as folder:
         backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
-        explainer = load_explainer(arguments.method, backend, arguments.domain, **options)
-        recording = open_recording(clip, backend)
-        task = (recording, prompts, backend, explainer)
+        method = load_explainer(arguments.method, backend, arguments.domain, **options)
+        task = (listen(clip, backend), prompts, backend, method)
         with progress_bar("explain") as progress:
             if arguments.top_k is None:
-                results = iter([explain(*task, target=target, progress=progress)])
+                results = iter([explain(*task, target=target, score=arguments.score, progress=progress)])
             else:
-                results = explain_top(*task, arguments.top_k, progress=progress)
+                results = explain_top(*task, arguments.top_k, score=arguments.score, progress=progress)
             for rank, result in enumerate(results, start=1):
                 place = folder if arguments.top_k is None else folder / str(rank)
                 place.mkdir(exist_ok=True)
-                write_explanation(result, place, backend.name, explainer.label)
+                write_explanation(result, place, backend.name, method.label)
                 written.append(result)
     print(ranked_table(as_text(arguments.clip), written[0].prediction))
     print()
     for result in written:
-        print(
-            f'explained with {explainer.label}: "{result.target}" (similarity {result.target_similarity:.3f})'
-        )
+        print(f'explained with {method.label}: "{result.target}" (similarity {result.target_similarity:.3f})')
+        if result.explanation.evidence == "absent":
+            print(f"  Nothing in this sound speaks for '{result.target}'.")
         for name, part in zip(component_files(result), result.explanation.components, strict=False):
             print(f"  {name}: component {part.index}, relevance {part.relevance:.2f}")
     files = "kept.wav, removed.wav, mask.npz, explanation.png, result.json"

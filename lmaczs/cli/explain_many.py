@@ -4,8 +4,8 @@
     python -m lmaczs explain-many "s3://bucket/set-{000..099}.tar" --labels-file labels.txt --out s3://bucket/results \\
         --engine ray --workers 16
 
-The same command goes on with a run that was cut short, and does only what is missing. Exit code 1: some clips could
-not be explained; their rows say why.
+The same command goes on with a run that was cut short, and does only what is missing and what is another sound now. Exit
+code 1: some clips could not be explained; their rows say why.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from lmaczs.cli.explain import chosen_target
 from lmaczs.errors import LMACError
 
 if TYPE_CHECKING:
-    from lmaczs.many.destination import Destination
-    from lmaczs.many.units import Unit
-    from lmaczs.many.worker import Question
+    from lmaczs.many.plan import Plan
+    from lmaczs.many.worker import ExplainRequest, Worker
 
 SAVED = ("sounds", "mask")
+SHOWN = 3  # names of changed or damaged things
 
 
 def add_parser(subparsers: Any) -> None:
@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="folder, CSV with the column path, .tar shards (set-{000..099}.tar) or a recording; a path or fsspec URL",
+        help="folder, table with the column path, .tar shards (set-{000..099}.tar) or a recording; a path or fsspec URL",
     )
     add_prompt_arguments(parser)
     parser.add_argument(
@@ -102,20 +102,30 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         LMACError: the source, the prompts, the method or the destination cannot be used.
     """
+    from lmaczs.data.sources import list_source
     from lmaczs.many.destination import Destination
-    from lmaczs.many.sources import list_source
+    from lmaczs.many.plan import plan_units
+    from lmaczs.many.worker import Worker
 
-    question = _question(arguments)
+    request = _request(arguments)
     destination = Destination(arguments.out)
     listing = list_source(arguments.source)
+    if text := listing.passed_over_text():
+        print(f"Passed over: {text}.")
+    here = arguments.engine == "here"
+    # Workers of a cluster have models of their own: this one only says which weights they must have.
+    worker = Worker(request, destination, arguments.device if here else "cpu")
     with destination.alone():
         source = as_text(arguments.source)
-        destination.prepare({"source": source, **_plain(question), "lmaczs": __version__})
-        if arguments.retry_failed:
-            destination.drop_failed()
-        units, missing = _missing_units(destination, listing, arguments.unit)
+        settings = {"source": source, **_plain(request), **worker.made_by, "lmaczs": __version__}
+        destination.prepare(settings)
+        plan = plan_units(destination, listing, arguments.unit, arguments.retry_failed)
+        for names, fault in ((plan.changed, "changed"), (plan.damaged, "was damaged")):
+            if names:
+                more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+                print(f"Done again, as it {fault}: {', '.join(names[:SHOWN])}{more}.")
         try:
-            _do(arguments, question, destination, units, missing)
+            _do(arguments, worker, plan)
         except KeyboardInterrupt:
             print("Interrupted: what is done is kept, and the same command goes on from there.")
             return 130
@@ -126,67 +136,51 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _question(arguments: argparse.Namespace) -> "Question":
+def _request(arguments: argparse.Namespace) -> "ExplainRequest":
     prompts = read_prompts(arguments)
-    options = method_options(arguments, prompts)
+    options = method_options(arguments)
     save = tuple(sorted({name.strip() for name in arguments.save.split(",") if name.strip()}))
     if not set(save) <= set(SAVED):
         raise LMACError(f"--save got '{as_text(arguments.save)}': give sounds, mask, or sounds,mask.")
-    from lmaczs.many.worker import Question  # the model libraries take seconds to import
+    # Not above: the model libraries take seconds to import.
+    from lmaczs.many.worker import ExplainRequest
 
-    return Question(
+    return ExplainRequest(
         prompts=tuple(prompts),
         method=arguments.method,
         domain=arguments.domain,
         options=options,
         target=chosen_target(arguments),
+        score=arguments.score,
         backend=arguments.backend,
         weights=None if arguments.weights is None else str(Path(arguments.weights).absolute()),
-        score=not arguments.no_metrics,
+        measure=not arguments.no_metrics,
         save=save,
     )
 
 
-def _plain(question: "Question") -> dict[str, Any]:
-    """The question for settings.json, which names no folder of this machine."""
+def _plain(request: "ExplainRequest") -> dict[str, Any]:
+    """The request for settings.json, which names no folder of this machine."""
     from dataclasses import asdict
 
-    weights = question.weights and Path(question.weights).name
-    return {**asdict(question), "weights": weights}
+    weights = request.weights and Path(request.weights).name
+    return {**asdict(request), "weights": weights}
 
 
-def _missing_units(destination: "Destination", listing: Any, size: int) -> tuple[list["Unit"], int | None]:
-    """Units to do, and how many clips they hold; None where only the readers of shards will know."""
-    from lmaczs.many.units import FILES, SHARD, Unit, cut_units
-
-    begun = destination.recover()
-    finished = destination.finished_paths(only=FILES)
-    files = [file for file in listing.files if file.path not in finished]
-    shards = [Unit(SHARD, (shard,)) for shard in listing.shards]
-    shards = [unit for unit in shards if not destination.is_finished(unit.name)]
-    return cut_units(files, size, begun) + shards, None if shards else len(files)
-
-
-def _do(
-    arguments: argparse.Namespace,
-    question: "Question",
-    destination: "Destination",
-    units: list["Unit"],
-    missing: int | None,
-) -> None:
+def _do(arguments: argparse.Namespace, worker: "Worker", plan: "Plan") -> None:
     from lmaczs.many.engines import run_here, run_on_ray, start_ray, stop_ray
 
-    if not units:
+    if not plan.units:
         return
     if arguments.engine == "here":
-        with count_bar("explain-many", missing) as done:
-            run_here(units, question, destination, arguments.device, done)
+        with count_bar("explain-many", plan.clips) as done:
+            run_here(plan.units, worker, done)
         return
-    workers = min(arguments.workers, len(units))
+    workers = min(arguments.workers, len(plan.units))
     with quiet_decoders():
         start_ray(workers)
     try:
-        with count_bar("explain-many", missing) as done:
-            run_on_ray(units, question, destination, arguments.device, done, workers)
+        with count_bar("explain-many", plan.clips) as done:
+            run_on_ray(plan.units, worker.request, worker.destination, arguments.device, done, workers)
     finally:
         stop_ray()

@@ -3,19 +3,38 @@
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lmaczs.errors import LMACError, plain_write_errors
 
 
 @contextmanager
+def temporary_files_removed_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the program as an exception does, with exit code 143, so that nothing half-written stays."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # only the main thread may
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+@contextmanager
 def folder_written_whole(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `target`; at the end its files move to `target`, after an error none
-    do.
+    """Yield a temporary folder beside `target`; at the end its files move to `target`, after an error none do.
 
     A folder that is there already keeps its other files.
 
@@ -47,8 +66,12 @@ def write_text_whole(path: Path, text: str) -> None:
     """Write a text file that appears complete or not at all.
 
     Raises:
-        LMACError: the place cannot be written to.
+        LMACError: the place cannot be written to, or is a folder or a device.
     """
+    if path.exists() and not path.is_file():
+        raise LMACError(
+            f"'{path.name}' is a folder or a device, not a file: choose another name for the results."
+        )
     with plain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)

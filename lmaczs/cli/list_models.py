@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from lmaczs.clap import BACKENDS
-from lmaczs.explainers import EXPLAINERS
+from lmaczs.explainers import METHODS
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,6 +25,6 @@ def run(arguments: argparse.Namespace) -> None:
             f"fetched at the first use, about {entry.download_mb} MB" if entry.download_mb else "embedded"
         )
         print(f"             {name}: {entry.label} ({origin}, licence {entry.licence})")
-    print("explainers:", ", ".join(EXPLAINERS))
+    print("explainers:", ", ".join(METHODS))
     releases = [f"{name} ({kind})" for name, kind in embedded_releases().items()]
     print("releases:  ", ", ".join(releases) or "none")

@@ -1,11 +1,8 @@
 """AudioCaps (Kim et al. 2019): 10 s of YouTube sound from AudioSet with one caption (train) or five (val, test)."""
 
-from collections.abc import Iterator
-
 from lmaczs.data.base import Dataset, Rows
 
 SPLITS = ("train", "val", "test")
-ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".m4a")
 AUDIO_FOLDERS = ("audio/{split}", "audio", "{split}", "waveforms/{split}", "waveforms")
 
 
@@ -26,11 +23,10 @@ def read(rows: Rows) -> None:
             _, captions = clips.setdefault((row["youtube_id"], row["start_time"]), (row.place, []))
             captions.append(row["caption"])
         for (video, begin), (place, captions) in clips.items():
-            candidates = list(file_names(video, begin, split))
-            file = next((name for name in candidates if rows.has(rows.root / name)), candidates[0])
+            folders = [folder.format(split=split) for folder in AUDIO_FOLDERS]
             rows.add(
                 place,
-                file,
+                rows.find(folders, file_stems(video, begin)) or f"{folders[0]}/{video}.wav",
                 split=split,
                 captions=captions,
                 original=f"youtube {video}",
@@ -38,16 +34,13 @@ def read(rows: Rows) -> None:
             )
 
 
-def file_names(video: str, begin: str, split: str) -> Iterator[str]:
-    """Where the tools that fetch the set put a clip: by id, with a Y before it, or with start and end."""
+def file_stems(video: str, begin: str) -> list[str]:
+    """How the tools that fetch the set name a clip: by id, with a Y before it, or with start and end."""
     stems = [video, f"Y{video}", f"{video}_{begin}"]
     if begin.isdecimal():
         seconds = int(begin)
         stems += [f"{video}_{seconds}_{seconds + 10}", f"{video}_{seconds * 1000}_{(seconds + 10) * 1000}"]
-    for folder in AUDIO_FOLDERS:
-        for stem in stems:
-            for ending in ENDINGS:
-                yield f"{folder.format(split=split)}/{stem}{ending}"
+    return stems
 
 
 AUDIOCAPS = Dataset(

@@ -3,61 +3,15 @@
 A dataset is one module of this folder with a `read` function and one entry in `lmaczs.data.registry`.
 """
 
-import csv
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
+from lmaczs.data.clips import Clip, Listing, tidy_captions
+from lmaczs.data.tables import Row, read_table
 from lmaczs.errors import DatasetError
-
-
-@dataclass(frozen=True)
-class DatasetClip:
-    """One recording of a dataset.
-
-    Attributes:
-        dataset: key of the dataset, or the collection that a CSV names.
-        name: the source's own name of the clip, unique within its split.
-        file: the recording, or the shard that holds it.
-        split: the source's own word, e.g. "development" or "fold 3"; "" where there is none.
-        captions: sentences that describe it; empty where the source has none.
-        labels: class names in words.
-        original: what it was cut from, e.g. "freesound 100032"; clips of one original belong in one split.
-        concept: canonical name of what is heard, or "".
-        offset: first byte within the shard.
-        size: bytes within the shard; 0 for a file of its own.
-    """
-
-    dataset: str
-    name: str
-    file: Path
-    split: str = ""
-    captions: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    original: str = ""
-    concept: str = ""
-    offset: int = 0
-    size: int = 0
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What the tables of a dataset say.
-
-    Attributes:
-        clips: whose recordings are there, in the order of the tables.
-        missing: names of clips whose recordings are not there.
-        bad_rows: one sentence for each row that cannot be used: which, and why.
-        missing_captions: captions of the clips that are not there.
-    """
-
-    clips: tuple[DatasetClip, ...]
-    missing: tuple[str, ...]
-    bad_rows: tuple[str, ...]
-    missing_captions: int = 0
+from lmaczs.signal.formats import is_sound
 
 
 @dataclass(frozen=True)
@@ -129,59 +83,45 @@ class Rows:
     def __init__(self, dataset: Dataset, root: Path) -> None:
         self.dataset = dataset
         self.root = root
-        self._clips: list[DatasetClip] = []
+        self._clips: list[Clip] = []
         self._missing: list[str] = []
         self._bad_rows: list[str] = []
         self._missing_captions = 0
         self._seen: set[tuple[str, str, str]] = set()
-        self._folders: dict[Path, set[str]] = {}
+        self._folders: dict[Path, dict[str, str]] = {}
 
     def table(
         self,
         file: str,
         needed: Sequence[str],
         *,
-        encoding: str = "utf-8-sig",
-        delimiter: str = ",",
-        header: Sequence[str] | None = None,
+        delimiter: str = "",
+        header: Sequence[str] = (),
         quoted: bool = True,
-    ) -> Iterator["Row"]:
-        """Rows of a CSV in which none of the needed columns is empty; the others are put aside with a sentence.
+    ) -> Iterator[Row]:
+        """Rows of a table in which none of the needed columns is empty; the others are put aside with a sentence.
 
         Args:
             file: relative to the dataset's folder.
             needed: columns that every row must have.
-            encoding: of the file; letters that are not of it are replaced.
-            delimiter: between columns.
+            delimiter: as in `read_table`, like the others.
             header: column names where the file has none.
             quoted: False where quotation marks are ordinary letters.
 
         Raises:
             DatasetError: the file is missing, or lacks one of the columns.
         """
-        path = self.root / file
-        if not path.is_file():
+        if not (self.root / file).is_file():
             raise self.dataset.incomplete(file)
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        with path.open(encoding=encoding, errors="replace", newline="") as lines:
-            # A stray NUL of a damaged download is no reason to lose the other rows.
-            clean = (line.replace("\0", "") for line in lines)
-            reader: csv.DictReader[str] = csv.DictReader(
-                clean, fieldnames=header, delimiter=delimiter, quoting=quoting
-            )
-            absent = [column for column in needed if column not in (reader.fieldnames or ())]
-            if absent:
-                raise self.damaged(file, f"has no column '{absent[0]}'")
-            try:
-                for values in reader:
-                    row = Row(f"'{file}', line {reader.line_num}", values)
-                    empty = [column for column in needed if not row[column]]
-                    if empty:
-                        self.refuse(row.place, f"'{empty[0]}' is empty")
-                    else:
-                        yield row
-            except csv.Error as error:
-                self.refuse(f"'{file}', line {reader.line_num}", f"{error}, so the rest is not read")
+        table = read_table(self.root / file, file, delimiter=delimiter, header=header, quoted=quoted)
+        if absent := table.lacking(needed):
+            raise self.damaged(file, f"has no column '{absent}'")
+        for row in table.rows:
+            if empty := [column for column in needed if not row[column]]:
+                self.refuse(row.place, f"'{empty[0]}' is empty")
+            else:
+                yield row
+        self._bad_rows += table.faults
 
     def add(
         self,
@@ -193,42 +133,39 @@ class Rows:
         labels: Sequence[str] = (),
         original: str = "",
         name: str = "",
-        concept: str = "",
-        dataset: str = "",
     ) -> None:
-        """Take a clip, unless its row has a fault or its recording is not there.
+        """Take a clip of this dataset, unless its row has a fault or its recording is not there.
 
         Args:
             place: of its row, for messages: `Row.place`.
             file: of the recording, relative to the dataset's folder.
-            split: as in `DatasetClip`.
-            captions: as in `DatasetClip`; white space is tidied, and equal or empty ones are left out.
-            labels: as in `DatasetClip`.
-            original: as in `DatasetClip`.
-            name: as in `DatasetClip`; by default the file's name.
-            concept: as in `DatasetClip`.
-            dataset: as in `DatasetClip`; by default this one's key.
+            split: as in `Clip`.
+            captions: as in `Clip`; white space is tidied, and equal or empty ones are left out.
+            labels: as in `Clip`.
+            original: as in `Clip`.
+            name: `path` of the clip; by default the file's name.
         """
         parts = PurePosixPath(file)
         if parts.is_absolute() or ".." in parts.parts or "\\" in file:
             self.refuse(place, "its file lies outside the dataset")
             return
-        name = name or parts.name
-        if (split, name, file) in self._seen:
-            self.refuse(place, f"'{name}' is named twice")
-            return
-        self._seen.add((split, name, file))
-        texts = tuple(dict.fromkeys(" ".join(text.split()) for text in captions if text and text.strip()))
-        path = self.root / file
+        texts = tidy_captions(captions)
         if captions and not texts:
             self.refuse(place, "all its captions are empty")
             return
-        if not self.has(path):
-            self._missing.append(name)
-            self._missing_captions += len(texts)
-            return
-        key = dataset or self.dataset.key
-        self._clips.append(DatasetClip(key, name, path, split, texts, tuple(labels), original, concept))
+        url, key = str(self.root / file), self.dataset.key
+        self.take(place, Clip(name or parts.name, url, tuple(labels), texts, key, split, original=original))
+
+    def take(self, place: str, clip: Clip) -> None:
+        """Take a clip, unless it was taken before or its recording is not there."""
+        if (known := (clip.split, clip.path, clip.url)) in self._seen:
+            self.refuse(place, f"'{clip.path}' is named twice")
+        elif "://" in clip.url or self.has(clip.file):
+            self._clips.append(clip)
+        else:
+            self._missing.append(clip.path)
+            self._missing_captions += len(clip.captions)
+        self._seen.add(known)
 
     def damaged(self, file: str, fault: str = "cannot be read") -> DatasetError:
         """The sentence about a table that is not the dataset's."""
@@ -243,15 +180,21 @@ class Rows:
 
     def has(self, path: Path) -> bool:
         """Whether a file is there; every folder is listed once, as one look-up per clip is slow on shared disks."""
-        names = self._folders.get(path.parent)
-        if names is None:
-            try:
-                with os.scandir(path.parent) as entries:
-                    names = {entry.name for entry in entries if entry.is_file()}
-            except OSError:
-                names = set()
-            self._folders[path.parent] = names
-        return path.name in names
+        return path.name in self._names(path.parent)
+
+    def find(self, folders: Sequence[str], stems: Sequence[str]) -> str | None:
+        """The first recording with one of some names, whatever its suffix, in some folders; None if there is none.
+
+        Args:
+            folders: relative to the dataset's folder.
+            stems: names without suffix.
+        """
+        for folder in folders:
+            names = self._names(self.root / folder)
+            by_stem = {stem: name for name, stem in names.items() if is_sound(name)}
+            if stem := next((stem for stem in stems if stem in by_stem), None):
+                return f"{folder}/{by_stem[stem]}"
+        return None
 
     def listing(self) -> Listing:
         """Everything taken and put aside so far."""
@@ -259,30 +202,13 @@ class Rows:
             tuple(self._clips), tuple(self._missing), tuple(self._bad_rows), self._missing_captions
         )
 
-
-class Row:
-    """One row of a table.
-
-    Attributes:
-        place: where it stands, for messages.
-    """
-
-    def __init__(self, place: str, values: dict[str, str | None]) -> None:
-        self.place = place
-        self._values = values
-
-    def __getitem__(self, column: str) -> str:
-        """Content of a column without spaces around it; "" where the row is too short or has no such column."""
-        value = self._values.get(column)
-        return value.strip() if isinstance(value, str) else ""
-
-
-def words(name: str) -> str:
-    """A class name as a person would write it: 'crying_baby' -> 'crying baby'."""
-    return " ".join(name.replace("_", " ").split()).lower()
-
-
-def original_of(name: str) -> str:
-    """What a clip was cut from, where its file name tells as in ESC-50 ("1-100032-A-0") or UrbanSound8K."""
-    found = re.match(r"\d+-(\d{3,})-[A-Z]-\d+|(\d{3,})-\d+-\d+-\d+", name)
-    return f"freesound {found[1] or found[2]}" if found else ""
+    def _names(self, folder: Path) -> dict[str, str]:
+        """Files of a folder, with their names without suffix."""
+        if folder not in self._folders:
+            try:
+                with os.scandir(folder) as entries:
+                    names = sorted(entry.name for entry in entries if entry.is_file())
+            except OSError:
+                names = []
+            self._folders[folder] = {name: name.rpartition(".")[0] for name in names}
+        return self._folders[folder]

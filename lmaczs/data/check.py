@@ -1,20 +1,23 @@
 """What is in a folder of datasets: counts, what cannot be read, and recordings that training and evaluation share."""
 
-import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import soundfile
 
-from lmaczs.data.base import DatasetClip, Listing
 from lmaczs.data.clip_csv import list_csv
+from lmaczs.data.clips import Clip, Listing
+from lmaczs.data.places import local_copy
 from lmaczs.data.registry import DATASETS
-from lmaczs.data.shards import list_shards, load_dataset_clip
+from lmaczs.data.shards import list_shards
+from lmaczs.data.tables import TABLE_SUFFIXES, read_table
 from lmaczs.errors import AudioError, DatasetError
+from lmaczs.signal.audio import load_clip
 
 FINDERS = 4  # threads that read headers: on network disks they mostly wait
 
@@ -24,7 +27,7 @@ class Finding:
     """What one dataset or collection holds.
 
     Attributes:
-        name: key of the dataset, or the collection that a CSV or shard names.
+        name: key of the dataset, the collection that a CSV or shard names, or the CSV.
         clips: whose recordings are there.
         captions: of those clips.
         hours: of those recordings that can be read.
@@ -35,7 +38,7 @@ class Finding:
     """
 
     name: str
-    clips: tuple[DatasetClip, ...]
+    clips: tuple[Clip, ...]
     captions: int
     hours: float
     unreadable: tuple[str, ...] = ()
@@ -77,12 +80,13 @@ def find_listings(folder: str | Path) -> dict[str, Listing]:
                 found[dataset.key] = dataset.list_clips(place)
             except DatasetError as error:
                 found[dataset.key] = Listing((), (), (str(error),))
-    for table in sorted(folder.glob("*.csv")):
-        # Other tables lie about too, such as Clotho's: only those with a column path are lists of recordings.
-        with table.open(encoding="utf-8-sig", errors="replace") as file:
-            columns = [column.strip() for column in file.readline().split(",")]
-        if "path" in columns:
-            found[table.name] = list_csv(table)
+    for table in sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLE_SUFFIXES):
+        try:
+            # Other tables lie about too, such as Clotho's: only those with a column path are lists of recordings.
+            if not read_table(table, table.name).lacking(("path",)):
+                found[table.name] = list_csv(table)
+        except (DatasetError, OSError):
+            continue
     for place in places:
         if any(place.glob("*.tar")):
             found[place.name] = list_shards(place)
@@ -95,7 +99,10 @@ def find_listings(folder: str | Path) -> dict[str, Listing]:
 
 
 def examine(
-    listing: Listing, name: str, decode: bool, progress: Callable[[Iterable, int], Iterable]
+    listing: Listing,
+    name: str,
+    decode: bool,
+    progress: Callable[[Iterable[float | str], int], Iterable[float | str]],
 ) -> list[Finding]:
     """Count a listing, one finding for every collection that it names.
 
@@ -110,7 +117,7 @@ def examine(
         seconds = list(progress(look, len(listing.clips)))
     groups: dict[str, list[int]] = defaultdict(list)
     for row, clip in enumerate(listing.clips):
-        groups[clip.dataset].append(row)
+        groups[clip.dataset or name].append(row)
     findings = []
     for key, rows in sorted(groups.items(), key=lambda item: -len(item[1])):
         clips = [listing.clips[row] for row in rows]
@@ -178,26 +185,17 @@ def find_overlaps(findings: Sequence[Finding]) -> list[Overlap]:
     return overlaps
 
 
-def _seconds(clip: DatasetClip, decode: bool) -> float | str:
+def _seconds(clip: Clip, decode: bool) -> float | str:
     """Length of a recording, or the sentence why it cannot be read."""
     try:
-        if decode:
-            return load_dataset_clip(clip).duration_s
-        if clip.size:
-            with clip.file.open("rb") as shard:
-                shard.seek(clip.offset)
-                information = soundfile.info(io.BytesIO(shard.read(clip.size)))
-        else:
-            information = soundfile.info(str(clip.file))
-        if information.frames > 0 and information.duration < 1e6:
-            return information.duration
+        with local_copy(clip) as file:
+            information = None
+            if not decode:
+                with suppress(OSError, RuntimeError, ValueError, TypeError):
+                    information = soundfile.info(str(file))
+            # Without a sensible header: formats that libsndfile does not know, or the sentence what is wrong.
+            if information is None or not (information.frames > 0 and information.duration < 1e6):
+                return load_clip(file).duration_s
+            return float(information.duration)
     except AudioError as error:
-        return str(error)
-    except (OSError, RuntimeError, ValueError, TypeError):
-        pass
-    try:
-        return load_dataset_clip(
-            clip
-        ).duration_s  # formats that libsndfile does not know, and the sentence why not
-    except (AudioError, OSError) as error:
         return str(error)

@@ -3,11 +3,7 @@
 from lmaczs.data.base import Dataset, Rows
 
 SPLITS = ("development", "validation", "evaluation")
-AUDIO_FOLDERS = (
-    "",
-    "clotho_audio_files/",
-    "data/",
-)  # unpacked in place, as DCASE's starter code, as its baseline
+AUDIO_FOLDERS = ("", "clotho_audio_files/", "data/")  # in place, as DCASE's starter code, as its baseline
 
 
 def read(rows: Rows) -> None:
@@ -21,7 +17,7 @@ def read(rows: Rows) -> None:
             continue
         ids: dict[str, str] = {}
         if (rows.root / f"clotho_metadata_{split}.csv").is_file():
-            for row in rows.table(f"clotho_metadata_{split}.csv", ("file_name",), encoding="latin-1"):
+            for row in rows.table(f"clotho_metadata_{split}.csv", ("file_name",)):
                 ids[row["file_name"]] = row["sound_id"]
         folder = next((f for f in AUDIO_FOLDERS if (rows.root / f / split).is_dir()), "")
         for row in rows.table(table, ("file_name", "caption_1")):

@@ -1,6 +1,7 @@
 """ESC-50 (Piczak 2015): 2,000 clips of 5 s in 50 classes and five folds, cut from Freesound."""
 
-from lmaczs.data.base import Dataset, Rows, words
+from lmaczs.data.base import Dataset, Rows
+from lmaczs.data.clips import words
 
 
 def read(rows: Rows) -> None:

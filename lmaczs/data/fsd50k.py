@@ -2,8 +2,10 @@
 
 import json
 import re
+from typing import Any
 
-from lmaczs.data.base import Dataset, Rows, words
+from lmaczs.data.base import Dataset, Rows
+from lmaczs.data.clips import words
 
 PARTS = ("dev", "eval")
 
@@ -31,7 +33,7 @@ def read(rows: Rows) -> None:
             )
 
 
-def clip_information(rows: Rows, file: str) -> dict:
+def clip_information(rows: Rows, file: str) -> dict[str, Any]:
     """What the uploaders wrote, by Freesound id; empty where the file is not there or damaged, which is said."""
     try:
         information = json.loads((rows.root / file).read_text("utf-8"))

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from lmaczs.data.audiocaps import AUDIOCAPS
-from lmaczs.data.base import Dataset, DatasetClip, Listing
+from lmaczs.data.base import Dataset
+from lmaczs.data.clips import Clip, Listing
 from lmaczs.data.clotho import CLOTHO
 from lmaczs.data.esc50 import ESC50
 from lmaczs.data.fsd50k import FSD50K
@@ -34,7 +35,7 @@ def list_selection(selection: str, folder: str | Path) -> Listing:
     Raises:
         DatasetError: a key or split does not exist, a dataset is not there, or nothing of it is.
     """
-    clips: list[DatasetClip] = []
+    clips: list[Clip] = []
     missing: list[str] = []
     bad_rows: list[str] = []
     missing_captions = 0

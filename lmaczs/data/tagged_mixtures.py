@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from lmaczs.data.sonyc_ust import AGREED, COLUMNS, TAGS
 
@@ -85,19 +84,6 @@ def draw_recipes(labels: Sequence[str], count: int, seed: int) -> list[Recipe]:
         ]
         recipes.append(Recipe(tuple(parts), tuple(gains), tuple(tag for tag in TAGS if tag in tags)))
     return recipes
-
-
-def mix(parts: Sequence[Tensor], gains_db: Sequence[float]) -> Tensor:
-    """Add sounds of equal length at one level each times its gain; the peak is brought to 0.9.
-
-    Args:
-        parts: (samples,) each.
-        gains_db: as in `Recipe`.
-    """
-    total = torch.zeros_like(parts[0])
-    for part, gain in zip(parts, gains_db, strict=True):
-        total += part / part.square().mean().sqrt().clamp_min(1e-6) * 10 ** (gain / 20)
-    return 0.9 * total / total.abs().max().clamp_min(1e-6)
 
 
 def write_tables(folder: Path, rows: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:

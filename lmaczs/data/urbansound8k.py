@@ -1,6 +1,7 @@
 """UrbanSound8K (Salamon et al. 2014): 8,732 clips of up to 4 s in 10 classes and ten folds, cut from Freesound."""
 
-from lmaczs.data.base import Dataset, Rows, words
+from lmaczs.data.base import Dataset, Rows
+from lmaczs.data.clips import words
 
 
 def read(rows: Rows) -> None:

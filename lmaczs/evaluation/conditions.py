@@ -5,15 +5,17 @@ import hashlib
 import io
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from lmaczs.data.clip_table import ClipEntry, select_clips
+from lmaczs.data.sources import list_source
 from lmaczs.errors import LMACError
+from lmaczs.evaluation.provenance import sound_sha256
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
-from lmaczs.signal.contamination import mix_at_snr, white_noise
+from lmaczs.signal.mixing import mix_at_snr, white_noise
 
 CONDITIONS = {
     "none": "the clips as they are",
@@ -22,7 +24,6 @@ CONDITIONS = {
     "speech": "somebody talking over each clip",
 }
 LIST_COLUMNS = ("condition", "path", "contaminant", "snr_db")
-SOUND_FILES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".m4a")
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,18 @@ class Contamination:
         mixture, heard = mix_at_snr(waveform, sound, self.snr_db)
         return Scene(mixture, (waveform, heard))
 
+    def sound_sha256(self, condition: str, clip: ClipEntry) -> str:
+        """Hash of what is heard of a clip in a condition, without decoding it.
+
+        Args:
+            condition: key in `CONDITIONS`.
+            clip: the clip.
+        """
+        other = self.contaminant(condition, clip)
+        if other is None:
+            return sound_sha256(clip.file)
+        return sound_sha256(clip.file, other.file if isinstance(other, ClipEntry) else other, self.snr_db)
+
     def table(self, conditions: Iterable[str], clips: Sequence[ClipEntry]) -> str:
         """The list of all contaminants as CSV, so that anyone can make the same sounds again."""
         text = io.StringIO()
@@ -157,12 +170,10 @@ def speech_clips(source: str | Path, where: Mapping[str, str] | None = None) -> 
         return select_clips(source, where).clips
     if where:
         raise LMACError(f"--speech names the folder '{source.name}', which has no columns to choose by.")
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SOUND_FILES)
-    if not files:
-        raise LMACError(
-            f"The folder '{source.name}' holds no recordings ({', '.join(SOUND_FILES)}): name another one."
-        )
-    return tuple(ClipEntry(path.relative_to(source).as_posix(), path, "speech") for path in files)
+    clips = list_source(str(source)).clips
+    # The order decides what a seed draws: folder by folder.
+    ordered = sorted(clips, key=lambda clip: clip.path.split("/"))
+    return tuple(replace(clip, labels=("speech",)) for clip in ordered)
 
 
 def _load(clip: ClipEntry, sample_rate: int) -> Tensor:

@@ -48,6 +48,7 @@ def load_explainer(
     method = _class_of(name)
     if domain not in DOMAINS:
         raise LMACError(f"There is no mask domain '{domain}': choose 'stft' or 'mel'.")
+    method.entry.check_domain(domain)
     accepted = options_of(name)
     for option in options:
         if option not in accepted:

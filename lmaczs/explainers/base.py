@@ -16,7 +16,7 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.recording import Recording
 from lmaczs.clap.target import Target
-from lmaczs.errors import PromptError
+from lmaczs.errors import LMACError, PromptError
 from lmaczs.signal.masking import masked_waveform
 from lmaczs.signal.windows import stitch
 from lmaczs.types import AudioState, Evidence, Explanation, MaskDomain, Progress, no_progress, part_of
@@ -46,6 +46,18 @@ class MethodEntry:
     sentence: str
     domains: tuple[MaskDomain, ...] = ("stft", "mel")
     trained: bool = False
+
+    def check_domain(self, domain: MaskDomain) -> None:
+        """Refuse a domain that the method has no masks in.
+
+        Raises:
+            LMACError: names both.
+        """
+        if domain not in self.domains:
+            known = " or ".join(f"'{name}'" for name in self.domains)
+            raise LMACError(
+                f"{self.label} has no masks in the domain '{domain}': choose {known}, or another method."
+            )
 
 
 @dataclass(frozen=True)

@@ -7,37 +7,32 @@ from typing import Any
 
 from lmaczs.errors import LMACError
 from lmaczs.many.destination import Destination
-from lmaczs.many.files import missing_extra
+from lmaczs.many.rows import missing_extra
 from lmaczs.many.units import Unit
-from lmaczs.many.worker import Question, Worker
+from lmaczs.many.worker import ExplainRequest, Worker
 
 Done = Callable[[int, int], None]  # clips that were done just now, and how many of them failed
 STORE_BYTES = 128 << 20  # of Ray's shared memory on this machine; only names and counts pass through it
 
 
-def run_here(
-    units: Sequence[Unit], question: Question, destination: Destination, device: str | None, done: Done
-) -> None:
+def run_here(units: Sequence[Unit], worker: Worker, done: Done) -> None:
     """Do the units one after the other in this process.
 
     Args:
         units: to do.
-        question: what every clip is asked.
-        destination: prepared.
-        device: as in `load_backend`.
+        worker: with the model.
         done: called after each clip.
 
     Raises:
-        LMACError: the model cannot be used, or the results cannot be written.
+        LMACError: the results cannot be written.
     """
-    worker = Worker(question, destination, device)
     for unit in units:
         worker.do(unit, lambda row: done(1, int("error" in row)))
 
 
 def run_on_ray(
     units: Sequence[Unit],
-    question: Question,
+    request: ExplainRequest,
     destination: Destination,
     device: str | None,
     done: Done,
@@ -49,7 +44,7 @@ def run_on_ray(
 
     Args:
         units: to do; each goes to one worker.
-        question: what every clip is asked.
+        request: what is explained of every clip.
         destination: prepared, and reachable from every worker.
         device: as in `load_backend`; where there are GPUs and it names none, the workers share them.
         done: called after each unit.
@@ -61,11 +56,12 @@ def run_on_ray(
     import ray
     import ray.data
 
-    gpus = ray.cluster_resources().get("GPU", 0) if device is None or device.startswith("cuda") else 0
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    gpus = resources.get("GPU", 0) if device is None or device.startswith("cuda") else 0
     data = ray.data.from_items([{"unit": unit.to_json()} for unit in units], override_num_blocks=len(units))
     reports = data.flat_map(
         RayWorker,
-        fn_constructor_args=(question.to_json(), destination.url, device),
+        fn_constructor_args=(request.to_json(), destination.url, device),
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
         num_cpus=1,
         num_gpus=min(1.0, gpus / workers),
@@ -85,19 +81,29 @@ def run_on_ray(
 class RayWorker:
     """A `Worker` as Ray Data calls it; text goes in, counts come out."""
 
-    def __init__(self, question: str, destination: str, device: str | None) -> None:
-        """Take the question; the model is loaded at the first unit, so that what is wrong with it can be said."""
-        self._made = (Question.from_json(question), Destination(destination), device)
+    def __init__(self, request: str, destination: str, device: str | None) -> None:
+        """Take the request; the model is loaded at the first unit, so that what is wrong with it can be said."""
+        self._made = (ExplainRequest.from_json(request), Destination(destination), device)
         self._worker: Worker | None = None
 
     def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         """Do one unit."""
         try:
-            self._worker = self._worker or Worker(*self._made)
+            self._worker = self._worker or self._load()
             clips, failed = self._worker.do(Unit.from_json(row["unit"]))
             return [{"clips": clips, "failed": failed, "refused": ""}]
         except LMACError as error:
             return [{"clips": 0, "failed": 0, "refused": str(error)}]
+
+    def _load(self) -> Worker:
+        worker = Worker(*self._made)
+        settings = worker.destination.settings()
+        if other := [name for name, sha256 in worker.made_by.items() if settings.get(name) != sha256]:
+            raise LMACError(
+                f"A worker has other weights than the run that started it ({', '.join(other)}): give all machines the "
+                "same releases, also in LMACZS_RELEASES."
+            )
+        return worker
 
 
 def start_ray(workers: int) -> None:

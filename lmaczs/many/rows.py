@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lmaczs.many.files import missing_extra
+from lmaczs.errors import LMACError
+from lmaczs.metrics.registry import explanation_keys
 from lmaczs.results import result_row
 from lmaczs.types import ExplainResult
 
@@ -15,20 +16,37 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 GROUP = 1000  # rows in memory at once
-METRIC_COLUMNS = ("ff", "ai", "ad", "ag", "fid_in", "sps", "comp", "mm")  # what `score_explanation` gives
-TEXT_COLUMNS = ("path", "error", "prompt", "predicted", "files")
+TEXT_COLUMNS = ("path", "sha256", "error", "prompt", "predicted", "evidence", "files")
 COLUMNS = (
-    *("path", "error", "prompt", "predicted", "similarity", "probabilities", "duration_s"),
-    *METRIC_COLUMNS,
+    *(
+        "path",
+        "sha256",
+        "error",
+        "prompt",
+        "predicted",
+        "similarity",
+        "probabilities",
+        "duration_s",
+        "evidence",
+    ),
+    *explanation_keys(),
     *("completeness_error", "seconds", "files"),
 )
 
 
-def explained_row(path: str, result: ExplainResult, backend_name: str, seconds: float, files: str) -> Row:
+def missing_extra(package: str) -> LMACError:
+    """What to install where a package of the optional extra is missing."""
+    return LMACError(f"explain-many needs the package '{package}': install lmaczs with the extra 'many'.")
+
+
+def explained_row(
+    path: str, sha256: str | None, result: ExplainResult, backend_name: str, seconds: float, files: str
+) -> Row:
     """Row of a clip that was explained.
 
     Args:
         path: names the clip.
+        sha256: of the recording's bytes.
         result: its explanation.
         backend_name: key of the CLAP.
         seconds: that it took, reading excluded.
@@ -38,11 +56,13 @@ def explained_row(path: str, result: ExplainResult, backend_name: str, seconds: 
     prediction = values["prediction"]
     return {
         "path": path,
+        "sha256": sha256,
         "prompt": values["target"],
         "predicted": prediction["prompts"][prediction["predicted"]],
         "similarity": values["target_similarity"],
         "probabilities": prediction["probabilities"],
         "duration_s": values["duration_s"],
+        "evidence": result.explanation.evidence,
         **values["metrics"],
         "completeness_error": values["completeness_error"],
         "seconds": seconds,
@@ -50,9 +70,9 @@ def explained_row(path: str, result: ExplainResult, backend_name: str, seconds: 
     }
 
 
-def failed_row(path: str, sentence: str) -> Row:
+def failed_row(path: str, sha256: str | None, sentence: str) -> Row:
     """Row of a clip that could not be explained."""
-    return {"path": path, "error": sentence}
+    return {"path": path, "sha256": sha256, "error": sentence}
 
 
 def parquet_bytes(rows: Iterable[Mapping[str, Any]]) -> tuple[bytes, int]:

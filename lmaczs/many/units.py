@@ -4,18 +4,36 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO, Any, NamedTuple
 
-from lmaczs.errors import AudioError, LMACError
-from lmaczs.many.files import local_bytes, local_file, open_place, plain_text, shown
-from lmaczs.many.sources import FoundFile, is_sound
+from lmaczs.data.clips import Clip
+from lmaczs.data.places import local_copy, open_place, plain_text, safe_name, shown
+from lmaczs.data.shards import read_members
+from lmaczs.errors import AudioError, LMACError, StorageError
 from lmaczs.signal.audio import load_clip
+from lmaczs.signal.formats import is_sound
+from lmaczs.signal.scratch import scratch_folder
 from lmaczs.types import AudioClip
 
 FILES, SHARD = "files", "shard"
-Outcome = AudioClip | LMACError  # a recording, or what is wrong with it
+BLOCK = 1 << 20
+Begin = Callable[[str, str | None], bool]  # path and fingerprint of a clip -> whether it is to be done
+
+
+class Reading(NamedTuple):
+    """One recording that was read.
+
+    Attributes:
+        path: names the clip in the results.
+        sha256: of its bytes; None where they could not be had.
+        outcome: the recording, or what is wrong with it.
+    """
+
+    path: str
+    sha256: str | None
+    outcome: AudioClip | LMACError
 
 
 @dataclass(frozen=True)
@@ -24,35 +42,36 @@ class Unit:
 
     Attributes:
         kind: "files" or "shard".
-        files: the recordings, or the one shard.
+        clips: the recordings, or the one shard.
         begun: path -> how often an earlier run began the clip and did not come back.
     """
 
     kind: str
-    files: tuple[FoundFile, ...]
+    clips: tuple[Clip, ...]
     begun: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """Names the unit's Parquet file; equal contents, equal name, in every run and on every machine."""
-        text = "\n".join(file.path for file in self.files)
+        """Names the unit's Parquet file; equal names of clips, equal name, in every run and on every machine."""
+        text = "\n".join(clip.path for clip in self.clips)
         return f"{self.kind}-{hashlib.sha1(text.encode()).hexdigest()[:16]}"
 
-    def clips(self, begin: Callable[[str], bool]) -> Iterator[tuple[str, Outcome]]:
+    def read(self, begin: Begin, digest: "hashlib._Hash") -> Iterator[Reading]:
         """Read the recordings one by one.
 
         Args:
-            begin: called with a clip's path before it is read; False passes over it.
+            begin: called with a clip's path and fingerprint before it is decoded; False passes over it.
+            digest: is fed all bytes of a shard.
 
-        Yields:
-            Path and recording, or path and what was wrong with it.
+        Raises:
+            StorageError: there is no room for temporary files.
         """
         if self.kind == SHARD:
-            yield from _members(self.files[0], begin)
+            yield from _read_shard(self.clips[0], begin, digest)
             return
-        for file in self.files:
-            if begin(file.path):
-                yield file.path, _load(file.path, local_file(file.url))
+        for clip in self.clips:
+            if reading := _read_file(clip, begin):
+                yield reading
 
     def to_json(self) -> str:
         """Text that `from_json` reads on another machine."""
@@ -62,57 +81,96 @@ class Unit:
     def from_json(cls, text: str) -> "Unit":
         """The unit that `to_json` wrote."""
         values = json.loads(text)
-        return cls(values["kind"], tuple(FoundFile(**file) for file in values["files"]), values["begun"])
+        return cls(values["kind"], tuple(Clip(**clip) for clip in values["clips"]), values["begun"])
 
 
-def cut_units(files: Sequence[FoundFile], size: int, begun: Mapping[str, int]) -> list[Unit]:
-    """Cut files into units.
+def cut_units(clips: Sequence[Clip], size: int, begun: Mapping[str, int]) -> list[Unit]:
+    """Cut clips with files of their own into units.
 
     Args:
-        files: in order.
+        clips: in order.
         size: clips of each unit.
-        begun: see `Unit`, of all files.
+        begun: see `Unit`, of all clips.
     """
     units = []
-    for start in range(0, len(files), size):
-        part = tuple(files[start : start + size])
-        units.append(Unit(FILES, part, {file.path: begun[file.path] for file in part if file.path in begun}))
+    for start in range(0, len(clips), size):
+        # Only the name and the place decide the work: labels and captions need not travel.
+        part = tuple(Clip(clip.path, clip.url) for clip in clips[start : start + size])
+        units.append(Unit(FILES, part, {clip.path: begun[clip.path] for clip in part if clip.path in begun}))
     return units
 
 
-def _load(path: str, local: AbstractContextManager[Path]) -> Outcome:
-    """Read one recording; what is wrong with it, whatever that is, is the answer and not the end."""
+def _read_file(clip: Clip, begin: Begin) -> Reading | None:
+    sha256: str | None = None
     try:
-        with local as copy:
-            return load_clip(copy)
+        with local_copy(clip) as file:
+            if file.is_file():
+                with file.open("rb") as stream:
+                    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            return Reading(clip.path, sha256, _load(clip.path, file)) if begin(clip.path, sha256) else None
+    except StorageError:
+        raise
+    except (LMACError, OSError) as error:
+        fault = error if isinstance(error, LMACError) else _unreadable(clip.path, error)
+        return Reading(clip.path, sha256, fault) if begin(clip.path, sha256) else None
+
+
+def _load(path: str, file: Path) -> AudioClip | LMACError:
+    """Decode one recording; what is wrong with it, whatever that is, is the answer and not the end."""
+    try:
+        return load_clip(file)
+    except StorageError:
+        raise
     except LMACError as error:
         return error
     except Exception as error:
-        return AudioError(
-            f"'{shown(path)}' cannot be read ({type(error).__name__}): export it again as 16-bit wav."
-        )
+        return _unreadable(path, error)
 
 
-def _members(shard: FoundFile, begin: Callable[[str], bool]) -> Iterator[tuple[str, Outcome]]:
+def _unreadable(path: str, error: Exception) -> AudioError:
+    return AudioError(
+        f"'{shown(path)}' cannot be read ({type(error).__name__}): export it again as 16-bit wav."
+    )
+
+
+class _Hashed:
+    """A stream whose bytes are fed to a hash as they are read."""
+
+    def __init__(self, stream: IO[bytes], digest: "hashlib._Hash") -> None:
+        self._stream, self._digest = stream, digest
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._digest.update(data)
+        return data
+
+
+def _read_shard(shard: Clip, begin: Begin, digest: "hashlib._Hash") -> Iterator[Reading]:
     """Recordings of a tar file, read from front to back as it arrives."""
-    file_system, path = open_place(shard.url)
-    seen = 0
+
+    def wanted(member: tarfile.TarInfo) -> bool:
+        return is_sound(member.name)
+
     try:
-        with file_system.open(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
-            while (member := archive.next()) is not None:
-                archive.members = []  # type: ignore[attr-defined]  # it would keep every header
-                name = f"{shard.path}/{plain_text(member.name)}"
-                if not (member.isfile() and is_sound(member.name)) or not begin(name):
-                    continue
-                file = archive.extractfile(member)
-                data = b"" if file is None else file.read()
-                seen += 1
-                yield name, _load(name, local_bytes(member.name, data))
-    except (tarfile.TarError, EOFError, OSError) as error:
-        yield (
-            shard.path,
-            AudioError(
-                f"'{shard.path}' cannot be read on after {seen} recordings ({type(error).__name__}): it is missing, "
-                "damaged or cut short; fetch the shard again."
-            ),
-        )
+        file_system, path = open_place(shard.url)
+        with file_system.open(path, "rb") as stream:
+            hashed: Any = _Hashed(stream, digest)
+            try:
+                for member, data in read_members(hashed, shard.path, wanted):
+                    name = f"{shard.path}/{plain_text(member.name)}"
+                    sha256 = hashlib.sha256(data or b"").hexdigest()
+                    if data is None or not begin(name, sha256):
+                        continue
+                    with scratch_folder() as folder:
+                        copy = folder / safe_name(member.name)
+                        copy.write_bytes(data)
+                        outcome = _load(name, copy)
+                    yield Reading(name, sha256, outcome)
+            finally:
+                while hashed.read(BLOCK):  # what a tar file holds behind its end belongs to it too
+                    pass
+    except StorageError:
+        raise
+    except (LMACError, OSError) as error:
+        fault = error if isinstance(error, LMACError) else _unreadable(shard.path, error)
+        yield Reading(shard.path, None, fault)

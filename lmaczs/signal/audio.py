@@ -17,6 +17,8 @@ from torch import Tensor
 
 from lmaczs.errors import AudioError
 from lmaczs.signal.ffmpeg import container_name, decode_to_wav
+from lmaczs.signal.formats import FORMATS
+from lmaczs.signal.scratch import scratch_folder
 from lmaczs.types import AudioClip
 
 MIN_SECONDS = 0.1
@@ -27,10 +29,9 @@ SILENCE_DBFS = -80.0  # swing below this is silence; 16-bit sound starts at -90
 MAX_AMPLITUDE = 100.0  # 40 dB above full scale; integers stored as floats are far above that
 BLOCK_VALUES = 1 << 20
 UNKNOWN_FRAMES = 1 << 62  # libsndfile's length of a stream that does not state it
-FORMATS = "wav, flac, ogg, opus or mp3"
 
 
-class _Stream(soundfile.SoundFile):
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # has no types
     """A recording that is read from front to back, without the seek that soundfile makes after each block.
 
     That seek fails at the end of a stream whose header does not state its length, such as flac from a pipe.
@@ -54,6 +55,7 @@ def load_clip(path: str | Path, allow_silence: bool = False) -> AudioClip:
     Raises:
         AudioError: missing, unreadable, empty, shorter than 0.1 s, longer than 30 min, silent, not finite, or
             with a rate, channel count or amplitude that no recording has. Names the file, never its folder.
+        StorageError: there is no room for what ffmpeg decodes.
     """
     path = Path(path)
     shown = _printable(path.name) or "recording"
@@ -76,8 +78,8 @@ def load_clip(path: str | Path, allow_silence: bool = False) -> AudioClip:
                 f"'{shown}' cannot be read as sound: it is damaged or no recording. Choose a {FORMATS} file "
                 "that plays."
             ) from error
-    with tempfile.TemporaryDirectory(prefix="lmaczs-") as folder:
-        target = Path(folder) / "decoded.wav"
+    with scratch_folder() as folder:
+        target = folder / "decoded.wav"
         decode_to_wav(path.resolve(), shown, container, target, MAX_SECONDS)
         with _Stream(target) as file:
             return _read(file, shown, name, allow_silence)
@@ -89,7 +91,9 @@ def clip_name(path: str | Path) -> str:
 
 
 def make_clip(
-    samples: Tensor | np.ndarray | Sequence, sample_rate: int, name: str = "recording"
+    samples: Tensor | np.ndarray | Sequence[float] | Sequence[Sequence[float]],
+    sample_rate: int,
+    name: str = "recording",
 ) -> AudioClip:
     """Bring sound that is already in memory through the same gate as a file.
 

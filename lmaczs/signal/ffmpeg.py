@@ -1,5 +1,7 @@
 """Containers that libsndfile cannot read (m4a, mp4, webm, aac, …), by ffmpeg where it is installed."""
 
+import errno
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,6 +51,7 @@ def decode_to_wav(source: Path, shown: str, container: str, target: Path, max_se
 
     Raises:
         AudioError: there is no ffmpeg, or it cannot decode the recording in time.
+        OSError: the disk of the target is full.
     """
     program = shutil.which("ffmpeg")
     if program is None:
@@ -58,29 +61,11 @@ def decode_to_wav(source: Path, shown: str, container: str, target: Path, max_se
         )
     if source.stat().st_size > MAX_INPUT_BYTES:
         raise AudioError(f"'{shown}' is larger than 1 GB: save its sound alone as wav, flac, ogg or mp3.")
-    command = [
-        program,
-        "-nostdin",
-        "-v",
-        "error",
-        "-y",
-        "-protocol_whitelist",
-        "file",
-        "-format_whitelist",
-        DEMUXERS,
-    ]
-    # "file:" keeps a name that starts with a dash or looks like an address from being anything else than a
-    # name.
-    command += [
-        "-i",
-        f"file:{source}",
-        "-map",
-        "0:a:0",
-        "-t",
-        str(max_seconds + 1),
-        "-fs",
-        str(MAX_OUTPUT_BYTES),
-    ]
+    command = [program, "-nostdin", "-v", "error", "-y"]
+    command += ["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS]
+    # "file:" keeps a name that starts with a dash or looks like an address from being anything else than a name.
+    command += ["-i", f"file:{source}", "-map", "0:a:0"]
+    command += ["-t", str(max_seconds + 1), "-fs", str(MAX_OUTPUT_BYTES)]
     command += ["-c:a", "pcm_f32le", "-f", "wav", f"file:{target}"]
     try:
         done = subprocess.run(
@@ -95,6 +80,8 @@ def decode_to_wav(source: Path, shown: str, container: str, target: Path, max_se
         raise AudioError(
             f"ffmpeg could not be started to read '{shown}': save it as wav, flac, ogg or mp3."
         ) from error
+    if b"No space left on device" in done.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if done.returncode != 0 or not target.is_file():
         raise AudioError(
             f"'{shown}' looks like a {container} recording, but no sound could be decoded from it: check "

@@ -9,7 +9,17 @@ from typing import Any
 from lmaczs.errors import LMACError
 
 HERE = Path(__file__).parent
-STYLES = ("page.css", "model.css", "scores.css", "player.css", "lanes.css", "compare.css", "faithfulness.css")
+STYLES = (
+    "page.css",
+    "model.css",
+    "scores.css",
+    "player.css",
+    "transport.css",
+    "plot.css",
+    "lanes.css",
+    "compare.css",
+    "faithfulness.css",
+)
 MOST_KEEP_MINUTES = 45
 
 

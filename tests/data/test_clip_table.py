@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lmaczs.data.clip_table import ClipEntry, limit_by_label, select_clips
+from lmaczs.data.clip_table import limit_by_label, select_clips
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 
 TABLE = """path,dataset,fold,label
@@ -67,7 +68,7 @@ def test_what_is_no_table_is_refused(tmp_path, name):
         select_clips(tmp_path / name)
 
 
-CLIPS = [ClipEntry(f"{label}{n}", Path(f"{label}{n}"), label) for n in range(6) for label in "abc"]
+CLIPS = [Clip(f"{label}{n}", Path(f"{label}{n}"), label) for n in range(6) for label in "abc"]
 
 
 def test_a_limit_takes_all_labels_evenly_and_keeps_the_order():

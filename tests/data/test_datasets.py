@@ -19,7 +19,7 @@ def listing_of(tmp_path):
 
 
 def told(listing):
-    return [(clip.name, clip.split, clip.captions, clip.labels, clip.original) for clip in listing.clips]
+    return [(clip.path, clip.split, clip.captions, clip.labels, clip.original) for clip in listing.clips]
 
 
 def test_esc50_has_folds_labels_in_words_and_freesound_ids(listing_of):
@@ -106,7 +106,7 @@ def test_a_damaged_macs_file_is_refused_with_its_page(tmp_path, content):
 
 def test_lj_speech_has_no_captions_as_a_transcript_is_none(listing_of):
     listing = listing_of("ljspeech")
-    assert [clip.name for clip in listing.clips] == ["LJ001-0001.wav", "LJ001-0002.wav"]
+    assert [clip.path for clip in listing.clips] == ["LJ001-0001.wav", "LJ001-0002.wav"]
     assert all(clip.captions == () and clip.labels == ("speech",) for clip in listing.clips)
     assert listing.missing == ("LJ002-0001.wav",)
 
@@ -129,7 +129,7 @@ def test_a_table_of_another_version_is_refused(tmp_path):
 def test_presets_take_what_clap_was_trained_on(tmp_path):
     for key in ("clotho", "fsd50k", "audiocaps", "macs"):
         LAYOUTS[key](tmp_path)
-    names = [clip.name for clip in list_selection("clotho", tmp_path).clips]
+    names = [clip.path for clip in list_selection("clotho", tmp_path).clips]
     assert names == ["Dog in Málaga.wav", "Rain.wav"]
     full = list_selection("full", tmp_path)
     assert {(clip.dataset, clip.split) for clip in full.clips} == {

@@ -39,7 +39,7 @@ def sonyc():
 
 
 def labels_by_name(listing):
-    return {clip.name: (clip.split, clip.labels) for clip in listing.clips}
+    return {clip.path: (clip.split, clip.labels) for clip in listing.clips}
 
 
 def test_columns_are_the_official_ones():
@@ -87,7 +87,7 @@ def test_what_cannot_be_used_is_told(tmp_path, sonyc):
     ]
     write(tmp_path, rows, names=["here.wav"])
     listing = sonyc.list_clips(tmp_path)
-    assert [clip.name for clip in listing.clips] == ["here.wav"] and listing.missing == ("gone.wav",)
+    assert [clip.path for clip in listing.clips] == ["here.wav"] and listing.missing == ("gone.wav",)
     assert listing.bad_rows == (
         "'annotations.csv', line 4: '6_music_presence' is '2', not -1, 0 or 1",
         "'annotations.csv', line 6: 'audio_filename' is empty",

@@ -84,7 +84,7 @@ def test_shards_give_samples_with_captions_of_json_and_txt(shards):
 
 def test_faults_of_a_shard_are_put_aside_and_the_rest_is_read(shards):
     listing = list_shards(shards)
-    assert [clip.name for clip in listing.clips] == ["a/0.flac", "a/1.wav", "b.flac", "e.wav"]
+    assert [clip.path for clip in listing.clips] == ["a/0.flac", "a/1.wav", "b.flac", "e.wav"]
     told = " ".join(listing.bad_rows)
     for fault in (
         "the json of 'b' is damaged", "'c' has no recording", "'d.wav' is empty", "'a/0.flac' is named twice",

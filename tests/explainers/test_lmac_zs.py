@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lmaczs.errors import CheckpointError
+from lmaczs.errors import CheckpointError, LMACError
+from lmaczs.explainers import load_explainer
 from lmaczs.explainers.lmac_zs.decoder import (
     AREAS,
     DETAILS,
@@ -15,11 +16,12 @@ from lmaczs.explainers.lmac_zs.decoder import (
 )
 from lmaczs.explainers.lmac_zs.explainer import (
     LMACZS,
+    NEEDED_GAIN,
     build_decoder,
     choose_area,
     decoder_config,
+    mask_of_largest_gain,
     release_config,
-    worthwhile_mask,
 )
 from lmaczs.explainers.lmac_zs.loss import (
     Pairs,
@@ -30,9 +32,9 @@ from lmaczs.explainers.lmac_zs.loss import (
     paper_loss,
     view_spectrogram,
 )
+from lmaczs.hearing import make_target
 from lmaczs.hub import save_release
 from lmaczs.signal.spectral import mel_to_bins
-from lmaczs.types import TextState
 
 
 def decode(decoder, audio, rows, text):
@@ -82,12 +84,19 @@ def test_chosen_area_follows_the_values():
     assert choose_area(worth_large).item() == pytest.approx(AREAS[-1], abs=0.01)
 
 
-def test_next_to_nothing_is_kept_where_no_mask_is_worth_anything():
-    logits = torch.randn(2, 128, 200, generator=torch.Generator().manual_seed(0))
-    values = torch.stack([torch.zeros(len(AREAS)), torch.ones(len(AREAS))])
-    unrelated, named = worthwhile_mask(logits, values, 0.5).mean(dim=(1, 2)).tolist()
-    assert unrelated < 0.01
-    assert 0.09 < named < 0.25  # .125 of the cells, and the foot of a soft edge
+def test_nothing_is_kept_where_no_mask_promises_a_gain():
+    logits = torch.randn(3, 128, 200, generator=torch.Generator().manual_seed(0))
+    gains = torch.stack([torch.zeros(len(AREAS)), torch.ones(len(AREAS)), torch.full((len(AREAS),), NEEDED_GAIN)])
+    masks, present = mask_of_largest_gain(logits, gains, 0.5)
+    unrelated, named, hardly = masks.mean(dim=(1, 2)).tolist()
+    assert present.tolist() == [False, True, True]
+    assert unrelated == 0 and not masks[0].any()
+    # .125 of the cells, and the foot of a soft edge.
+    assert 0.09 < named < 0.25
+    # Masks grow from there on: half of .125, with a sharp edge.
+    assert 0 < hardly < 0.6 * named
+    nearly = mask_of_largest_gain(logits[:1], gains[2:] - 1e-4, 0.5)
+    assert not nearly[1].any() and not nearly[0].any()
 
 
 def test_details_stand_out_against_the_mean_of_their_neighbours():
@@ -121,21 +130,45 @@ def test_another_prompt_changes_the_cells_order(decoder, states):
     assert (first - second).abs().max() > 1e-4
 
 
-def test_batch_of_windows_equals_single_windows(debug_backend, decoder, states):
-    audio, text = states
-    explainer = LMACZS(debug_backend, decoder)
-    batch = explainer.masks(audio, text)
+@pytest.fixture
+def confident(decoder):
+    """A decoder that promises a gain for every prompt."""
+    torch.nn.init.constant_(decoder.worth[-1].bias, 1.0)
+    return decoder
+
+
+@pytest.mark.parametrize("objective", ["contrast", "paper"])
+def test_batch_of_windows_equals_single_windows(debug_backend, confident, states, objective):
+    audio, _ = states
+    method, target = LMACZS.wrap(debug_backend, confident, objective), make_target(debug_backend, "rain")
+    batch = method.map_windows(audio, target)
+    assert batch.evidence.tolist() == [True] * 3
     for index in range(3):
-        row = slice(index, index + 1)
-        single = explainer.masks(audio[row], TextState(text.prompts[row], text.embedding[row]))
-        assert torch.allclose(batch[index], single[0], atol=1e-5)
+        single = method.map_windows(audio[index : index + 1], target)
+        torch.testing.assert_close(batch.values[index], single.values[0], atol=1e-4, rtol=0)
 
 
-def test_masks_are_equal_bit_for_bit_on_a_second_call_and_reach_one(debug_backend, decoder, states):
-    explainer = LMACZS(debug_backend, decoder)
-    masks = explainer.masks(*states)
-    assert torch.equal(masks, explainer.masks(*states))
-    assert masks.min() >= 0 and torch.equal(masks.amax(dim=(1, 2)), torch.ones(3))
+def test_masks_are_equal_bit_for_bit_on_a_second_call_and_follow_the_prompt(debug_backend, confident, states):
+    audio, _ = states
+    method = LMACZS.wrap(debug_backend, confident)
+    rain, dog = (make_target(debug_backend, prompt) for prompt in ("rain", "a dog barking"))
+    masks = method.map_windows(audio, rain).values
+    assert torch.equal(masks, method.map_windows(audio, rain).values)
+    # What the decoder sees of the windows is kept for the next prompt; other windows get their own.
+    other = method.map_windows(audio, dog).values
+    assert not torch.equal(masks, other)
+    assert torch.equal(other, LMACZS.wrap(debug_backend, confident).map_windows(audio, dog).values)
+    part = method.map_windows(audio[1:2], rain).values
+    torch.testing.assert_close(part[0], masks[1], atol=1e-4, rtol=0)
+    assert float(masks.min()) >= 0 and float(masks.max()) <= 1
+
+
+def test_the_papers_mask_is_the_sigmoid_as_it_comes(debug_backend, decoder, states):
+    audio, text = states
+    expected = torch.sigmoid(decode(decoder, audio, slice(None), text.embedding[:1].expand(3, -1)).logits)
+    target = make_target(debug_backend, "rain")
+    found = LMACZS.wrap(debug_backend, decoder, "paper").map_windows(audio, target)
+    torch.testing.assert_close(found.values, expected, atol=1e-5, rtol=0)
 
 
 def test_paper_loss_equals_a_plain_loop_over_pairs(debug_backend, decoder, states):
@@ -294,11 +327,22 @@ def test_a_decoder_made_for_another_backend_is_refused(tmp_path, debug_backend, 
     config = release_config(debug_backend, decoder, "contrast") | {"backend": "msclap-2022"}
     folder = save_release(tmp_path / "foreign", "lmac-zs", config, decoder.state_dict())
     with pytest.raises(CheckpointError, match="trained for the backend 'msclap-2022'.*'debug'"):
-        LMACZS.from_release(debug_backend, release=folder)
+        LMACZS.load(debug_backend, release=folder)
 
 
-def test_a_release_gives_the_masks_that_were_stored(tmp_path, debug_backend, decoder, states):
+def test_a_decoder_of_the_other_domain_is_refused(tmp_path, debug_backend, decoder):
     config = release_config(debug_backend, decoder, "contrast")
-    folder = save_release(tmp_path / "decoder", "lmac-zs", config, decoder.state_dict())
-    loaded = LMACZS.from_release(debug_backend, release=folder)
-    assert torch.equal(loaded.masks(*states), LMACZS(debug_backend, decoder).masks(*states))
+    folder = save_release(tmp_path / "stft", "lmac-zs", config, decoder.state_dict())
+    with pytest.raises(LMACError, match="in the domain 'stft', and 'mel' was asked for: choose 'stft'"):
+        LMACZS.load(debug_backend, "mel", release=folder)
+
+
+@pytest.mark.parametrize("objective", ["contrast", "paper"])
+def test_a_release_gives_the_masks_that_were_stored(tmp_path, debug_backend, confident, states, objective):
+    config = release_config(debug_backend, confident, objective)
+    folder = save_release(tmp_path / "decoder", "lmac-zs", config, confident.state_dict())
+    loaded = load_explainer("lmac-zs", debug_backend, release=folder)
+    target = make_target(debug_backend, "rain")
+    stored = LMACZS.wrap(debug_backend, confident, objective).map_windows(states[0], target)
+    assert loaded.objective == objective and loaded.domain == "stft"
+    assert torch.equal(loaded.map_windows(states[0], target).values, stored.values)

@@ -118,15 +118,15 @@ def test_a_hum_far_below_a_horn_lights_up_in_no_method(compact, name):
     torch.testing.assert_close(kept + removed, recording.clip.waveform, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["grad-cam", "saliency", "integrated-gradients", "occlusion", "rise", "slime"])
-@pytest.mark.parametrize("level_db", [-25, -35])
-def test_a_hum_that_is_heard_gets_no_more_than_it_adds_to_the_score(planted_backend, make_beep, name, level_db):
-    """Loud enough to have a window of its own: a beep, then a hum in the band that the model hears."""
+@pytest.mark.parametrize("name", ["integrated-gradients", "occlusion", "rise", "slime"])
+def test_a_hum_that_is_heard_gets_no_more_than_it_adds_to_the_score(planted_backend, make_beep, name):
+    """Loud enough to have a window of its own, in the band that the model hears; by changes of the score, not slopes."""
     beep = make_beep().waveform
     time = torch.arange(len(beep)) / RATE
-    tone = torch.sin(2 * math.pi * 1200 * time) * 0.2 * 10 ** (level_db / 20)
+    tone = torch.sin(2 * math.pi * 1200 * time) * 0.2 * 10 ** (-25 / 20)
     recording = listen(AudioClip(torch.cat([beep, tone]), RATE, "beep, hum"), planted_backend)
     assert len(recording.plan.windows) == 2
-    method = load_explainer(name, planted_backend, "mel", **QUICK.get(name, {}) | {"rise": {"n": 60}}.get(name, {}))
+    options = {**QUICK.get(name, {}), **({"n": 60} if name == "rise" else {})}
+    method = load_explainer(name, planted_backend, "mel", **options)
     mask = method.explain(recording, make_target(planted_backend, "a beep")).mask
     assert float(mask[:, 103:].mean()) < 0.1 * float(mask[:, :98].mean())

@@ -13,19 +13,21 @@ import pytest
 import soundfile
 
 from lmaczs.cli import main
+from lmaczs.data.clips import Clip
+from lmaczs.data.sources import list_source
 from lmaczs.errors import LMACError
+from lmaczs.hearing import explain_clip
 from lmaczs.many import engines, worker
-from lmaczs.many.ahead import read_ahead
 from lmaczs.many.destination import Destination, clip_digest
-from lmaczs.many.rows import COLUMNS, METRIC_COLUMNS
-from lmaczs.many.sources import FoundFile, list_source
+from lmaczs.many.prefetch import prefetch
+from lmaczs.many.rows import COLUMNS
 from lmaczs.many.units import FILES, Unit
-from lmaczs.many.worker import Question, Worker
-from lmaczs.pipeline import explain_clip
+from lmaczs.many.worker import ExplainRequest, Worker
+from lmaczs.metrics.registry import explanation_keys
 from lmaczs.signal.audio import load_clip
 
 PROMPTS = ("a beep", "rain on a roof")
-QUESTION = Question(PROMPTS, "grad-cam++", backend="debug")
+REQUEST = ExplainRequest(PROMPTS, "grad-cam++", backend="debug")
 
 
 def sound_bytes(seed, seconds=0.5):
@@ -81,8 +83,8 @@ def counted(monkeypatch):
         names.append(clip.name)
         return real(clip, backend)
 
-    real = worker.open_recording
-    monkeypatch.setattr(worker, "open_recording", count)
+    real = worker.listen
+    monkeypatch.setattr(worker, "listen", count)
     return names
 
 
@@ -102,8 +104,8 @@ def test_rows_are_the_pipelines_numbers_and_a_failure_is_a_row(desk, debug_backe
         assert pandas.isna(row["error"]) and row["prompt"] == row["predicted"] == expected.target
         assert row["similarity"] == pytest.approx(expected.target_similarity, abs=1e-6)
         assert row["probabilities"] == pytest.approx(expected.prediction.probabilities.tolist(), abs=1e-6)
-        assert set(expected.metrics) == set(METRIC_COLUMNS)
-        assert {key: row[key] for key in METRIC_COLUMNS} == pytest.approx(expected.metrics, abs=1e-5)
+        assert set(expected.metrics) == set(explanation_keys())
+        assert {key: row[key] for key in explanation_keys()} == pytest.approx(expected.metrics, abs=1e-5)
         assert row["duration_s"] == pytest.approx(0.5) and row["seconds"] > 0 and pandas.isna(row["files"])
     assert not list((desk / "out" / "unfinished").glob("*"))
 
@@ -122,9 +124,18 @@ def test_a_rerun_does_only_what_is_missing(desk, counted):
     pandas.testing.assert_frame_equal(after[after["path"] != "new.wav"].reset_index(drop=True), before)
 
 
-def test_failed_clips_are_tried_again_on_request_only(desk, counted):
-    explain_many()
+def test_failed_clips_are_tried_again_on_request_only(desk, counted, monkeypatch):
     (desk / "clips" / "bad.wav").write_bytes(sound_bytes(5))
+    real = worker.listen
+
+    def out_of_memory(clip, backend):
+        if clip.name == "bad":
+            raise MemoryError
+        return real(clip, backend)
+
+    monkeypatch.setattr(worker, "listen", out_of_memory)
+    assert explain_many() == 1
+    monkeypatch.setattr(worker, "listen", real)
     counted.clear()
     assert explain_many() == 1 and counted == []
     assert explain_many("clips", "out", "--retry-failed") == 0 and counted == ["bad"]
@@ -133,7 +144,7 @@ def test_failed_clips_are_tried_again_on_request_only(desk, counted):
 
 @pytest.mark.parametrize("unit", ["2", "100"])
 def test_a_run_that_was_cut_short_goes_on_where_it_was(desk, counted, monkeypatch, unit, capsys):
-    real, left = worker.open_recording, [2]
+    real, left = worker.listen, [2]
 
     def interrupt(clip, backend):
         if left[0] == 0:
@@ -141,12 +152,12 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was(desk, counted, monkeypatc
         left[0] -= 1
         return real(clip, backend)
 
-    monkeypatch.setattr(worker, "open_recording", interrupt)
+    monkeypatch.setattr(worker, "listen", interrupt)
     assert explain_many("clips", "out", "--unit", unit) == 130
     assert "goes on from there" in capsys.readouterr().out
     done = list(counted)
     assert done == ["a", "b"]
-    monkeypatch.setattr(worker, "open_recording", real)
+    monkeypatch.setattr(worker, "listen", real)
     explain_many("clips", "out", "--unit", unit)
     assert counted == ["a", "b", "c", "ü d"]
     assert list(rows_of()["path"]) == ALL
@@ -250,20 +261,20 @@ def test_a_source_that_is_none_is_one_sentence_and_leaves_nothing(desk, capsys, 
 def test_a_folder_is_listed_without_hidden_files_and_a_pattern_is_expanded(desk):
     write_shard(desk / "clips" / "more.tar", {})
     listing = list_source("clips")
-    assert [file.path for file in listing.files] == ALL
+    assert [file.path for file in listing.clips] == ALL
     assert [shard.path for shard in listing.shards] == ["more.tar"]
-    assert [file.path for file in list_source("clips/[ab].wav").files] == ["a.wav", "b.wav"]
+    assert [file.path for file in list_source("clips/[ab].wav").clips] == ["a.wav", "b.wav"]
 
 
 def test_a_clip_that_ends_its_worker_is_given_up_after_three_times(desk):
     """As if the decoder had crashed: begun three times, and nobody came back."""
     destination = Destination("out")
     destination.prepare({})
-    files = tuple(FoundFile(name, str(desk / "clips" / name)) for name in ("a.wav", "b.wav"))
+    files = tuple(Clip(name, str(desk / "clips" / name)) for name in ("a.wav", "b.wav"))
     unit = Unit(FILES, files)
     destination.begin(unit, "a.wav", 3)
     destination.begin(unit, "b.wav", 2)
-    assert Worker(QUESTION, destination, "cpu").do(unit) == (2, 1)
+    assert Worker(REQUEST, destination, "cpu").do(unit) == (2, 1)
     rows = rows_of()
     assert "'a.wav' ended the program 3 times" in rows["error"].iloc[0] and pandas.isna(rows["error"].iloc[1])
 
@@ -271,22 +282,22 @@ def test_a_clip_that_ends_its_worker_is_given_up_after_three_times(desk):
 def test_a_death_between_the_last_two_steps_leaves_every_clip_once(desk):
     destination = Destination("out")
     destination.prepare({})
-    unit = Unit(FILES, (FoundFile("a.wav", str(desk / "clips" / "a.wav")),))
-    model = Worker(QUESTION, destination, "cpu")
+    unit = Unit(FILES, (Clip("a.wav", str(desk / "clips" / "a.wav")),))
+    model = Worker(REQUEST, destination, "cpu")
     model.do(unit)
     destination.commit(unit, {"path": "a.wav", "error": "a stale copy"})
     assert model.do(unit) == (0, 0)
     destination.commit(unit, {"path": "a.wav", "error": "a stale copy"})
-    assert destination.recover() == {}
+    assert destination.tidy() == ({}, [])
     assert len(rows_of()) == 1 and rows_of()["error"].isna().all()
     assert not list((desk / "out" / "unfinished").iterdir())
 
 
 def test_units_survive_the_way_to_another_machine():
-    unit = Unit(FILES, (FoundFile("ü.wav", "file:///x/ü.wav"),), {"ü.wav": 1})
+    unit = Unit(FILES, (Clip("ü.wav", "file:///x/ü.wav"),), {"ü.wav": 1})
     assert Unit.from_json(unit.to_json()) == unit and Unit.from_json(unit.to_json()).name == unit.name
-    question = Question(PROMPTS, "saliency", options={"rivals": PROMPTS, "n": 3}, save=("mask",))
-    assert Question.from_json(question.to_json()) == question
+    question = ExplainRequest(PROMPTS, "saliency", options={"rivals": PROMPTS, "n": 3}, save=("mask",))
+    assert ExplainRequest.from_json(question.to_json()) == question
 
 
 def test_reading_ahead_is_bounded_ordered_and_passes_errors_on():
@@ -297,7 +308,7 @@ def test_reading_ahead_is_bounded_ordered_and_passes_errors_on():
             made.append(number)
             yield number
 
-    values = read_ahead(slow(), 2)
+    values = prefetch(slow(), 2)
     assert next(values) == 0
     time.sleep(0.2)
     assert len(made) <= 4  # one taken, two waiting, one in the hand
@@ -307,11 +318,11 @@ def test_reading_ahead_is_bounded_ordered_and_passes_errors_on():
         yield 1
         raise LMACError("no more")
 
-    values = read_ahead(broken(), 2)
+    values = prefetch(broken(), 2)
     assert next(values) == 1
     with pytest.raises(LMACError, match="no more"):
         next(values)
-    stopped = read_ahead(iter(range(100)), 2)
+    stopped = prefetch(iter(range(100)), 2)
     next(stopped)
     stopped.close()
 

@@ -23,9 +23,9 @@ def test_a_held_out_fold_takes_the_same_freesound_sound_out_of_another_set(tmp_p
         LAYOUTS[key](tmp_path)
     clips = training_clips("", "clotho,fsd50k,esc50", str(tmp_path))
     train, valid = split_clips(clips, ["esc50:5"])
-    assert [clip.source.name for clip in valid["esc50:5"]] == ["5-100032-B-0.wav"]
-    assert [clip.source.name for clip in train if clip.dataset == "clotho"] == ["Rain.wav", "Wind.wav"]
-    assert "1-100032-A-0.wav" not in {clip.source.name for clip in train}
+    assert [clip.source.path for clip in valid["esc50:5"]] == ["5-100032-B-0.wav"]
+    assert [clip.source.path for clip in train if clip.dataset == "clotho"] == ["Rain.wav", "Wind.wav"]
+    assert "1-100032-A-0.wav" not in {clip.source.path for clip in train}
 
 
 def test_what_is_left_out_is_told(tmp_path, capsys):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from page_server import WAIT_S, chromium, running_page
 from playwright.sync_api import BrowserContext
-from stage import WAIT_S, chromium, running_page
 from visit import OUT, Visit
 
 from lmaczs.ui.handlers import Handlers
@@ -16,6 +16,13 @@ from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
 
 RATE = 44100
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what drives a browser: `-m "not ui"` leaves it out."""
+    for item in items:
+        if {"context", "visit"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.ui)
 
 
 def tone_bursts(seconds: float = 3.0, hertz: float = 880.0) -> np.ndarray:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from page_server import ROOT, chromium, running_page
 from PIL import Image
-from stage import ROOT, chromium, running_page
 from visit import Visit
 
 WIDTH, COLOURS = 1280, 255
@@ -28,7 +28,8 @@ def main() -> None:
         visit.page.locator(".lz-canvas").click(position={"x": 0.4 * box["width"], "y": 0.5 * box["height"]})
         visit.page.mouse.move(5, 5)
         visit.page.evaluate("document.activeElement.blur()")
-        visit.page.wait_for_timeout(500)  # transitions, and the waveform of the sound
+        visit.page.wait_for_selector("#lz-sound audio", state="attached")
+        visit.settle()
         visit.page.screenshot(path=target, full_page=True)
     Image.open(target).convert("RGB").quantize(COLOURS).save(target, optimize=True)
     print(f"Wrote docs/{target.name}, {target.stat().st_size // 1000} kB")

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
-from stage import ROOT, chromium, running_page
+from page_server import ROOT, chromium, running_page
 from visit import Visit
 
 ROUNDS, WARM_UP, RATE = 12, 2, 44100

@@ -64,11 +64,13 @@ class Recorder:
         visit.page.keyboard.press("Home")
 
     def take(self, wait_ms: int = 0) -> np.ndarray:
-        """(samples,) since the last call, after waiting; the longest stretch where the browser left nothing out.
+        """(samples,) since the last call and for so many ms more; the longest stretch where the browser left nothing out.
 
         A browser on a busy machine leaves some out, then `broken` is true.
         """
-        self.visit.page.wait_for_timeout(wait_ms)
+        more = wait_ms * self.rate / 1000 / 128
+        enough = self.visit.page.evaluate("window.recorded.length") + more
+        self.visit.page.wait_for_function("enough => window.recorded.length >= enough", arg=enough)
         frames, text = self.visit.page.evaluate(TAKE)
         samples = np.frombuffer(base64.b64decode(text), np.float32).astype(float)
         breaks = 128 * (1 + np.flatnonzero(np.diff(frames) != 128))

@@ -20,19 +20,24 @@ def put(path: Path) -> Path:
     return path
 
 
-def test_only_what_is_old_and_not_the_pages_own_is_deleted(tmp_path: Path):
+def test_only_what_is_old_and_not_the_pages_own_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     old, own = put(tmp_path / "a" / "old.wav"), put(tmp_path / "b" / "own.wav")
     (tmp_path / "empty" / "deep").mkdir(parents=True)
-    time.sleep(0.3)
+    made = max(path.stat().st_ctime for path in tmp_path.rglob("*"))
     new = put(tmp_path / "c" / "new.wav")
+    while new.stat().st_ctime <= made:
+        # The clock of files has coarse steps.
+        new = put(tmp_path / "c" / "new.wav")
     (tmp_path / "just made").mkdir()
-    sweep(tmp_path, 0.2, {str(own)})
+    # A minute after the old ones were made.
+    monkeypatch.setattr("lmaczs.ui.cache.time.time", lambda: made + 60)
+    sweep(tmp_path, 60 - 1e-6, {str(own)})
     assert not old.exists() and own.exists() and new.exists()
     assert {path.name for path in tmp_path.iterdir()} >= {"b", "c", "just made"}
-    time.sleep(0.3)  # folders that lost something were changed by it
-    sweep(tmp_path, 0.2, {str(own)})
-    time.sleep(0.3)
-    sweep(tmp_path, 0.2, {str(own)})
+    # Much later. Folders that lost something were changed by it, so each of them waits for one more sweep.
+    monkeypatch.setattr("lmaczs.ui.cache.time.time", lambda: made + 600)
+    for _ in range(3):
+        sweep(tmp_path, 60, {str(own)})
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["b", "own.wav"]
     assert tmp_path.exists()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from miniatures import SMALL_FRONT_END, clap_config, enliven, write_vocabulary
+from page_server import running_page
 from playwright.sync_api import BrowserContext, Page, expect
-from stage import running_page
 from visit import Visit
 
 from lmaczs.clap import BACKENDS
@@ -82,29 +82,17 @@ def test_switching_keeps_sound_and_prompts_and_blocks_nobody(
     visit.classify()
     visit.ready()
     embedded = page.locator(".lz-percent").all_inner_texts()
-    assert hub.asked == []  # nothing was fetched before anybody asked
-
-    page.locator(".lz-model-open").click()
-    items = page.locator(".lz-model-item")
-    assert items.count() == len(BACKENDS) - 1
-    words = page.locator('.lz-model-item[data-key="laion"]').inner_text()
-    assert all(part in words for part in ("LAION CLAP", "615 MB", "Apache-2.0"))
-    visit.picture("model-list")
-    page.keyboard.press("Escape")
+    list_says_what_each_classifier_is(visit)
+    # Nothing was fetched before anybody asked.
     assert hub.asked == []
 
     choose(page, "laion")
     expect(page.locator(".lz-model-message")).to_contain_text("Fetching laion/clap-htsat-unfused")
     expect(page.locator(".lz-model-message")).to_contain_text("licence Apache-2.0")
     visit.picture("model-loading")
-    other = Visit(context.new_page())
-    other.watch()
-    other.open(server)
-    other.ready()
-    other.try_example(1)  # another visitor's quick result, while the download stands still
-    other.ready()
-    expect(other.page.locator("#lz-model-name")).to_have_text("Compact CLAP")
-    assert visit.state()["dur"] == pytest.approx(3.0, abs=0.06)  # and this visitor's page works on, too
+    other = another_visitor_is_served(context, server)
+    # And this visitor's page works on, too.
+    assert visit.state()["dur"] == pytest.approx(3.0, abs=0.06)
     assert not gate.open.is_set() and model.get_attribute("data-state") == "loading"
 
     gate.open.set()
@@ -113,13 +101,49 @@ def test_switching_keeps_sound_and_prompts_and_blocks_nobody(
     expect(page.locator("#lz-model-name")).to_have_text(BACKENDS["laion"].label)
     assert page.locator("#lz-prompts textarea").input_value().splitlines() == prompts
     assert visit.state()["dur"] == pytest.approx(3.0, abs=0.06)
-    assert page.locator(".lz-percent").all_inner_texts() != embedded  # another classifier's answer
+    # Another classifier's answer.
+    assert page.locator(".lz-percent").all_inner_texts() != embedded
     assert "lmac-zs" not in visit.state()["methods"]
     assert other.page.locator("#lz-model-name").inner_text() == "Compact CLAP"
     assert not other.mistakes
     other.page.close()
+    without_a_decoder_the_optimised_mask_is_offered(visit)
 
-    note = page.locator(".lz-model-decoder")
+    fetched = list(hub.asked)
+    choose(page, "compact")
+    page.wait_for_selector('.lz-model[data-key="compact"]')
+    page.wait_for_selector('.lz-player[data-ready="yes"][data-busy="no"]')
+    assert page.locator(".lz-percent").all_inner_texts() == embedded
+    expect(page.locator(".lz-model-decoder")).to_be_hidden()
+    # From the cache, without a request.
+    choose(page, "laion")
+    page.wait_for_selector('.lz-model[data-key="laion"][data-state="ready"]')
+    assert hub.asked == fetched
+
+
+def list_says_what_each_classifier_is(visit: Visit) -> None:
+    visit.page.locator(".lz-model-open").click()
+    assert visit.page.locator(".lz-model-item").count() == len(BACKENDS) - 1
+    words = visit.page.locator('.lz-model-item[data-key="laion"]').inner_text()
+    assert all(part in words for part in ("LAION CLAP", "615 MB", "Apache-2.0"))
+    visit.picture("model-list")
+    visit.page.keyboard.press("Escape")
+
+
+def another_visitor_is_served(context: BrowserContext, server: str) -> Visit:
+    """With the classifier of the page, while the download stands still."""
+    other = Visit(context.new_page())
+    other.watch()
+    other.open(server)
+    other.ready()
+    other.try_example(1)
+    other.ready()
+    expect(other.page.locator("#lz-model-name")).to_have_text("Compact CLAP")
+    return other
+
+
+def without_a_decoder_the_optimised_mask_is_offered(visit: Visit) -> None:
+    page, note = visit.page, visit.page.locator(".lz-model-decoder")
     expect(note).to_contain_text("No LMAC-ZS decoder is published for LAION CLAP")
     expect(note).to_contain_text("python train/train_lmac_zs.py --backend laion")
     note.get_by_role("button", name="Optimised mask").click()
@@ -131,16 +155,6 @@ def test_switching_keeps_sound_and_prompts_and_blocks_nobody(
     visit.picture("model-phone")
     page.keyboard.press("Escape")
     page.set_viewport_size({"width": 1280, "height": 900})
-
-    fetched = list(hub.asked)
-    choose(page, "compact")
-    page.wait_for_selector('.lz-model[data-key="compact"]')
-    page.wait_for_selector('.lz-player[data-ready="yes"][data-busy="no"]')
-    assert page.locator(".lz-percent").all_inner_texts() == embedded
-    expect(note).to_be_hidden()
-    choose(page, "laion")  # from the cache, without a request
-    page.wait_for_selector('.lz-model[data-key="laion"][data-state="ready"]')
-    assert hub.asked == fetched
 
 
 def test_a_failed_download_says_what_to_do_and_the_page_goes_on(visit: Visit):

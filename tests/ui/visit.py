@@ -1,5 +1,6 @@
 """A visitor of the page, with the words that the tests speak in."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlparse
@@ -9,6 +10,17 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, Request
 OUT = Path(__file__).parents[2] / "out" / "screenshots"  # git-ignored; look at them
 # What Gradio and the browser write about a file that is no sound, or a stream that is cut off on purpose.
 HARMLESS = ("Waveform load error", "416 (Requested Range", "ERR_REQUEST_RANGE_NOT_SATISFIABLE", "ERR_ABORTED")
+# Explained in a moment each; the page runs them first.
+QUICK = ("lmac-zs", "l2i", "grad-cam", "grad-cam++", "saliency")
+CONTROLS = ("random", "energy")
+# Two frames, so that whatever was asked for before has been drawn; endless animations have no end to wait for.
+SETTLED = """async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    await frame();
+    await frame();
+    const ending = document.getAnimations().filter(found => found.effect.getComputedTiming().endTime < Infinity);
+    await Promise.allSettled(ending.map(found => found.finished));
+}"""
 
 
 @dataclass
@@ -58,8 +70,17 @@ class Visit:
         return self.player.evaluate("player => player.state()")
 
     def ready(self) -> None:
-        """Wait until an explanation can be played and nothing more is under way."""
+        """Wait until an explanation can be played, all methods are offered and nothing more is under way."""
         self.page.wait_for_selector('.lz-player[data-ready="yes"][data-busy="no"]')
+        self.until("Object.keys(state.methods).length > 1")
+
+    def run_quick_methods(self) -> None:
+        """Explain with the controls and the quick methods, and stop before the slow ones."""
+        self.page.get_by_role("button", name="Run all methods").click()
+        names = [*QUICK, *CONTROLS]
+        self.until(f"{json.dumps(names)}.every(name => state.metrics[name])")
+        self.page.get_by_role("button", name="Stop", exact=True).click()
+        self.ready()
 
     def until(self, condition: str) -> None:
         """Wait for a condition on `state`, e.g. "state.pos > 1"."""
@@ -96,6 +117,10 @@ class Visit:
     def track(self, name: str) -> Locator:
         return self.page.locator(f'.lz-tracks [data-track="{name}"]')
 
+    def settle(self) -> None:
+        """Wait until what is on screen is drawn, and every transition has ended."""
+        self.page.evaluate(SETTLED)
+
     def picture(self, name: str) -> None:
-        self.page.wait_for_timeout(250)  # transitions
+        self.settle()
         self.page.screenshot(path=OUT / f"{name}.png", full_page=True)

@@ -84,11 +84,7 @@ class L2I(Method):
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if self.domain != "stft":
-            raise LMACError(
-                f"{self.label} takes sounds apart in the stft domain, and '{self.domain}' was asked for: choose 'stft', "
-                "or another method."
-            )
+        self.entry.check_domain(self.domain)
         if self.compat not in COMPATS:
             raise LMACError(f"The option compat is '{self.compat}': choose 'paper' or 'released'.")
         check_number("threshold", self.relevance_threshold, 0.0, 1.0)
