@@ -113,7 +113,7 @@ def export_l2i(run: Path, out: Path) -> None:
     weights = run_weights(run).state
     prompts = [line.strip() for line in _lines(stored["prompts_file"])] or None
     head = load_head(stored["classifier"], backend) if stored["classifier"] else None
-    check_explained(run, backend, head and head.head)
+    check_explained(run, backend, head.head if head else None)
     if head is not None:
         prompts = prompts_from_labels(head.labels)
     components = weights["dictionary"].shape[1]
@@ -122,7 +122,7 @@ def export_l2i(run: Path, out: Path) -> None:
         interpreter_config(backend, components, classes=classes, pooling=settings["theta"])
     )
     interpreter.load_state_dict(weights)
-    config = l2i_config(backend, interpreter, prompts, head and head.head)
+    config = l2i_config(backend, interpreter, prompts, head.head if head else None)
     metrics = {name: value for name, value in training["last"].items() if isinstance(value, dict)}
     save_with_golden(out, "l2i", config, interpreter, backend, training=training, metrics=metrics)
 

@@ -204,7 +204,7 @@ def main(config: TrainConfig) -> None:
     device, cache = accelerator.device, Path(config.run) / "cache"
     backend = load_backend(config.backend, str(device), weights=config.weights or None)
     head = load_head(config.classifier, backend) if config.classifier else None
-    remember_explained(Path(config.run), backend, head and head.head, accelerator.is_main_process)
+    remember_explained(Path(config.run), backend, head.head if head else None, accelerator.is_main_process)
     dictionary = load_release(config.dictionary, "nmf").state["dictionary"].to(device)
     clips = training_clips(config.clips, config.datasets, config.data_dir)
     train, _ = split_clips(clips, list(config.hold_out))

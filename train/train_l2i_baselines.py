@@ -143,7 +143,7 @@ def main(config: BaselineConfig) -> None:
             audio = backend.analyze(waveform[run.mine()].to(device))
             wanted = decision.probabilities(decision.logits(audio))
         run.network.train()
-        if config.interpreter == "flint":
+        if isinstance(run.network, Flint):
             report = flint_report(run.network, audio, wanted, decision.multi_label)
         else:
             report = vibi_report(run.network, audio, wanted, decision.multi_label, config.shots)
