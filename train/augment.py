@@ -4,6 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lmaczs.signal.mixing import mix_powers
+
+# Adds a second clip in the power domain.
+mix = mix_powers
+
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
     """Independent draws from [low, high)."""
@@ -29,13 +34,6 @@ def stretch(mel_power: Tensor, amount: float, generator: torch.Generator) -> Ten
     grid = F.affine_grid(theta, [batch, 1, n_mels, frames], align_corners=False)
     log = mel_power.clamp_min(1e-10).log().unsqueeze(1)
     return F.grid_sample(log, grid, padding_mode="reflection", align_corners=False)[:, 0].exp()
-
-
-def mix(mel_power: Tensor, partner: Tensor, snr_db: Tensor) -> Tensor:
-    """Add a second clip in the power domain; snr_db (batch,) is the first one's level over the second's."""
-    level = mel_power.mean(dim=(1, 2)).clamp_min(1e-10) / partner.mean(dim=(1, 2)).clamp_min(1e-10)
-    gain = level * 10 ** (-snr_db / 10)
-    return mel_power + gain[:, None, None] * partner
 
 
 def equalise(mel_power: Tensor, range_db: float, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.l2i.interpretation import log_magnitude
+from lmaczs.signal.mixing import add_at_gain
 from train import augment
 from train.clips import ClipSampler, TrainingClip, cache_waveforms
 
@@ -108,8 +109,8 @@ def draw_windows(
     waveform, other = store.read(first, generator), store.read(second, generator)
     a, b = store.sampler.concept[first], store.sampler.concept[second]
     mixed = (torch.rand(count, generator=generator) < mixed_share) & (a != b)
-    gain = 10 ** (augment.uniform((count, 1), -MIXED_DB, MIXED_DB, generator) / 20)
-    waveform = waveform + mixed[:, None] * gain * other
+    gain_db = augment.uniform((count, 1), -MIXED_DB, MIXED_DB, generator)
+    waveform = add_at_gain(waveform, mixed[:, None] * other, gain_db)
     return waveform, torch.stack([a, torch.where(mixed, b, NOBODY)], dim=1)
 
 

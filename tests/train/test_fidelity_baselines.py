@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from lmaczs.clap.decisions import load_head
 from lmaczs.data.sonyc_ust import TAGS
-from lmaczs.data.tagged_mixtures import CLASSES
+from train.tagged_mixtures import CLASSES
 from lmaczs.errors import LMACError
 from lmaczs.explainers.l2i.surrogates import load_surrogate, surrogate_logits
 from lmaczs.explainers.l2i.vibi import relaxed_choice
