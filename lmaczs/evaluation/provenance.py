@@ -5,22 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from lmaczs import __version__
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.data.clip_table import ClipEntry
 from lmaczs.explainers.base import Method
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """Hash of a model's weights and buffers: names in order, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+from lmaczs.hub import weights_sha256
 
 
 def method_sha256(method: Method) -> str:

@@ -208,11 +208,11 @@ def masks_figure(group: Group, hear_reference: Reference) -> "Figure":
                 answers[method.name].append(mask)
     figure = new_chart(CELL[0] * (len(steps) + 2) + 0.6, CELL[1] * len(answers) + 0.9)
     panels = figure.subplots(len(answers), len(steps) + 2, sharex=True, sharey=True, squeeze=False)
-    for line, (method, masks) in zip(panels, answers.items(), strict=True):
+    for line, (name, masks) in zip(panels, answers.items(), strict=True):
         _draw_recording(line[0], group)
-        line[0].set_ylabel(method, fontsize=9, color=INK)
-        for axes, mask in zip(line[1:], masks, strict=True):
-            _draw_mask(axes, mask, originals[method], group)
+        line[0].set_ylabel(name, fontsize=9, color=INK)
+        for axes, shown in zip(line[1:], masks, strict=True):
+            _draw_mask(axes, shown, originals[name], group)
     for axes, title in zip(panels[0], _titles(group, steps), strict=True):
         axes.set_title(title, fontsize=8.5, color=INK, loc="left")
     for axes in panels[-1]:
