@@ -13,7 +13,7 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import Decision, Head, HeadDecision, ZeroShotDecision, load_head
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.clap.target import Target, make_target
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.explainers.l2i.explainer import L2I, load_interpreter
 from lmaczs.explainers.l2i.surrogates import load_surrogate, surrogate_logits
 from lmaczs.hub import CONFIG, asset_folders
@@ -162,7 +162,7 @@ class LoadedClips:
         backend: that hears them.
     """
 
-    clips: tuple[ClipEntry, ...]
+    clips: tuple[Clip, ...]
     waveforms: Tensor
     backend: CLAPBackend
 
@@ -172,7 +172,7 @@ class LoadedClips:
             yield places, self.backend.analyze(self.waveforms[places])
 
 
-def load_windows(clips: Sequence[ClipEntry], backend: CLAPBackend) -> LoadedClips:
+def load_windows(clips: Sequence[Clip], backend: CLAPBackend) -> LoadedClips:
     """Read clips; each is brought to the length of a window."""
     rate = backend.spectral.sample_rate
     rows = [

@@ -9,7 +9,7 @@ from torch import nn
 
 from lmaczs import __version__
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.explainers.base import Method
 from lmaczs.hub import weights_sha256
 
@@ -45,14 +45,12 @@ def sound_sha256(*sources: Path | str | float | None) -> str:
     return digest.hexdigest()
 
 
-def table_sha256(clips: Sequence[ClipEntry]) -> str:
+def table_sha256(clips: Sequence[Clip]) -> str:
     """Hash of a clip table: names and labels of its clips, in order."""
     return hashlib.sha256(repr([(clip.path, clip.label) for clip in clips]).encode()).hexdigest()
 
 
-def common_settings(
-    backend: CLAPBackend, labels: Sequence[str], clips: Sequence[ClipEntry]
-) -> dict[str, Any]:
+def common_settings(backend: CLAPBackend, labels: Sequence[str], clips: Sequence[Clip]) -> dict[str, Any]:
     """What decides all numbers of a results folder, as JSON values."""
     return {
         "lmaczs": __version__,

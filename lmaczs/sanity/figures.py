@@ -9,7 +9,7 @@ import numpy as np
 
 from lmaczs.charts import CONTROL, INK, PAPER, method_colours, new_chart, plain_axes, save_chart
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.evaluation.contenders import Contender
 from lmaczs.evaluation.provenance import sound_sha256
 from lmaczs.evaluation.scores import Row
@@ -37,7 +37,7 @@ def save_figures(
     rows: Sequence[Row],
     summary: Mapping[str, Any],
     plan: SanityPlan,
-    clips: Sequence[ClipEntry],
+    clips: Sequence[Clip],
     folder: Path,
 ) -> None:
     """Draw what was checked: the cascade as lines and as masks, and mask means over similarities.
@@ -61,7 +61,7 @@ def save_figures(
             save_chart(masks_figure(group, Reference(plan.evaluator, clips)), folder / MASKS)
 
 
-def _to_show(rows: Sequence[Row], clips: Sequence[ClipEntry]) -> ClipEntry | None:
+def _to_show(rows: Sequence[Row], clips: Sequence[Clip]) -> Clip | None:
     """The clip that the model is most sure of: its explanation has something to lose."""
     heard = [row for row in rows if row["condition"].split("/")[1] == OTHER_CLIP and "error" not in row]
     heard = [row for row in heard if row["prompt"] == prompts_from_labels([row["label"]])[0]] or heard
