@@ -13,6 +13,7 @@ from lmaczs import results
 from lmaczs.clap import load_backend
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.cli import main
+from lmaczs.evaluation.scores import ScoreTable
 from lmaczs.explainers import METHODS, entry_of, load_explainer
 from lmaczs.explainers.l2i import explainer as l2i
 from lmaczs.explainers.l2i.networks import Interpreter
@@ -168,3 +169,24 @@ def test_the_page(folder, by_library, studio, recording, method, monkeypatch, tm
     monkeypatch.setattr(archive, "write_explanation", lambda result, *rest: written.append(result))
     list(handlers.archive(path, PROMPTS, expected.prediction.predicted, method))
     np.testing.assert_allclose(written[0].explanation.mask, expected.explanation.mask, rtol=0, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def evaluated(folder):
+    """(condition, clip) -> scores of one run of `evaluate` with every method."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lmaczs.evaluation.figures.save_figures", lambda *arguments: None)
+        arguments = ["--clips", str(folder / "clips.csv"), "--out", str(folder / "scores"), "--curve", "20"]
+        assert main(["evaluate", *arguments, "--backend", "debug", "--device", "cpu", "--methods", ",".join(METHODS)]) == 0
+    return ScoreTable(folder / "scores", {}).rows
+
+
+@every_method
+@every_recording
+def test_an_evaluation(evaluated, by_library, recording, method):
+    expected, row = by_library(recording, method), evaluated["none", f"clips/{recording}.wav"]
+    assert PROMPTS[LABELS.index(row["predicted"])] == expected.target
+    assert row["similarity"] == pytest.approx(expected.target_similarity, **CLOSE)
+    assert row[f"stft/{method}/soft/absent"] == 100.0 * (expected.explanation.evidence == "absent")
+    for key, value in expected.metrics.items():
+        assert row.get(f"stft/{method}/soft/{key}", np.nan) == pytest.approx(value, nan_ok=True, **CLOSE), key
