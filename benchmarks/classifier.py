@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lmaczs.evaluation.hearing import embed
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,7 +28,6 @@ from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.evaluation.hearing import embed
 from lmaczs.hub import find_release
 
 HERE = Path(__file__).resolve().parent / "classifier"

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import augment
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import augment
 from lmaczs.clap.compact2 import Compact2CLAP
 from lmaczs.errors import DatasetError
 from lmaczs.signal.audio import load_clip, resample, tile_to_length

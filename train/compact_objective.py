@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from compact_data import Mixture
 from compact_texts import ConceptTexts
+from torch import Tensor, nn
+
 from lmaczs.clap.compact2 import Compact2CLAP
 
 

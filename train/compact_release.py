@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from compact_data import CollectionClip, mel_power
 from compact_texts import SIBLING_COSINE
+from torch import Tensor
+
 from lmaczs.clap.compact2 import Compact2CLAP
 from lmaczs.clap.compact2_release import save_compact2
 from lmaczs.clap.similarity import prompts_from_labels

@@ -17,10 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
-from tqdm import tqdm
-
 from checkpoints import write_whole
 from compact_data import CollectionClip, development_rows, mel_decibels, mel_power, mixtures, training_rows
 from compact_network import ClassShift, blend, deep_parameters, deep_scores, shallow_maps
@@ -28,11 +24,15 @@ from compact_objective import Mixture, Objective, Scales, Weights
 from compact_recipe import Recipe, read_recipe
 from compact_release import calibrate, release, score
 from compact_texts import ConceptTexts, class_phrases, concept_texts, measured_wordings
+from plain_errors import plain_errors
+from safetensors.torch import load_file
+from torch import Tensor
+from tqdm import tqdm
+
 from lmaczs.clap.compact2 import Compact2CLAP, Compact2Config
 from lmaczs.clap.minilm import MiniLM
 from lmaczs.clap.mobilenet import MobileNet, from_published
 from lmaczs.errors import CheckpointError, LMACError
-from plain_errors import plain_errors
 
 Optimiser, Schedule = torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler
 START_FILE = "mn04_as.safetensors"
