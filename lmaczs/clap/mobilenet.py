@@ -82,7 +82,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(batch, in, time, freq) -> (batch, out, time / stride, freq / stride), before the activation."""
-        return self.norm(self.conv(maps))
+        found: Tensor = self.norm(self.conv(maps))
+        return found
 
 
 def active_mean(maps: Tensor, activity: Tensor | None) -> Tensor:
