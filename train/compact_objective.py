@@ -71,7 +71,7 @@ class Objective:
         Args:
             scores: (batch, classes) of the network that learns.
             learned: (batch, learned_dim) its learned part, unit norm.
-            start: (batch, classes) scores of the start network for the same sound.
+            start: (batch, classes) scores of the start network for the clean clips.
             mixture: what is heard.
             scales: of both parts.
             generator: source of what is drawn.

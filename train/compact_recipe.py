@@ -16,6 +16,7 @@ class Recipe:
     wordings: str
     learned_dim: int
     level_db: float
+    silence_db: float
     phrase_temperature: float
     mixed_share: float
     views: int

@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 from checkpoints import write_whole
-from compact_data import CollectionClip, development_rows, mel_decibels, mel_power, mixtures, training_rows
+from compact_data import (
+    CollectionClip,
+    development_rows,
+    mel_decibels,
+    mel_power,
+    mixtures,
+    training_rows,
+    white_bands,
+)
 from compact_network import ClassShift, blend, deep_parameters, deep_scores, shallow_maps
 from compact_objective import Mixture, Objective, Scales, Weights
 from compact_recipe import Recipe, read_recipe
@@ -67,6 +75,7 @@ class Training:
         self.texts = ConceptTexts(**texts)
         config = Compact2Config(
             level_db=self.recipe.level_db,
+            silence_db=self.recipe.silence_db,
             learned_dim=self.recipe.learned_dim,
             phrases=len(self.texts.phrases),
             phrase_temperature=self.recipe.phrase_temperature,
@@ -75,6 +84,7 @@ class Training:
         self.model = Compact2CLAP(config, encoder, deepcopy(self.start)).eval()
         self.model.class_text.keys.copy_(self.texts.phrases)
         self.model.class_text.classes.copy_(self.texts.classes)
+        self.white = white_bands(self.model)
         self.store = mel_decibels(self.clips, self.model, self.folder / "mel.f16")
         clean = self._kept("clean.pt", lambda: torch.cat(encode_all(self.model, self.store), dim=1))
         classes = self.model.class_mean.numel()
@@ -101,17 +111,30 @@ class Training:
         torch.manual_seed(value % 2**63)  # dropout draws from the global one
         return torch.Generator().manual_seed(value % 2**63)
 
+    def mixtures(self, rows: Tensor, generator: torch.Generator) -> Mixture:
+        """Varied clips, some of them mixed."""
+        return mixtures(self.store, rows, self.sampling, self.white, self.recipe.mixed_share, generator)
+
     @torch.no_grad()
     def view(self, number: int) -> dict[str, Tensor]:
         """Every clip once, varied and mixed, as the start network hears it."""
         generator = self._generator(1, number)
         parts: list[tuple[Tensor, ...]] = []
         for rows in tqdm(torch.arange(len(self.clips)).split(BATCH), desc=f"view {number}", unit="batch"):
-            mixture = mixtures(self.store, rows, self.sampling, self.recipe.mixed_share, generator)
-            scores, features, _ = self.start(self.model.log_mel(mixture.power))
+            mixture = self.mixtures(rows, generator)
+            power = mixture.power
+            scores, features, _ = self.start(self.model.log_mel(power), self.model.activity(power))
             parts.append((scores.half(), features.half(), mixture.first, mixture.second, mixture.share))
         names = ("scores", "features", "first", "second", "share")
         return dict(zip(names, (torch.cat(column) for column in zip(*parts, strict=True)), strict=True))
+
+    def heard_clean(self, mixture: Mixture) -> Tensor:
+        """What the start network heard in the clips as they were: (batch, classes) scores, of a mixture the larger ones.
+
+        Staying with this, and not with what it hears after noise, filters and mixing, is what makes them matter less.
+        """
+        first, second = self.clean_scores[mixture.first], self.clean_scores[mixture.second]
+        return torch.where((mixture.second >= 0)[:, None], torch.maximum(first, second), first)
 
     def learn_heads(self) -> None:
         """Stage 1: projections, scales and the last layer."""
@@ -136,11 +159,13 @@ class Training:
             generator = self._generator(2, step)
             view = views[int(torch.randint(len(views), (), generator=generator))]
             rows = torch.multinomial(self.sampling, recipe.head_batch, replacement=True, generator=generator)
-            start, features = view["scores"][rows].float(), view["features"][rows].float()
-            mixture = Mixture(start, view["first"][rows], view["second"][rows], view["share"][rows])
+            scores, features = view["scores"][rows].float(), view["features"][rows].float()
+            mixture = Mixture(scores, view["first"][rows], view["second"][rows], view["share"][rows])
             self._switch(True)
-            learned = model.project_sound(start, features)
-            losses = self.objective(start + shift(features), learned, start, mixture, scales, generator)
+            learned = model.project_sound(scores, features)
+            losses = self.objective(
+                scores + shift(features), learned, self.heard_clean(mixture), mixture, scales, generator
+            )
             self._step(losses, optimiser, schedule)
         self._switch(False)
         shift.fold_into(model.audio_encoder.classes)
@@ -168,15 +193,13 @@ class Training:
         for step in bar:
             generator = self._generator(3, step)
             rows = torch.multinomial(self.sampling, recipe.tune_batch, replacement=True, generator=generator)
-            mixture = mixtures(self.store, rows, self.sampling, recipe.mixed_share, generator)
-            maps = shallow_maps(self.start, model.log_mel(mixture.power), blocks)
-            with torch.no_grad():
-                start, _ = deep_scores(self.start, maps, blocks)
+            mixture = self.mixtures(rows, generator)
+            activity = model.activity(mixture.power)
+            maps = shallow_maps(self.start, model.log_mel(mixture.power), activity, blocks)
             self._switch(True)
-            scores, features = deep_scores(model.audio_encoder, maps, blocks)
-            losses = self.objective(
-                scores, model.project_sound(scores, features), start, mixture, scales, generator
-            )
+            scores, features = deep_scores(model.audio_encoder, maps, activity, blocks)
+            learned = model.project_sound(scores, features)
+            losses = self.objective(scores, learned, self.heard_clean(mixture), mixture, scales, generator)
             report = self._step(losses, optimiser, schedule)
             if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.tune_steps:
                 bar.write(json.dumps({"step": step + 1, **report}))
@@ -237,10 +260,10 @@ class Training:
 @torch.no_grad()
 def encode_all(model: Compact2CLAP, store: np.ndarray) -> tuple[Tensor, Tensor]:
     """Class scores and features of clips as they are: (clips, classes) and (clips, features)."""
-    parts = [
-        model.audio_encoder(model.log_mel(mel_power(store, rows)))[:2]
-        for rows in tqdm(torch.arange(len(store)).split(BATCH), desc="encode", unit="batch")
-    ]
+    parts = []
+    for rows in tqdm(torch.arange(len(store)).split(BATCH), desc="encode", unit="batch"):
+        power = mel_power(store, rows)
+        parts.append(model.audio_encoder(model.log_mel(power), model.activity(power))[:2])
     return torch.cat([scores for scores, _ in parts]), torch.cat([features for _, features in parts])
 
 
@@ -291,15 +314,18 @@ def main(arguments: argparse.Namespace) -> None:
     )
 
 
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--recipe", type=Path, required=True, help="YAML of settings")
+    found.add_argument("--clips", type=Path, required=True, help="table of the collection")
+    found.add_argument("--start-weights", type=Path, required=True, help="folder of the published network")
+    found.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one resumes")
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--out", type=Path, help="folder of the release; without it one in the run's folder")
+    return found
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--recipe", type=Path, required=True, help="YAML of settings")
-    parser.add_argument("--clips", type=Path, required=True, help="table of the collection")
-    parser.add_argument("--start-weights", type=Path, required=True, help="folder of the published network")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one resumes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder of the release; without it one in the run's folder")
     with plain_errors():
-        main(parser.parse_args())
+        main(parser().parse_args())
