@@ -1,6 +1,6 @@
 """Mix clips of ESC-50 into a small set in SONYC-UST's layout, with eight tags.
 
-    python train/make_tagged_mixtures.py --clips data/clips.csv --hold-out 4 --out runs/tagged-mixtures
+    python -m train.make_tagged_mixtures --clips data/clips.csv --hold-out 4 --out runs/tagged-mixtures
 
 Mixtures of the split "validate" are made of clips of the held-out fold alone. Takes a minute.
 """
