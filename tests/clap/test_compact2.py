@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from lmaczs.pipeline import classify, open_recording
 
 from lmaczs.clap import BACKENDS, load_backend
 from lmaczs.clap.class_text import ClassText
@@ -14,7 +15,6 @@ from lmaczs.clap.compact_release import GOLDEN_PROMPT
 from lmaczs.clap.debug import HashedSentences
 from lmaczs.errors import BackendUnavailableError, CheckpointError, PromptError
 from lmaczs.hub import find_release, load_golden
-from lmaczs.pipeline import classify, open_recording
 from lmaczs.signal.audio import make_clip
 
 CONFIG = Compact2Config(

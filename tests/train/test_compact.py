@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-import yaml
-from safetensors.torch import save_file
-
 import train_compact
+import yaml
 from compact_data import add_white, training_rows, vary, white_bands
 from compact_network import ClassShift, blend
 from compact_objective import divergence
 from compact_recipe import read_recipe
 from compact_texts import class_phrases, measured_wordings
+from safetensors.torch import save_file
+
 from lmaczs.clap.compact2 import Compact2CLAP, Compact2Config
 from lmaczs.clap.compact2_release import load_compact2
 from lmaczs.clap.debug import HashedSentences
