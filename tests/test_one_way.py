@@ -181,22 +181,10 @@ def test_the_page(folder, by_library, studio, recording, method, monkeypatch, tm
     np.testing.assert_allclose(written[0].explanation.mask, expected.explanation.mask, rtol=0, atol=1e-6)
 
 
-<<<<<<< HEAD
-@pytest.fixture(scope="module")
-def evaluated(folder):
-    """(condition, clip) -> scores of one run of `evaluate` with every method."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lmaczs.evaluation.figures.save_figures", lambda *arguments: None)
-        arguments = ["--clips", str(folder / "clips.csv"), "--out", str(folder / "scores"), "--curve", "20"]
-        model = ["--backend", "debug", "--device", "cpu", "--methods", ",".join(METHODS)]
-        assert main(["evaluate", *arguments, *model]) == 0
-    return ScoreTable(folder / "scores", {}).rows
-=======
 class SoftOnly(Contender):
     """Scored as its masks come: equal areas and curves have no other route to be compared with."""
 
     forms = ("soft",)
->>>>>>> judging
 
 
 @every_method
