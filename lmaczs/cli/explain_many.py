@@ -69,6 +69,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="also do again the clips that failed in an earlier run"
     )
+    _add_engine_arguments(parser)
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --engine, --workers and --unit."""
     parser.add_argument(
         "--engine",
         default="here",
@@ -89,8 +96,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="files that one Parquet file tells of (100)",
     )
-    add_model_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
