@@ -54,6 +54,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--no-metrics", action="store_true", help="no faithfulness: about half of the time")
     parser.add_argument("--retry-failed", action="store_true", help="do clips again that failed earlier")
+    _add_engine_arguments(parser)
+    add_model_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --engine, --workers and --unit."""
     parser.add_argument(
         "--engine",
         default="here",
@@ -70,8 +77,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="files that one Parquet file tells of (100)",
     )
-    add_model_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
