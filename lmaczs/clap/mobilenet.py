@@ -131,7 +131,7 @@ class Block(nn.Module):
         inner = maps if self.expand is None else self.activation(self.expand(maps))
         inner = self.activation(self.filter(inner))
         inner = inner if self.excite is None else self.excite(inner, activity)
-        found = self.reduce(inner)
+        found: Tensor = self.reduce(inner)
         return maps + found if self.residual else found
 
 
