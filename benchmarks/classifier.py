@@ -33,7 +33,11 @@ from lmaczs.hub import find_release
 HERE = Path(__file__).resolve().parent / "classifier"
 GROUP = 16
 DRAWS = 2000
-RELATED = 0.72  # cosine of MiniLM from which two labels are no unrelated ones
+RELATED = 0.45  # cosine of MiniLM from which two labels are no unrelated ones
+URBAN = (
+    "air conditioner", "car horn", "children playing", "dog bark", "drilling", "engine idling", "gun shot",
+    "jackhammer", "siren", "street music",
+)  # fmt: skip
 MODELS = ("compact-2", "compact")
 
 
@@ -98,16 +102,22 @@ def area(right: np.ndarray, wrong: np.ndarray) -> float:
     return float(below.mean() / 2 / len(wrong))
 
 
-def named_against_unrelated(heard: Heard, meaning: Tensor) -> dict[str, float]:
-    """AUROC of each clip's own label against the labels of other sounds, interval over clips.
+def named_against_unrelated(heard: Heard, backend: CLAPBackend, labels: Sequence[str]) -> dict[str, float]:
+    """AUROC of each clip's own label against unrelated labels of both sets, interval over clips.
 
     Args:
         heard: the clips.
-        meaning: (labels, 384) of MiniLM; labels that mean nearly the same are left out.
+        backend: that heard them.
+        labels: of the clips; labels of either set that mean something similar are left out.
     """
-    related = (meaning @ meaning.T > RELATED)[heard.truth].numpy()
-    similarity = heard.similarity.numpy()
-    right = similarity[np.arange(len(similarity)), heard.truth.numpy()]
+    from lmaczs.clap.minilm import MiniLM
+
+    every = sorted({plain_prompt(label) for label in [*_worded(), *URBAN]})
+    encoder = MiniLM()
+    meaning = encoder([plain_prompt(label) for label in labels]) @ encoder(every).T
+    related = (meaning > RELATED)[heard.truth].numpy()
+    similarity = (heard.embedding @ backend.encode_text(prompts_from_labels(every)).embedding.T).numpy()
+    right = heard.similarity.gather(1, heard.truth[:, None])[:, 0].numpy()
 
     def value(rows: np.ndarray) -> float:
         return area(right[rows], similarity[rows][~related[rows]])
@@ -116,14 +126,9 @@ def named_against_unrelated(heard: Heard, meaning: Tensor) -> dict[str, float]:
     everything = np.arange(len(right))
     draws = [value(generator.choice(everything, len(everything))) for _ in range(200)]
     low, high = np.percentile(draws, [2.5, 97.5])
-    return {
-        "auroc": round(value(everything), 4),
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
-    } | {
-        "n": len(right),
-        "pairs": int((~related).sum()),
-    }
+    numbers = {"auroc": value(everything), "low": float(low), "high": float(high)}
+    rounded = {name: round(number, 4) for name, number in numbers.items()}
+    return rounded | {"n": len(right), "pairs": int((~related).sum())}
 
 
 def wordings(heard: Heard, backend: CLAPBackend, labels: Sequence[str]) -> dict[str, Any]:
@@ -179,10 +184,7 @@ def one_set(
         for number, (sound, best, place) in enumerate(zip(sounds, top, rank, strict=True))
     ]
     if full:
-        from lmaczs.clap.minilm import MiniLM
-
-        meaning = MiniLM()([plain_prompt(label) for label in labels])
-        found["unrelated"] = named_against_unrelated(heard, meaning)
+        found["unrelated"] = named_against_unrelated(heard, backend, labels)
         found["mixtures"] = mixture_score(backend, sounds, text, labels)
         found["conditions"] = {}
         for name, change, limit in CONDITIONS:
