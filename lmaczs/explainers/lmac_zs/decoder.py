@@ -77,14 +77,16 @@ class TextBlock(nn.Module):
         states = self.norm(maps).flatten(2).transpose(1, 2)  # (pairs, positions, channels)
 
         def split(states: Tensor) -> Tensor:
-            return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            parts: Tensor = states.unflatten(-1, (self.heads, -1))
+            return parts.transpose(1, 2)
 
         key, value = self.key_value(tokens).chunk(2, dim=-1)
         heard = F.scaled_dot_product_attention(split(self.query(states)), split(key), split(value))
         heard = self.out(heard.transpose(1, 2).flatten(2))
         maps = maps + heard.transpose(1, 2).unflatten(2, (time, freq))
         scale, shift = self.film(tokens.mean(1))[:, :, None, None].chunk(2, dim=1)
-        return maps * (1 + scale) + shift
+        shifted: Tensor = maps * (1 + scale) + shift
+        return shifted
 
 
 class Stage(nn.Module):
