@@ -31,7 +31,8 @@ from l2i_figures import save_figures
 from l2i_models import HEADS, RELEASES, LoadedClips, Models, load_windows
 from l2i_report import report
 from lmaczs import load_backend
-from lmaczs.data.clip_table import ClipEntry, ClipSelection, limit_by_label, select_clips
+from lmaczs.data.clip_table import ClipSelection, limit_by_label, select_clips
+from lmaczs.data.clips import Clip
 from lmaczs.data.registry import DATASETS
 from lmaczs.errors import LMACError
 
@@ -62,17 +63,17 @@ class Notebook:
         return found
 
 
-def tagged_clips(folder: Path) -> tuple[ClipEntry, ...]:
+def tagged_clips(folder: Path) -> tuple[Clip, ...]:
     """Held-out clips of a set in SONYC-UST's layout."""
     found = DATASETS["sonyc-ust"].list_clips(folder).clips
-    return tuple(ClipEntry(clip.path, clip.file, "") for clip in found if clip.split == "validate")
+    return tuple(Clip(clip.path, clip.file, "") for clip in found if clip.split == "validate")
 
 
-def concept_clips(table: Path, concepts: Sequence[str]) -> tuple[ClipEntry, ...]:
+def concept_clips(table: Path, concepts: Sequence[str]) -> tuple[Clip, ...]:
     """All clips of some concepts, labelled with them."""
     found = []
     for concept in concepts:
-        found += [ClipEntry(c.path, c.file, concept) for c in select_clips(table, {"concept": concept}).clips]
+        found += [Clip(c.path, c.file, concept) for c in select_clips(table, {"concept": concept}).clips]
     return tuple(found)
 
 
@@ -91,7 +92,7 @@ class Bench:
         if arguments.limit:
             self.clips = limit_by_label(self.clips, arguments.limit)
         self.concepts = [name for line in UNHEARD.read_text("utf-8").split("\n") if (name := line.strip())]
-        self._groups: dict[str, Callable[[], Sequence[ClipEntry]]] = {
+        self._groups: dict[str, Callable[[], Sequence[Clip]]] = {
             "held-out clips": lambda: self.clips,
             "some clips": lambda: limit_by_label(self.clips, arguments.middle),
             "few clips": lambda: limit_by_label(self.clips, arguments.slow),

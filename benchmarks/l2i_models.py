@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.decisions import Decision, HeadDecision, ZeroShotDecision, load_head
+from lmaczs.clap.decisions import Decision, Head, HeadDecision, ZeroShotDecision, load_head
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.clap.target import Target, make_target
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.explainers.l2i.explainer import L2I, load_interpreter
 from lmaczs.explainers.l2i.surrogates import load_surrogate, surrogate_logits
 from lmaczs.hub import CONFIG, asset_folders
@@ -95,7 +95,7 @@ class Models:
         place = self.find(RELEASES[kind][name])
         if place is None:
             return None
-        interpreter, _ = load_interpreter(place, self.backend)
+        interpreter, _ = load_interpreter(place, self.backend, head_of(decision))
         closed = None if name == "open" else texts_of(decision)
         return L2I(self.backend, interpreter=interpreter, closed_set=closed)
 
@@ -106,12 +106,19 @@ class Models:
             if name in SURROGATES:
                 place = self.find(release)
                 if place is not None:
-                    found[name] = partial(surrogate_logits, load_surrogate(place, self.backend))
+                    found[name] = partial(
+                        surrogate_logits, load_surrogate(place, self.backend, head_of(decision))
+                    )
             else:
                 explainer = self.explainer(kind, name, decision)
                 if explainer is not None:
                     found[name] = partial(imitate, explainer, targets_of(decision, self.backend))
         return found
+
+
+def head_of(decision: Decision) -> Head | None:
+    """The head that decides, or None where the CLAP itself does."""
+    return decision.head if isinstance(decision, HeadDecision) else None
 
 
 def texts_of(decision: Decision) -> tuple[str, ...]:
@@ -155,7 +162,7 @@ class LoadedClips:
         backend: that hears them.
     """
 
-    clips: tuple[ClipEntry, ...]
+    clips: tuple[Clip, ...]
     waveforms: Tensor
     backend: CLAPBackend
 
@@ -165,7 +172,7 @@ class LoadedClips:
             yield places, self.backend.analyze(self.waveforms[places])
 
 
-def load_windows(clips: Sequence[ClipEntry], backend: CLAPBackend) -> LoadedClips:
+def load_windows(clips: Sequence[Clip], backend: CLAPBackend) -> LoadedClips:
     """Read clips; each is brought to the length of a window."""
     rate = backend.spectral.sample_rate
     rows = [

@@ -16,7 +16,7 @@ from lmaczs.explainers.l2i.explainer import L2I
 from lmaczs.explainers.perturbing import to_grid
 from lmaczs.explainers.slime import SLIME
 from lmaczs.metrics.components import THRESHOLDS, jaccard, random_choice
-from lmaczs.signal.contamination import mix_at_snr
+from lmaczs.signal.mixing import mix_at_snr
 from lmaczs.types import AudioState
 
 

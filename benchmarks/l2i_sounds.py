@@ -26,7 +26,7 @@ from lmaczs.explainers.l2i.nmf import SparseNMF, activate
 from lmaczs.metrics.components import random_choice
 from lmaczs.metrics.localisation import si_sdr
 from lmaczs.signal.audio import make_clip
-from lmaczs.signal.contamination import mix_at_snr, white_noise
+from lmaczs.signal.mixing import mix_at_snr, white_noise
 from lmaczs.signal.spectral import istft
 from lmaczs.types import AudioClip, AudioState
 

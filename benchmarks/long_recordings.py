@@ -26,7 +26,8 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.recording import Recording, listen
 from lmaczs.cli.clip_arguments import key_value_pairs, split_names, title_of
 from lmaczs.cli.files import write_json_whole, write_text_whole
-from lmaczs.data.clip_table import ClipEntry, select_clips
+from lmaczs.data.clip_table import select_clips
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.contenders import Contender, contenders, load_methods
 from lmaczs.evaluation.evaluator import MaskEvaluator
@@ -39,7 +40,7 @@ from lmaczs.metrics.registry import METRICS
 from lmaczs.metrics.statistics import Ranking, as_columns, rank
 from lmaczs.metrics.table import markdown_table, metric_notes, summarise
 from lmaczs.signal.audio import load_clip, resample
-from lmaczs.signal.contamination import active_power, white_noise
+from lmaczs.signal.mixing import active_power, white_noise
 from lmaczs.signal.spectral import power_of, stft
 from lmaczs.types import AudioClip, Explanation
 
@@ -64,17 +65,17 @@ class SequencePlan:
     """
 
     name: str
-    clips: tuple[ClipEntry, ...]
+    clips: tuple[Clip, ...]
     pauses_s: tuple[float, ...]
 
 
-def plan_sequences(clips: Sequence[ClipEntry], count: int, seed: int) -> list[SequencePlan]:
+def plan_sequences(clips: Sequence[Clip], count: int, seed: int) -> list[SequencePlan]:
     """Draw sequences of clips with different labels; every label is as likely as any other. More begin with the fewer.
 
     Raises:
         LMACError: there are fewer than three labels, or no sequence is asked for.
     """
-    by_label: dict[str, list[ClipEntry]] = {}
+    by_label: dict[str, list[Clip]] = {}
     for clip in clips:
         by_label.setdefault(clip.label, []).append(clip)
     if len(by_label) < SOUNDS or count < 1:

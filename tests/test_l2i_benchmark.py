@@ -18,7 +18,7 @@ from l2i import Notebook
 from l2i_figures import save_figures
 from l2i_models import RELEASES, Models, decompose_each, load_windows, targets_of
 from l2i_report import report
-from lmaczs.clap.decisions import Head, HeadConfig, ZeroShotDecision, save_head
+from lmaczs.clap.decisions import Head, HeadConfig, ZeroShotDecision, load_head, save_head
 from lmaczs.data.clip_table import select_clips
 from lmaczs.explainers.gradcam import GradCAMPlusPlus
 from lmaczs.explainers.l2i.explainer import interpreter_config, release_config
@@ -39,17 +39,17 @@ def bench(tmp_path_factory):
     backend, folder = load_backend("debug", "cpu"), tmp_path_factory.mktemp("bench")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for name, classes in (("l2i-esc50-compact", 4), ("l2i-open-compact", None), ("tags-l2i", 4)):
-            config = interpreter_config(backend, COMPONENTS, classes=classes)
-            interpreter = Interpreter(config, F.normalize(torch.rand(config.bins, COMPONENTS), dim=0))
-            torch.nn.init.constant_(interpreter.psi.last.bias, 0.5)
-            prompts = None if classes is None else LABELS
-            save_release(
-                folder / name, "l2i", release_config(backend, interpreter, prompts), interpreter.state_dict()
-            )
-        save_surrogate(folder / "vibi", backend, build_surrogate("vibi", backend, 4, 5))
         head = Head(HeadConfig(tuple(LABELS), backend.hidden_channels[-1], True, (0.3,) * 4))
         save_head(folder / "classifier-tags", backend, head)
+        explained = load_head(folder / "classifier-tags", backend).head
+        for name, classes in (("l2i-esc50-compact", 4), ("l2i-open-compact", None), ("tags-l2i", 4)):
+            shape = interpreter_config(backend, COMPONENTS, classes=classes)
+            interpreter = Interpreter(shape, F.normalize(torch.rand(shape.bins, COMPONENTS), dim=0))
+            torch.nn.init.constant_(interpreter.psi.last.bias, 0.5)
+            prompts = None if classes is None else LABELS
+            config = release_config(backend, interpreter, prompts, explained if name == "tags-l2i" else None)
+            save_release(folder / name, "l2i", config, interpreter.state_dict())
+        save_surrogate(folder / "vibi", backend, build_surrogate("vibi", backend, 4, 5))
     rows = []
     for index in range(8):
         time = torch.arange(2 * 16000) / 16000

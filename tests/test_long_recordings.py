@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import long_recordings
 from lmaczs.clap.recording import listen
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.contenders import Contender
 from lmaczs.evaluation.evaluator import MaskEvaluator
@@ -40,7 +40,7 @@ def table(tmp_path):
 @pytest.fixture
 def clips(table):
     lines = [line.split(",") for line in table.read_text("utf-8").splitlines()[1:]]
-    return [ClipEntry(path, table.parent / path, label) for path, label in lines]
+    return [Clip(path, table.parent / path, label) for path, label in lines]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from compact_data import Mixture
 from compact_texts import ConceptTexts
+from torch import Tensor, nn
+
 from lmaczs.clap.compact2 import Compact2CLAP
 
 
@@ -71,7 +71,7 @@ class Objective:
         Args:
             scores: (batch, classes) of the network that learns.
             learned: (batch, learned_dim) its learned part, unit norm.
-            start: (batch, classes) scores of the start network for the same sound.
+            start: (batch, classes) scores of the start network for the clean clips.
             mixture: what is heard.
             scales: of both parts.
             generator: source of what is drawn.

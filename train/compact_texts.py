@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from compact_data import CollectionClip
 from torch import Tensor
 
-from compact_data import CollectionClip
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.errors import DatasetError
 

@@ -16,11 +16,11 @@ import soundfile
 from tqdm import tqdm
 
 from lmaczs.data.shards import load_dataset_clip
-from lmaczs.data.tagged_mixtures import draw_recipes, write_tables
 from lmaczs.signal.audio import resample, tile_to_length
 from lmaczs.signal.mixing import mix_at_gains
 from train.clips import read_clips, split_clips
 from train.plain_errors import plain_errors
+from train.tagged_mixtures import draw_recipes, write_tables
 
 RATE, SECONDS = 16000, 5
 

@@ -27,7 +27,8 @@ from lmaczs.cli.files import write_json_whole, write_text_whole
 from lmaczs.errors import LMACError
 
 if TYPE_CHECKING:
-    from lmaczs.data.clip_table import ClipEntry, ClipSelection
+    from lmaczs.data.clip_table import ClipSelection
+    from lmaczs.data.clips import Clip
     from lmaczs.evaluation.clips import ClipEvaluation
     from lmaczs.evaluation.conditions import Contamination
     from lmaczs.evaluation.scores import Row, ScoreTable
@@ -106,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     where = key_value_pairs(arguments.where, "--where")
     selection = select_clips(arguments.clips, where)
-    clips: Sequence[ClipEntry] = selection.clips
+    clips: Sequence[Clip] = selection.clips
     if arguments.limit is not None:
         clips = limit_by_label(clips, arguments.limit, arguments.seed)
     # A number that is too large is better said before the work than after it.
@@ -162,7 +163,7 @@ def _contamination(
 ) -> "Contamination":
     from lmaczs.evaluation.conditions import Contamination, speech_clips
 
-    speech: tuple[ClipEntry, ...] = ()
+    speech: tuple[Clip, ...] = ()
     if "speech" in conditions:
         if not arguments.speech:
             raise LMACError("--contaminate speech needs recordings of speech: name them with --speech.")
@@ -254,7 +255,7 @@ def _open_table(
 def _evaluate_mixtures(
     arguments: argparse.Namespace,
     evaluation: "ClipEvaluation",
-    clips: "Sequence[ClipEntry]",
+    clips: "Sequence[Clip]",
     rows: "Sequence[Row]",
     table: "ScoreTable",
 ) -> "list[Row]":

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmaczs.clap.recording import Recording, listen
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.conditions import Contamination, contaminant_name
 from lmaczs.evaluation.contenders import Contender
@@ -51,7 +51,7 @@ class ClipEvaluation:
 
 def evaluate_clips(
     evaluation: ClipEvaluation,
-    clips: Sequence[ClipEntry],
+    clips: Sequence[Clip],
     table: ScoreTable,
     conditions: Sequence[str] = ("none",),
     quiet: bool = False,
@@ -86,7 +86,7 @@ def evaluate_clips(
 def _evaluate_clip(
     evaluation: ClipEvaluation,
     condition: str,
-    clip: ClipEntry,
+    clip: Clip,
     takers: Sequence[Contender],
     table: ScoreTable,
 ) -> None:
@@ -115,9 +115,7 @@ def _evaluate_clip(
         )
 
 
-def _facts(
-    evaluation: ClipEvaluation, condition: str, clip: ClipEntry, recording: Recording
-) -> tuple[Row, int]:
+def _facts(evaluation: ClipEvaluation, condition: str, clip: Clip, recording: Recording) -> tuple[Row, int]:
     """What is known of a clip without any explanation, and the index of the label that is explained."""
     evaluator = evaluation.evaluator
     logits = evaluator.logits(recording.embedding[None])[0]

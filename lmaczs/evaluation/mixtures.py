@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmaczs.clap.recording import Recording, listen
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.clips import EXPLAIN_S, FAILED, ClipEvaluation, rank_of
 from lmaczs.evaluation.contenders import Contender
@@ -48,19 +48,19 @@ class MixturePlan:
     """
 
     name: str
-    a: ClipEntry
-    b: ClipEntry
+    a: Clip
+    b: Clip
 
     def key(self, side: Side) -> Key:
         """Of the rows about one of its sounds."""
         return MIXTURE, f"{self.name}/{side}"
 
-    def clip(self, side: Side) -> ClipEntry:
+    def clip(self, side: Side) -> Clip:
         """The clip on one side."""
         return self.a if side == "a" else self.b
 
 
-def plan_mixtures(clips: Sequence[ClipEntry], count: int, seed: int = 0) -> list[MixturePlan]:
+def plan_mixtures(clips: Sequence[Clip], count: int, seed: int = 0) -> list[MixturePlan]:
     """Draw pairs of clips with different labels, no pair twice.
 
     Every label is as likely as any other, whatever its number of clips.
@@ -75,7 +75,7 @@ def plan_mixtures(clips: Sequence[ClipEntry], count: int, seed: int = 0) -> list
     """
     if count < 1:
         raise LMACError(f"{count} mixtures were asked for: ask for at least 1.")
-    by_label: dict[str, list[ClipEntry]] = {}
+    by_label: dict[str, list[Clip]] = {}
     for clip in clips:
         by_label.setdefault(clip.label, []).append(clip)
     sizes = [len(group) for group in by_label.values()]
@@ -87,7 +87,7 @@ def plan_mixtures(clips: Sequence[ClipEntry], count: int, seed: int = 0) -> list
         )
     generator = random.Random(seed)
     labels = sorted(by_label)
-    pairs: dict[frozenset[str], tuple[ClipEntry, ClipEntry]] = {}
+    pairs: dict[frozenset[str], tuple[Clip, Clip]] = {}
     while len(pairs) < count:
         first, second = (generator.choice(by_label[label]) for label in generator.sample(labels, 2))
         pairs.setdefault(frozenset((first.path, second.path)), (first, second))

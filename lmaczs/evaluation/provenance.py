@@ -5,22 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from lmaczs import __version__
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.explainers.base import Method
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """Hash of a model's weights and buffers: names in order, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+from lmaczs.hub import weights_sha256
 
 
 def method_sha256(method: Method) -> str:
@@ -54,14 +45,12 @@ def sound_sha256(*sources: Path | str | float | None) -> str:
     return digest.hexdigest()
 
 
-def table_sha256(clips: Sequence[ClipEntry]) -> str:
+def table_sha256(clips: Sequence[Clip]) -> str:
     """Hash of a clip table: names and labels of its clips, in order."""
     return hashlib.sha256(repr([(clip.path, clip.label) for clip in clips]).encode()).hexdigest()
 
 
-def common_settings(
-    backend: CLAPBackend, labels: Sequence[str], clips: Sequence[ClipEntry]
-) -> dict[str, Any]:
+def common_settings(backend: CLAPBackend, labels: Sequence[str], clips: Sequence[Clip]) -> dict[str, Any]:
     """What decides all numbers of a results folder, as JSON values."""
     return {
         "lmaczs": __version__,

@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmaczs.clap.recording import embed
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.clips import rank_of
 from lmaczs.evaluation.evaluator import MaskEvaluator
@@ -20,7 +20,7 @@ GAINS_DB = (-12.0, 12.0)
 
 
 def evaluate_zero_shot(
-    evaluator: MaskEvaluator, clips: Sequence[ClipEntry], table: ScoreTable, quiet: bool = False
+    evaluator: MaskEvaluator, clips: Sequence[Clip], table: ScoreTable, quiet: bool = False
 ) -> list[Row]:
     """Classify every clip as it is, 12 dB quieter and 12 dB louder.
 
@@ -44,7 +44,7 @@ def evaluate_zero_shot(
     return table.finish([("none", clip.path) for clip in clips])
 
 
-def _decisions(evaluator: MaskEvaluator, clip: ClipEntry) -> Row:
+def _decisions(evaluator: MaskEvaluator, clip: Clip) -> Row:
     backend, labels = evaluator.backend, evaluator.labels
     try:
         waveform = resample(load_clip(clip.file), backend.spectral.sample_rate).waveform

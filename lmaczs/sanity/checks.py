@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from lmaczs.clap.recording import Recording, listen
 from lmaczs.clap.target import Target, make_target
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.clips import rank_of
 from lmaczs.evaluation.contenders import Contender
@@ -41,14 +41,12 @@ class LoadedClip:
         audio: at the backend's rate.
     """
 
-    entry: ClipEntry
+    entry: Clip
     sound: str
     audio: AudioClip
 
 
-def run_checks(
-    plan: SanityPlan, clips: Sequence[ClipEntry], table: ScoreTable, quiet: bool = False
-) -> list[Row]:
+def run_checks(plan: SanityPlan, clips: Sequence[Clip], table: ScoreTable, quiet: bool = False) -> list[Row]:
     """Ask everything that has no answer yet.
 
     Args:
@@ -79,7 +77,7 @@ def run_checks(
 
 def _check_group(
     plan: SanityPlan,
-    clips: Sequence[ClipEntry],
+    clips: Sequence[Clip],
     sounds: Mapping[str, str],
     steps: Sequence[Step],
     table: ScoreTable,
@@ -87,12 +85,12 @@ def _check_group(
 ) -> Iterator[tuple[Step, int]]:
     """Answer the steps for some clips; yields each step when it is done."""
 
-    def missing(step: Step, some: Sequence[ClipEntry]) -> list[Contender]:
+    def missing(step: Step, some: Sequence[Clip]) -> list[Contender]:
         rows = [table.open_row(step.condition, clip.path, sounds[clip.path]) for clip in some]
         return [c for c in plan.takers(step) if any(f"{c.key}/{MASK_MEAN}" not in row for row in rows)]
 
     group: Group | None = None
-    readable: list[ClipEntry] = list(clips)
+    readable: list[Clip] = list(clips)
     if any(missing(step, clips) for step in steps):
         loaded = []
         for clip in clips:
@@ -114,7 +112,7 @@ def _check_group(
         yield step, len(clips)
 
 
-def load_entry(clip: ClipEntry, sample_rate: int) -> AudioClip | LMACError:
+def load_entry(clip: Clip, sample_rate: int) -> AudioClip | LMACError:
     """The recording at the wanted rate, or the reason why it cannot be used."""
     try:
         return resample(load_clip(clip.file), sample_rate)
@@ -132,7 +130,7 @@ class Reference:
     """
 
     evaluator: MaskEvaluator
-    clips: Sequence[ClipEntry]
+    clips: Sequence[Clip]
     _mel_power: list[Tensor] = field(default_factory=list)
 
     def __call__(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lmaczs.charts import CONTROL, INK, PAPER, method_colours, new_chart, plain_axes, save_chart
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.evaluation.contenders import Contender
 from lmaczs.evaluation.provenance import sound_sha256
 from lmaczs.evaluation.scores import Row
@@ -37,7 +37,7 @@ def save_figures(
     rows: Sequence[Row],
     summary: Mapping[str, Any],
     plan: SanityPlan,
-    clips: Sequence[ClipEntry],
+    clips: Sequence[Clip],
     folder: Path,
 ) -> None:
     """Draw what was checked: the cascade as lines and as masks, and mask means over similarities.
@@ -61,7 +61,7 @@ def save_figures(
             save_chart(masks_figure(group, Reference(plan.evaluator, clips)), folder / MASKS)
 
 
-def _to_show(rows: Sequence[Row], clips: Sequence[ClipEntry]) -> ClipEntry | None:
+def _to_show(rows: Sequence[Row], clips: Sequence[Clip]) -> Clip | None:
     """The clip that the model is most sure of: its explanation has something to lose."""
     heard = [row for row in rows if row["condition"].split("/")[1] == OTHER_CLIP and "error" not in row]
     heard = [row for row in heard if row["prompt"] == prompts_from_labels([row["label"]])[0]] or heard
@@ -208,11 +208,11 @@ def masks_figure(group: Group, hear_reference: Reference) -> "Figure":
                 answers[method.name].append(mask)
     figure = new_chart(CELL[0] * (len(steps) + 2) + 0.6, CELL[1] * len(answers) + 0.9)
     panels = figure.subplots(len(answers), len(steps) + 2, sharex=True, sharey=True, squeeze=False)
-    for line, (method, masks) in zip(panels, answers.items(), strict=True):
+    for line, (name, masks) in zip(panels, answers.items(), strict=True):
         _draw_recording(line[0], group)
-        line[0].set_ylabel(method, fontsize=9, color=INK)
-        for axes, mask in zip(line[1:], masks, strict=True):
-            _draw_mask(axes, mask, originals[method], group)
+        line[0].set_ylabel(name, fontsize=9, color=INK)
+        for axes, shown in zip(line[1:], masks, strict=True):
+            _draw_mask(axes, shown, originals[name], group)
     for axes, title in zip(panels[0], _titles(group, steps), strict=True):
         axes.set_title(title, fontsize=8.5, color=INK, loc="left")
     for axes in panels[-1]:

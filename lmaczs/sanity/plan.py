@@ -10,7 +10,7 @@
 import random
 from dataclasses import dataclass
 
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.contenders import Contender
 from lmaczs.evaluation.evaluator import MaskEvaluator
@@ -105,7 +105,7 @@ class SanityPlan:
             if step.check != "decoder" or (not contender.is_control and method_block(contender.method))
         ]
 
-    def unrelated_labels(self, clip: ClipEntry) -> list[str]:
+    def unrelated_labels(self, clip: Clip) -> list[str]:
         """Labels of other clips, the same in every run; more of them begin with the fewer."""
         others = [label for label in self.evaluator.labels if label != clip.label]
         random.Random(f"{self.seed} {clip.path}").shuffle(others)
