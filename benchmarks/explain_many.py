@@ -279,8 +279,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> str:
         f"({large.peak_mb / small.peak_mb:.2f} times).",
         f"- Cost: {1000 * seconds.mean():.1f} ms for each clip explained and scored; "
         f"{1000 * seconds.iloc[:few].mean():.1f} ms in the first {few}, "
-        f"{1000 * seconds.iloc[-few:].mean():.1f} ms in the "
-        f"last {few}. With the start of the "
+        f"{1000 * seconds.iloc[-few:].mean():.1f} ms in the last {few}. With the start of the "
         f"program, wall clock: {1000 * small.seconds / few:.1f} ms for each of {few} clips, "
         f"{1000 * large.seconds / count:.1f} ms for each of {count}; CPU: {1000 * small.cpu_seconds / few:.1f} and "
         f"{1000 * large.cpu_seconds / count:.1f} ms; every clip after the first {few}: "

@@ -13,6 +13,10 @@ from lmaczs import results
 from lmaczs.clap import load_backend
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.cli import main
+from lmaczs.data.clips import Clip
+from lmaczs.evaluation.clips import ClipEvaluation, evaluate_clips
+from lmaczs.evaluation.contenders import Contender
+from lmaczs.evaluation.evaluator import MaskEvaluator
 from lmaczs.evaluation.scores import ScoreTable
 from lmaczs.explainers import METHODS, load_explainer
 from lmaczs.explainers.l2i import explainer as l2i
@@ -177,21 +181,20 @@ def test_the_page(folder, by_library, studio, recording, method, monkeypatch, tm
     np.testing.assert_allclose(written[0].explanation.mask, expected.explanation.mask, rtol=0, atol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def evaluated(folder):
-    """(condition, clip) -> scores of one run of `evaluate` with every method."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lmaczs.evaluation.figures.save_figures", lambda *arguments: None)
-        arguments = ["--clips", str(folder / "clips.csv"), "--out", str(folder / "scores"), "--curve", "20"]
-        model = ["--backend", "debug", "--device", "cpu", "--methods", ",".join(METHODS)]
-        assert main(["evaluate", *arguments, *model]) == 0
-    return ScoreTable(folder / "scores", {}).rows
+class SoftOnly(Contender):
+    """Scored as its masks come: equal areas and curves have no other route to be compared with."""
+
+    forms = ("soft",)
 
 
 @every_method
 @every_recording
-def test_an_evaluation(evaluated, by_library, recording, method):
-    expected, row = by_library(recording, method), evaluated["none", f"clips/{recording}.wav"]
+def test_an_evaluation(folder, by_library, recording, method, tmp_path):
+    expected, backend = by_library(recording, method), load_backend("debug", "cpu")
+    contender = SoftOnly(method, load_explainer(method, backend))
+    clip = Clip(f"{recording}.wav", folder / "clips" / f"{recording}.wav", "rain")
+    evaluation = ClipEvaluation(MaskEvaluator(backend, LABELS), (contender,))
+    (row,) = evaluate_clips(evaluation, [clip], ScoreTable(tmp_path, {}), quiet=True)
     assert PROMPTS[LABELS.index(row["predicted"])] == expected.target
     assert row["similarity"] == pytest.approx(expected.target_similarity, **CLOSE)
     assert row[f"stft/{method}/soft/absent"] == 100.0 * (expected.explanation.evidence == "absent")

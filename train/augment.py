@@ -6,9 +6,6 @@ from torch import Tensor
 
 from lmaczs.signal.mixing import mix_powers
 
-# Adds a second clip in the power domain.
-mix = mix_powers
-
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
     """Independent draws from [low, high)."""
@@ -36,6 +33,10 @@ def stretch(mel_power: Tensor, amount: float, generator: torch.Generator) -> Ten
     return F.grid_sample(log, grid, padding_mode="reflection", align_corners=False)[:, 0].exp()
 
 
+# Under this name for the scripts that vary maps.
+mix = mix_powers
+
+
 def equalise(mel_power: Tensor, range_db: float, generator: torch.Generator) -> Tensor:
     """Random smooth gain over frequency and a random overall gain, as another microphone would give."""
     batch, n_mels, _ = mel_power.shape
@@ -50,9 +51,8 @@ def add_noise(mel_power: Tensor, min_snr_db: float, generator: torch.Generator) 
     snr_db = uniform((batch, 1, 1), min_snr_db, min_snr_db + 40, generator)
     tilt_db = uniform((batch, 1, 1), -15, 15, generator) * torch.linspace(-1, 1, n_mels)[None, :, None]
     level = mel_power.mean(dim=(1, 2), keepdim=True) * 10 ** ((tilt_db - snr_db) / 10)
-    fluctuation = (
-        -torch.rand(mel_power.shape, generator=generator).clamp_min(1e-6).log()
-    )  # power of noise: exponential
+    # The power of noise is exponentially distributed.
+    fluctuation = -torch.rand(mel_power.shape, generator=generator).clamp_min(1e-6).log()
     return mel_power + level * fluctuation
 
 

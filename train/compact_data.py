@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import augment
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from lmaczs.clap.htk_mel import htk_filterbank
 from lmaczs.errors import DatasetError
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
 from lmaczs.signal.spectral import power_of, power_to_db, stft
+from train import augment
 
 NEVER = ("esc50", "urbansound8k")  # measured with, and so never trained on
 DEVELOPMENT = {"esc50": "4", "urbansound8k": "3"}  # folds to choose by

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from compact_data import Mixture
-from compact_texts import ConceptTexts
 from torch import Tensor, nn
 
 from lmaczs.clap.compact2 import Compact2CLAP
+from train.compact_data import Mixture
+from train.compact_texts import ConceptTexts
 
 
 class Scales(nn.Module):

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from compact_data import CollectionClip, mel_power
-from compact_texts import SIBLING_COSINE
 from torch import Tensor
 
 from lmaczs.clap.compact2 import Compact2CLAP
 from lmaczs.clap.compact2_release import save_compact2
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.errors import CheckpointError
+from train.compact_data import CollectionClip, mel_power
+from train.compact_texts import SIBLING_COSINE
 
 BATCH = 32
 WEAK, STRONG = 0.95, 0.99  # of the similarities with unrelated prompts lie below the limits

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from compact_data import CollectionClip
 from torch import Tensor
 
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.errors import DatasetError
+from train.compact_data import CollectionClip
 
 SIBLING_COSINE = 0.72  # of MiniLM: concepts nearer than that are not negatives of each other
 BATCH = 64

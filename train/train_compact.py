@@ -9,30 +9,19 @@ The same folder resumes. Clips of ESC-50 and UrbanSound8K are never trained on; 
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+# Run as a file, the repository is not where Python looks for packages.
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import numpy as np
 import torch
-from checkpoints import write_whole
-from compact_data import (
-    CollectionClip,
-    development_rows,
-    mel_decibels,
-    mel_power,
-    mixtures,
-    training_rows,
-    white_bands,
-)
-from compact_network import ClassShift, blend, deep_parameters, deep_scores, shallow_maps
-from compact_objective import Mixture, Objective, Scales, Weights
-from compact_recipe import Recipe, read_recipe
-from compact_release import calibrate, release, score
-from compact_texts import ConceptTexts, class_phrases, concept_texts, measured_wordings
-from plain_errors import plain_errors
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
@@ -41,6 +30,22 @@ from lmaczs.clap.compact2 import Compact2CLAP, Compact2Config
 from lmaczs.clap.minilm import MiniLM
 from lmaczs.clap.mobilenet import MobileNet, from_published
 from lmaczs.errors import CheckpointError, LMACError
+from train.checkpoints import write_whole
+from train.compact_data import (
+    CollectionClip,
+    development_rows,
+    mel_decibels,
+    mel_power,
+    mixtures,
+    training_rows,
+    white_bands,
+)
+from train.compact_network import ClassShift, blend, deep_parameters, deep_scores, shallow_maps
+from train.compact_objective import Mixture, Objective, Scales, Weights
+from train.compact_recipe import Recipe, read_recipe
+from train.compact_release import calibrate, release, score
+from train.compact_texts import ConceptTexts, class_phrases, concept_texts, measured_wordings
+from train.plain_errors import plain_errors
 
 Optimiser, Schedule = torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler
 START_FILE = "mn04_as.safetensors"

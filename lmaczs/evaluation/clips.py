@@ -1,7 +1,7 @@
 """Every method and every control on every clip in every condition, scored on what is heard."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,9 +77,12 @@ def evaluate_clips(
         for condition in conditions:
             for clip in clips:
                 takers = wanted[condition, clip.path]
-                bar.set_postfix_str(f"{condition}, {Path(clip.path).name}", refresh=False)
-                _evaluate_clip(evaluation, condition, clip, takers, table)
-                bar.update(len(takers))
+                before = bar.n
+                for contender in _evaluate_clip(evaluation, condition, clip, takers, table):
+                    bar.set_postfix_str(f"{condition}, {contender.key}", refresh=False)
+                    bar.update()
+                # What was finished before, or cannot be scored.
+                bar.update(len(takers) - (bar.n - before))
     return table.finish(list(wanted))
 
 
@@ -89,7 +92,8 @@ def _evaluate_clip(
     clip: Clip,
     takers: Sequence[Contender],
     table: ScoreTable,
-) -> None:
+) -> Iterator[Contender]:
+    """Score what is missing of a clip in a condition; yields each contender that has just been scored."""
     evaluator, contamination = evaluation.evaluator, evaluation.contamination
     sound = contamination.sound_sha256(condition, clip)
     row = table.open_row(condition, clip.path, sound)
@@ -107,12 +111,9 @@ def _evaluate_clip(
     table.add(condition, clip.path, sound, facts)
     parts = scene.parts or (scene.waveform, torch.zeros_like(scene.waveform))
     for contender in missing:
-        table.add(
-            condition,
-            clip.path,
-            sound,
-            score_contender(evaluator, contender, recording, target, clip.path, parts),
-        )
+        scores = score_contender(evaluator, contender, recording, target, clip.path, parts)
+        table.add(condition, clip.path, sound, scores)
+        yield contender
 
 
 def _facts(evaluation: ClipEvaluation, condition: str, clip: Clip, recording: Recording) -> tuple[Row, int]:

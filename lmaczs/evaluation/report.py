@@ -48,7 +48,7 @@ def report_markdown(summary: Mapping[str, Any], title: str, snr_db: float, devic
             "## Mixtures of two sounds at 0 dB",
             "",
             f"{mixtures['n_mixtures']} mixtures, {mixtures['n_failed']} failed, each explained twice: once for each of "
-            "its labels. No method knows the separate sounds.",
+            "its labels. Values are means of the two, n counts mixtures. No method knows the separate sounds.",
             "",
             *_domains(mixtures["domains"], mixtures=True),
         ]

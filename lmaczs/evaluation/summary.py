@@ -78,7 +78,7 @@ def evaluation_summary(
 def mixture_summary(
     rows: Sequence[Row], evaluation: ClipEvaluation, domains: Sequence[MaskDomain], seed: int = 0
 ) -> dict[str, Any]:
-    """Aggregate the rows of mixtures, two for each mixture.
+    """Aggregate the rows of mixtures, two for each mixture; a mixture counts once, with the mean of its two sounds.
 
     Args:
         rows: of `lmaczs.evaluation.mixtures.evaluate_mixtures`.
@@ -152,7 +152,7 @@ def _domain(
     for form in FORMS:
         entries = shown_entries(form, mixtures)
         values = {
-            contender.name: _values(rows, contender, form, entries)
+            contender.name: _values(rows, contender, form, entries, each=2 if mixtures else 1)
             for contender in evaluation.contenders
             if contender.stands_in(domain) and form in contender.forms
         }
@@ -168,14 +168,14 @@ def _domain(
 
 
 def _values(
-    rows: Sequence[Row], contender: Contender, form: str, entries: Sequence[MetricEntry]
+    rows: Sequence[Row], contender: Contender, form: str, entries: Sequence[MetricEntry], each: int
 ) -> dict[str, Tensor]:
-    """metric -> (rows,) of one contender in one form."""
+    """metric -> (rows / each,) of one contender in one form: means of so many rows, since these are not independent."""
     found = {}
     for entry in entries:
         if not entry.source:
             column = f"{contender.key}/{'curve' if entry.scope == 'curve' else form}/{entry.key}"
-            found[entry.key] = as_columns(rows, [column])[column]
+            found[entry.key] = as_columns(rows, [column])[column].view(-1, each).nanmean(1)
     return found
 
 

@@ -100,15 +100,14 @@ def _check_group(
             else:
                 facts = {"label": clip.label, "error": str(found)}
                 table.add(steps[0].condition, clip.path, sounds[clip.path], facts)
-        readable = [clip.entry for clip in loaded]
+        readable = [one.entry for one in loaded]
         group = Group(plan, loaded) if any(missing(step, readable) for step in steps) else None
     for step in steps:
         contenders = missing(step, readable) if group is not None else []
         if group is not None and contenders:
-            for clip, row in zip(
-                group.clips, step_rows(group, step, contenders, hear_reference), strict=True
-            ):
-                table.add(step.condition, clip.entry.path, clip.sound, row)
+            rows = step_rows(group, step, contenders, hear_reference)
+            for one, row in zip(group.clips, rows, strict=True):
+                table.add(step.condition, one.entry.path, one.sound, row)
         yield step, len(clips)
 
 

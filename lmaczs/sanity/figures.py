@@ -126,7 +126,7 @@ def _draw_steps(
     style = {"color": colour, "zorder": 2 if name in UNTOUCHED else 3}
     line = [(place, steps[block]) for place, block in enumerate(places) if block in steps]
     if line:
-        at = [0, *(place for place, _ in line)]
+        at = [0.0, *(float(place) for place, _ in line)]
         mean, low, high = ([1.0, *(values[key] for _, values in line)] for key in ("mean", "low", "high"))
         axes.plot(at, mean, _dashes(name), label=name, linewidth=1.8, **style)
         axes.fill_between(at, low, high, alpha=0.15, linewidth=0, **style)
@@ -136,7 +136,8 @@ def _draw_steps(
         if step in steps
     ]
     if marks:
-        axes.scatter(*zip(*marks, strict=True), s=26, label=None if line else name, **style)
+        at, mean = ([mark[axis] for mark in marks] for axis in (0, 1))
+        axes.scatter(at, mean, s=26, label=None if line else name, **style)
 
 
 def mask_mean_figure(

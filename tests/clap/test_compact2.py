@@ -13,8 +13,8 @@ from lmaczs.clap.compact2_release import NAME, load_compact2, save_compact2
 from lmaczs.clap.compact_release import GOLDEN_PROMPT
 from lmaczs.clap.debug import HashedSentences
 from lmaczs.errors import BackendUnavailableError, CheckpointError, PromptError
+from lmaczs.hearing import classify, listen
 from lmaczs.hub import find_release, load_golden
-from lmaczs.pipeline import classify, open_recording
 from lmaczs.signal.audio import make_clip
 
 CONFIG = Compact2Config(
@@ -110,7 +110,7 @@ def test_prefix_capitals_article_and_full_stop_do_not_decide(model):
 
 
 def test_every_prompt_is_told_whether_it_fits_by_itself(model):
-    recording = open_recording(make_clip(noise(1)[0].numpy(), 32000, "noise"), model)
+    recording = listen(make_clip(noise(1)[0].numpy(), 32000, "noise"), model)
     found = classify(recording, ["dog", "rain"], model)
     limits = [(value >= 0.1) + (value >= 0.3) for value in found.similarities.tolist()]
     assert found.match == tuple(("none", "weak", "strong")[place] for place in limits)

@@ -10,17 +10,17 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-import train_compact
-from compact_data import add_white, training_rows, vary, white_bands
-from compact_network import ClassShift, blend
-from compact_objective import divergence
-from compact_recipe import read_recipe
-from compact_texts import class_phrases, measured_wordings
 from lmaczs.clap.compact2 import Compact2CLAP, Compact2Config
 from lmaczs.clap.compact2_release import load_compact2
 from lmaczs.clap.debug import HashedSentences
 from lmaczs.clap.mobilenet import MobileNet
 from lmaczs.errors import DatasetError, LMACError
+from train import train_compact
+from train.compact_data import add_white, training_rows, vary, white_bands
+from train.compact_network import ClassShift, blend
+from train.compact_objective import divergence
+from train.compact_recipe import read_recipe
+from train.compact_texts import class_phrases, measured_wordings
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "clap"))
