@@ -1,11 +1,9 @@
 """Settings of a run of `train_compact.py`, read from a YAML file."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from lmaczs.errors import LMACError
+from train.recipe import load_recipe
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,4 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         LMACError: it cannot be read, or its settings are not those of `Recipe`.
     """
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-        return Recipe(**values)
-    except (OSError, yaml.YAMLError, TypeError):
-        names = ", ".join(field.name for field in fields(Recipe))
-        raise LMACError(f"The recipe '{path.name}' cannot be used: it must be YAML with {names}.") from None
+    return load_recipe(path, Recipe)

@@ -142,7 +142,7 @@ def test_the_shipped_recipe_leaves_out_what_is_measured_with():
 
 def test_a_recipe_of_other_settings_is_refused(tmp_path):
     (tmp_path / "wrong.yaml").write_text("rate: 1\n")
-    with pytest.raises(LMACError, match="'wrong.yaml' cannot be used"):
+    with pytest.raises(LMACError, match="'wrong.yaml' sets 'rate', which is no setting"):
         read_recipe(tmp_path / "wrong.yaml")
 
 
