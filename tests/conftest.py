@@ -40,9 +40,8 @@ class PlantedCLAP(CLAPBackend):
     hidden_channels = (2, 2, 2, 2)
     box_frames = slice(48, 80)
     box_mels = slice(8, 16)
-    box_bins = slice(
-        25, 59
-    )  # STFT rows with weight in the box's mel bands; asserted in tests/clap/test_base.py
+    # STFT rows with weight in the box's mel bands; asserted in tests/clap/test_base.py.
+    box_bins = slice(25, 59)
     half_power = 1.0
 
     def __init__(self) -> None:
@@ -60,9 +59,8 @@ class PlantedCLAP(CLAPBackend):
 
     def encode(self, mel_power: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         power = mel_power.transpose(1, 2)
-        maps = torch.stack(
-            [power, torch.ones_like(power)], dim=1
-        )  # (batch, 2, time, freq); the second is a distractor
+        # (batch, 2, time, freq); the second is a distractor.
+        maps = torch.stack([power, torch.ones_like(power)], dim=1)
         hidden = []
         for block in self.blocks:
             maps = block(maps)

@@ -163,9 +163,8 @@ def save_wav(clip: AudioClip, path: str | Path) -> None:
     size = samples.nbytes
     rate = clip.sample_rate
     header = struct.pack("<4sI4s", b"RIFF", 50 + size, b"WAVE")
-    header += struct.pack(
-        "<4sIHHIIHHH", b"fmt ", 18, 3, 1, rate, 4 * rate, 4, 32, 0
-    )  # 3: IEEE float; 1 channel
+    # 3: IEEE float; 1 channel.
+    header += struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, 1, rate, 4 * rate, 4, 32, 0)
     header += struct.pack("<4sII4sI", b"fact", 4, len(samples), b"data", size)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".wav", dir=path.parent)
     try:
