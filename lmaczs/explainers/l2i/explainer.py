@@ -49,8 +49,8 @@ THRESHOLDS = {"paper": 0.1, "released": 0.2}
 MOST = {"paper": 12, "released": 5}
 # That are played one by one.
 MOST_PLAYED = 12
-# Of the maps of all components together, 0.25 GB: of recordings above 3 minutes, fewer components are played.
-COMPONENT_CELLS = 2**26
+# Of the maps of all components together, 0.2 GB: of recordings above 2.5 minutes, fewer components are played.
+COMPONENT_CELLS = 3 * 2**24
 
 
 @dataclass(frozen=True, eq=False)
