@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
-from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,12 +33,12 @@ from lmaczs import __version__, load_explainer
 from lmaczs.clap.laion import build_laion
 from lmaczs.clap.msclap import VERSION_2022, VERSION_2023, build_msclap
 from lmaczs.clap.published import PublishedCLAP
-from lmaczs.explainers import EXPLAINERS
+from lmaczs.explainers import METHODS
+from lmaczs.explainers.base import Method
 from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
 from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config
-from lmaczs.explainers.occlusion import patch_starts
-from lmaczs.pipeline import classify, explain, open_recording
+from lmaczs.hearing import classify, explain, listen
 from lmaczs.signal.audio import make_clip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +50,8 @@ KINDS = ("msclap-2022", "msclap-2023", "laion")
 CLASSIFY = "classify"  # the row without an explainer
 PROMPTS = ["a siren wailing", "an engine idling", "a dog barking", "church bells ringing", "rain falling"]
 ROUNDS = 5
-COMPONENTS = 100  # of L2I
+# Of L2I.
+COMPONENTS = 100
 FAST = (CLASSIFY, "lmac-zs", "l2i", "grad-cam", "grad-cam++", "saliency")
 # Fewer passes than by default; not fewer than go through the encoder at once, so that the peak of memory is the same.
 SHORT: dict[str, dict[str, int]] = {
@@ -63,11 +63,9 @@ SHORT: dict[str, dict[str, int]] = {
     "optimized-mask": {"steps": 4},
 }
 # What is trained for a closed set has nothing to run here; the shapes of a decoder and of an interpreter are known.
-METHODS = tuple(name for name in EXPLAINERS if name in (*FAST, *SHORT))
-LIMITS = {
-    ("msclap-2022", CLASSIFY): 1.3,
-    ("msclap-2022", "lmac-zs"): 3.0,
-}  # encoder passes of the reference
+MEASURED = tuple(name for name in METHODS if name in (*FAST, *SHORT))
+# Encoder passes of the reference.
+LIMITS = {("msclap-2022", CLASSIFY): 1.3, ("msclap-2022", "lmac-zs"): 3.0}
 
 
 @dataclass(frozen=True)
@@ -135,31 +133,17 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def prepare(backend: PublishedCLAP, method: str) -> tuple[Any, float]:
-    """The explainer with the settings of this benchmark, and its share of the default amount of work."""
-    if method == "lmac-zs":
-        return LMACZS(backend, build_decoder(backend, decoder_config(backend, "stft")).eval()), 1.0
-    if method == "l2i":
+def prepare(backend: PublishedCLAP, name: str) -> tuple[Method, float]:
+    """The method with the settings of this benchmark, and its share of the default amount of work."""
+    if name == "lmac-zs":
+        return LMACZS.wrap(backend, build_decoder(backend, decoder_config(backend, "stft")).eval()), 1.0
+    if name == "l2i":
         generator = torch.Generator().manual_seed(2)
         dictionary = F.normalize(torch.rand(backend.spectral.n_bins, COMPONENTS, generator=generator), dim=0)
-        return L2I(backend, Interpreter(interpreter_config(backend, COMPONENTS), dictionary).eval()), 1.0
-    options = SHORT.get(method, {})
-    others = {"rivals": PROMPTS} if method == "optimized-mask" else {}
-    explainer: Any = load_explainer(method, backend, **options, **others)
-    default: Any = load_explainer(method, backend, **others)
-    if method == "occlusion":
-        return explainer, patches(explainer) / patches(default)
-    return explainer, min(
-        (getattr(explainer, name) / getattr(default, name) for name in options), default=1.0
-    )
-
-
-def patches(explainer: Any) -> int:
-    """How many patches occlusion silences in one window."""
-    backend = explainer.backend
-    grid = (backend.spectral.n_mels, 1 + backend.clip_samples // backend.spectral.hop_length)
-    sides = zip(grid, explainer.size, explainer.stride, strict=True)
-    return prod(len(patch_starts(*side)) for side in sides)
+        interpreter = Interpreter(interpreter_config(backend, COMPONENTS), dictionary).eval()
+        return L2I(backend, interpreter=interpreter), 1.0
+    method = load_explainer(name, backend, **SHORT.get(name, {}))
+    return method, method.passes() / load_explainer(name, backend).passes()
 
 
 def measure(kind: str, task: str) -> Row:
@@ -167,7 +151,7 @@ def measure(kind: str, task: str) -> Row:
 
     Args:
         kind: of the backend.
-        task: `CLASSIFY` or a key in EXPLAINERS.
+        task: `CLASSIFY` or a key of METHODS.
     """
     torch.set_num_threads(2)
     backend = build(kind)
@@ -176,11 +160,11 @@ def measure(kind: str, task: str) -> Row:
     explainer, share = (None, 1.0) if task == CLASSIFY else prepare(backend, task)
 
     def work() -> None:
-        recording = open_recording(clip, backend)
+        recording = listen(clip, backend)
         if explainer is None:
             classify(recording, PROMPTS, backend)
         else:
-            explain(recording, PROMPTS, backend, explainer, score=False)
+            explain(recording, PROMPTS, backend, explainer, measure=False)
 
     first, peak = seconds_of(work), peak_mb()
     reference = build_reference(kind)
@@ -264,7 +248,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backends", nargs="+", choices=KINDS, default=KINDS)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=MEASURED, default=MEASURED)
     parser.add_argument("--again", action="store_true", help="measure also what the results hold already")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "backends.md")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
@@ -280,7 +264,7 @@ def main() -> None:
         known = rows.setdefault(kind, {})
         if arguments.again or task not in known:
             known[task] = in_own_process(kind, task)
-            rows[kind] = {name: known[name] for name in (CLASSIFY, *METHODS) if name in known}
+            rows[kind] = {name: known[name] for name in (CLASSIFY, *MEASURED) if name in known}
             report(rows, arguments.out)
 
 

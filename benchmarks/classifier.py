@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from classifier_report import markdown
-from classifier_sounds import CONDITIONS, DEVELOPMENT, TEST, TITLES, Sound, mixed, pairs, read_sounds
+from lmaczs.evaluation.hearing import embed
 from torch import Tensor
 from tqdm import tqdm
 
+from classifier_report import markdown
+from classifier_sounds import CONDITIONS, DEVELOPMENT, TEST, TITLES, Sound, mixed, pairs, read_sounds
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.evaluation.hearing import embed
 from lmaczs.hub import find_release
 
 HERE = Path(__file__).resolve().parent / "classifier"
@@ -63,7 +63,9 @@ class Heard:
         return (self.similarity > right).sum(1)
 
 
-def hear(backend: CLAPBackend, sounds: Sequence[Sound], change: Callable[[Tensor, int], Tensor] | None) -> Tensor:
+def hear(
+    backend: CLAPBackend, sounds: Sequence[Sound], change: Callable[[Tensor, int], Tensor] | None
+) -> Tensor:
     """Embed clips, changed at their own rate: (clips, embed_dim)."""
     rate, parts = backend.spectral.sample_rate, []
     for first in tqdm(range(0, len(sounds), GROUP), desc=backend.name, unit="group", leave=False):
@@ -114,7 +116,11 @@ def named_against_unrelated(heard: Heard, meaning: Tensor) -> dict[str, float]:
     everything = np.arange(len(right))
     draws = [value(generator.choice(everything, len(everything))) for _ in range(200)]
     low, high = np.percentile(draws, [2.5, 97.5])
-    return {"auroc": round(value(everything), 4), "low": round(float(low), 4), "high": round(float(high), 4)} | {
+    return {
+        "auroc": round(value(everything), 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+    } | {
         "n": len(right),
         "pairs": int((~related).sum()),
     }
@@ -126,7 +132,9 @@ def wordings(heard: Heard, backend: CLAPBackend, labels: Sequence[str]) -> dict[
     rows = {row.split(",")[0]: row.split(",")[1:] for row in table[1:]}
     hits, each = [], []
     for column in range(5):
-        text = backend.encode_text([f"this is the sound of {rows[label][column]}" for label in labels]).embedding
+        text = backend.encode_text(
+            [f"this is the sound of {rows[label][column]}" for label in labels]
+        ).embedding
         found = Heard(heard.embedding, text, heard.truth)
         hits.append((found.rank == 0).double().numpy())
         each.append(round(100 * float(hits[-1].mean()), 2))
@@ -134,7 +142,9 @@ def wordings(heard: Heard, backend: CLAPBackend, labels: Sequence[str]) -> dict[
     return {"own": interval(own), "mean": interval(np.mean(hits, axis=0)), "each": each}
 
 
-def mixture_score(backend: CLAPBackend, sounds: Sequence[Sound], text: Tensor, labels: Sequence[str]) -> dict[str, float]:
+def mixture_score(
+    backend: CLAPBackend, sounds: Sequence[Sound], text: Tensor, labels: Sequence[str]
+) -> dict[str, float]:
     """How often both labels of a zero-dB mixture are among the five nearest."""
     couples = pairs(sounds)
     rate, hits = backend.spectral.sample_rate, []
@@ -147,7 +157,9 @@ def mixture_score(backend: CLAPBackend, sounds: Sequence[Sound], text: Tensor, l
     return interval(np.array(hits, dtype=float))
 
 
-def one_set(backend: CLAPBackend, sounds: Sequence[Sound], full: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def one_set(
+    backend: CLAPBackend, sounds: Sequence[Sound], full: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Everything that is asked of a model on one set, and a row for each clip.
 
     Args:
@@ -208,11 +220,17 @@ def pass_times(rounds: int = 15) -> dict[str, float]:
 
 def main() -> None:
     """Score both models and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=Path, required=True, help="table of the collection")
     parser.add_argument("--development", action="store_true", help="the folds to choose by")
-    parser.add_argument("--limit", type=int, default=0, help="about so many clips of each set, for a quick look")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), help="keys of backends, the first in full")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="about so many clips of each set, for a quick look"
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=list(MODELS), help="keys of backends, the first in full"
+    )
     parser.add_argument("--weights", help="release folder in the place of the first model's")
     parser.add_argument("--out", type=Path, help="folder of the results")
     arguments = parser.parse_args()
@@ -227,7 +245,9 @@ def main() -> None:
             found, rows = one_set(backend, sounds, full=place == 0)
             report["sets"][dataset]["models"][name] = found
             _write_rows(out / f"{dataset}-{name}.csv", rows)
-    report["pass_seconds"] = pass_times() if not arguments.weights and set(MODELS) <= set(arguments.models) else {}
+    report["pass_seconds"] = (
+        pass_times() if not arguments.weights and set(MODELS) <= set(arguments.models) else {}
+    )
     folder = Path(arguments.weights) if arguments.weights else find_release("compact-clap-2")
     report["weights_bytes"] = os.path.getsize(folder / "model.safetensors")
     (out / "classifier.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -77,7 +77,10 @@ def low_pass(waveform: Tensor, rate: int) -> Tensor:
 
 
 def mp3(waveform: Tensor, rate: int) -> Tensor:
-    """Through an mp3 file of 96 kbit/s."""
+    """Through an mp3 file of 96 kbit/s; slow rates have no such rate of bits, and go through 44.1 kHz."""
+    if rate < 32000:
+        fast = torch.from_numpy(soxr.resample(waveform.numpy(), rate, 44100))
+        return _as_long(torch.from_numpy(soxr.resample(mp3(fast, 44100).numpy(), 44100, rate)), len(waveform))
     file = io.BytesIO()
     peak = float(waveform.abs().max().clamp_min(1.0))
     level = (320 - KILOBITS) / (320 - 32)  # libsndfile's scale from 320 to 32 kbit/s

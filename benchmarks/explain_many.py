@@ -25,6 +25,7 @@ import psutil
 import soundfile
 from tqdm import tqdm
 
+KILLED = "one process, killed half-way"
 ROOT = Path(__file__).resolve().parents[1]
 PROMPTS = ["a siren wailing", "rain falling", "a dog barking", "church bells ringing"]
 RATE = 16_000
@@ -161,85 +162,127 @@ def largest_difference(one: pandas.DataFrame, other: pandas.DataFrame) -> float:
     return 0.0 if largest != largest else largest
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> str:
-    """Do all runs; returns the report."""
-    count, few = arguments.clips, max(arguments.clips // 10, 1)
+@dataclass(frozen=True)
+class Runs:
+    """All runs by their names in the table, the rows of the uninterrupted one, and sentences about the others."""
+
+    table: dict[str, Run]
+    rows: pandas.DataFrame
+    sentences: list[str]
+
+
+def run_all(arguments: argparse.Namespace, folder: Path) -> Runs:
+    """Explain the clips in one process and on Ray, whole and interrupted.
+
+    Raises:
+        SystemExit: a run lost a row, or ended with another exit code.
+    """
+    count, few = arguments.clips, few_of(arguments)
     source, some = folder / "clips", folder / "some"
     make_clips(source, count)
     some.mkdir()
     for path in sorted(source.iterdir())[:few]:
         shutil.copy(path, some)
-
     small = Command(some, folder / "small", arguments).wait()
     large = Command(source, folder / "large", arguments).wait()
     rows = table(folder / "large")
-    failed = int(rows["error"].notna().sum())
     if len(rows) != count or rows["path"].nunique() != count:
         raise SystemExit(f"{len(rows)} rows for {count} clips")
-
     ray = Command(source, folder / "ray", arguments, "--engine", "ray", "--workers", "2").wait()
-    between_engines = largest_difference(rows, table(folder / "ray"))
+    between = largest_difference(rows, table(folder / "ray"))
+    ray_killed, about_worker = run_with_a_killed_worker(arguments, folder, rows)
+    interrupted, about_rerun = run_interrupted(arguments, folder, rows)
+    runs = {
+        f"one process, {few} clips": small,
+        f"one process, {count} clips": large,
+        "Ray, 2 workers": ray,
+        "Ray, 2 workers, one of them killed half-way": ray_killed,
+        **interrupted,
+    }
+    expected = 1 if int(rows["error"].notna().sum()) else 0
+    if {run.code for name, run in runs.items() if name not in (next(iter(runs)), KILLED)} != {expected}:
+        raise SystemExit("a run ended with another exit code than that of failed clips")
+    about_ray = (
+        f"Largest difference between any number of one process and of Ray: {between:g} (`seconds` left out; texts are "
+        "equal)."
+    )
+    return Runs(runs, rows, [about_ray, about_worker, about_rerun])
 
-    out = folder / "killed-worker"
+
+def few_of(arguments: argparse.Namespace) -> int:
+    """Clips of the small run: a tenth."""
+    return max(arguments.clips // 10, 1)
+
+
+def run_with_a_killed_worker(
+    arguments: argparse.Namespace, folder: Path, rows: pandas.DataFrame
+) -> tuple[Run, str]:
+    """Ray with two workers, of which one is killed half-way."""
+    source, out = folder / "clips", folder / "killed-worker"
     command = Command(source, out, arguments, "--engine", "ray", "--workers", "2")
-    wait_for(out, count // 2, command)
+    wait_for(out, arguments.clips // 2, command)
     workers = kill_a_worker(command)
-    ray_killed = command.wait()
-    after_worker = table(out)
-    between_killed = largest_difference(rows, after_worker)
+    run = command.wait()
+    after = table(out)
+    difference = largest_difference(rows, after)
+    return (
+        run,
+        f"After one of {workers} workers was killed: {len(after)} rows, largest difference {difference:g}.",
+    )
 
-    out = folder / "killed"
+
+def run_interrupted(
+    arguments: argparse.Namespace, folder: Path, rows: pandas.DataFrame
+) -> tuple[dict[str, Run], str]:
+    """One process that is killed half-way, and the same command twice more."""
+    source, out = folder / "clips", folder / "killed"
     command = Command(source, out, arguments)
-    wait_for(out, count // 2, command)
+    wait_for(out, arguments.clips // 2, command)
     command.process.send_signal(signal.SIGKILL)
-    killed = command.wait()
+    runs = {KILLED: command.wait()}
     before = finished(out)
-    again = Command(source, out, arguments).wait()
+    runs["the same command again"] = Command(source, out, arguments).wait()
     after = finished(out)
     kept = sum(after[path] == seconds for path, seconds in before.items())
-    between_resumed = largest_difference(rows, table(out))
-    nothing = Command(source, out, arguments).wait()
-    if {run.code for run in (large, ray, ray_killed, again, nothing)} != {1 if failed else 0}:
-        raise SystemExit("a run ended with another exit code than that of failed clips")
-
-    per_clip = 1000 * rows["seconds"].mean()
-    first, last = rows["seconds"].dropna().iloc[:few].mean(), rows["seconds"].dropna().iloc[-few:].mean()
-    machine = (
-        f"{os.cpu_count()} cores, other work running beside" if arguments.busy else f"{os.cpu_count()} cores"
+    difference = largest_difference(rows, table(out))
+    runs["and once more, with nothing to do"] = Command(source, out, arguments).wait()
+    return runs, (
+        f"Killed after {len(before)} clips: the rerun left {kept} of these as they were and did "
+        f"{arguments.clips - len(before)}; largest difference to the uninterrupted run {difference:g}."
     )
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> str:
+    """Do all runs; returns the report."""
+    found = run_all(arguments, folder)
+    count, few, rows = arguments.clips, few_of(arguments), found.rows
+    small, large = list(found.table.values())[:2]
+    seconds = rows["seconds"].dropna()
+    machine = f"{os.cpu_count()} cores" + (", other work running beside" if arguments.busy else "")
     lines = [
         "# Explaining many clips",
         "",
         f"Written by `python benchmarks/explain_many.py --clips {count}` on {date.today()}; {machine}, 1 thread for each "
-        f"process. {count} clips of 0.5 to 2 s, {failed} of them damaged on purpose; backend `{arguments.backend}`, "
-        f"method `{arguments.method}`, faithfulness scored.",
+        f"process. {count} clips of 0.5 to 2 s, {int(rows['error'].notna().sum())} of them damaged on purpose; backend "
+        f"`{arguments.backend}`, method `{arguments.method}`, faithfulness scored.",
         "",
         "| run | wall s | CPU s | peak memory MB | exit code |",
         "|---|---:|---:|---:|---:|",
-        row(f"one process, {few} clips", small),
-        row(f"one process, {count} clips", large),
-        row("Ray, 2 workers", ray, own_process_only=True),
-        row("Ray, 2 workers, one of them killed half-way", ray_killed, own_process_only=True),
-        row("one process, killed half-way", killed),
-        row("the same command again", again),
-        row("and once more, with nothing to do", nothing),
+        *(row(name, run, own_process_only=name.startswith("Ray")) for name, run in found.table.items()),
         "",
         "Exit code 1 says that some clips could not be explained (the damaged ones), -9 that the run was killed. Of the "
         "Ray runs, CPU and memory are those of the driver; they include Ray's own start.",
         "",
         f"- Rows: {len(rows)} for {count} clips, every clip once, in every run.",
-        f"- Largest difference between any number of one process and of Ray: {between_engines:g} (`seconds` left "
-        "out; texts are equal).",
-        f"- After one of {workers} workers was killed: {len(after_worker)} rows, largest difference {between_killed:g}.",
-        f"- Killed after {len(before)} clips: the rerun left {kept} of these as they were and did {count - len(before)}; "
-        f"largest difference to the uninterrupted run {between_resumed:g}.",
+        *(f"- {sentence}" for sentence in found.sentences),
         f"- Peak memory: {small.peak_mb:.0f} MB for {few} clips, {large.peak_mb:.0f} MB for {count} "
         f"({large.peak_mb / small.peak_mb:.2f} times).",
-        f"- Cost: {per_clip:.1f} ms for each clip explained and scored; {1000 * first:.1f} ms in the first {few}, "
-        f"{1000 * last:.1f} ms in the last {few}. With the start of the program, wall clock: "
-        f"{1000 * small.seconds / few:.1f} ms for each of {few} clips, {1000 * large.seconds / count:.1f} ms for each of "
-        f"{count}; CPU: {1000 * small.cpu_seconds / few:.1f} and {1000 * large.cpu_seconds / count:.1f} ms; "
-        f"every clip after the first {few}: "
+        f"- Cost: {1000 * seconds.mean():.1f} ms for each clip explained and scored; "
+        f"{1000 * seconds.iloc[:few].mean():.1f} ms in the first {few}, "
+        f"{1000 * seconds.iloc[-few:].mean():.1f} ms in the last {few}. With the start of the "
+        f"program, wall clock: {1000 * small.seconds / few:.1f} ms for each of {few} clips, "
+        f"{1000 * large.seconds / count:.1f} ms for each of {count}; CPU: {1000 * small.cpu_seconds / few:.1f} and "
+        f"{1000 * large.cpu_seconds / count:.1f} ms; every clip after the first {few}: "
         f"{1000 * (large.cpu_seconds - small.cpu_seconds) / (count - few):.1f} ms of CPU.",
         "",
     ]

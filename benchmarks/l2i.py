@@ -24,12 +24,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-import l2i_stages as stages
+import l2i_fidelity
+import l2i_removal
+import l2i_sounds
 from l2i_figures import save_figures
-from l2i_models import HEADS, RELEASES, Heard, Models, hear
+from l2i_models import HEADS, RELEASES, LoadedClips, Models, load_windows
 from l2i_report import report
 from lmaczs import load_backend
-from lmaczs.data.clip_table import ClipEntry, ClipSelection, limit_by_label, select_clips
+from lmaczs.data.clip_table import ClipSelection, limit_by_label, select_clips
+from lmaczs.data.clips import Clip
 from lmaczs.data.registry import DATASETS
 from lmaczs.errors import LMACError
 
@@ -60,134 +63,158 @@ class Notebook:
         return found
 
 
-def tagged_clips(folder: Path) -> tuple[ClipEntry, ...]:
+def tagged_clips(folder: Path) -> tuple[Clip, ...]:
     """Held-out clips of a set in SONYC-UST's layout."""
     found = DATASETS["sonyc-ust"].list_clips(folder).clips
-    return tuple(ClipEntry(clip.path, clip.file, "") for clip in found if clip.split == "validate")
+    return tuple(Clip(clip.path, clip.file, "") for clip in found if clip.split == "validate")
 
 
-def concept_clips(table: Path, concepts: Sequence[str]) -> tuple[ClipEntry, ...]:
+def concept_clips(table: Path, concepts: Sequence[str]) -> tuple[Clip, ...]:
     """All clips of some concepts, labelled with them."""
     found = []
     for concept in concepts:
-        found += [ClipEntry(c.path, c.file, concept) for c in select_clips(table, {"concept": concept}).clips]
+        found += [Clip(c.path, c.file, concept) for c in select_clips(table, {"concept": concept}).clips]
     return tuple(found)
+
+
+# Name, what it depends on, and the measurement.
+Job = tuple[str, Any, Callable[[], Any]]
+
+
+class Bench:
+    """Everything that is measured, on clips that are read when they are first needed."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        backend = load_backend("compact", "cpu").requires_grad_(False)
+        self.arguments, self.models = arguments, Models(backend, arguments.models)
+        selection: ClipSelection = select_clips(arguments.clips, {"dataset": "esc50", "fold": arguments.fold})
+        self.clips, self.labels = selection.clips, list(selection.labels)
+        if arguments.limit:
+            self.clips = limit_by_label(self.clips, arguments.limit)
+        self.concepts = [name for line in UNHEARD.read_text("utf-8").split("\n") if (name := line.strip())]
+        self._groups: dict[str, Callable[[], Sequence[Clip]]] = {
+            "held-out clips": lambda: self.clips,
+            "some clips": lambda: limit_by_label(self.clips, arguments.middle),
+            "few clips": lambda: limit_by_label(self.clips, arguments.slow),
+            "clips to factorise": lambda: limit_by_label(self.clips, FACTORISED["clips"]),
+            "unheard labels": lambda: concept_clips(arguments.clips, self.concepts),
+            "tagged mixtures": lambda: tagged_clips(arguments.tags),
+        }
+        self._loaded: dict[str, LoadedClips] = {}
+
+    def clips_of(self, name: str) -> LoadedClips:
+        """A group of clips as windows."""
+        if name not in self._loaded:
+            group = tqdm(self._groups[name](), desc=f"reading {name}", unit="clip", leave=False)
+            self._loaded[name] = load_windows(list(group), self.models.backend)
+        return self._loaded[name]
+
+    def used(self, kind: str, *names: str) -> dict[str, str]:
+        """Hashes of what a measurement depends on: a decision's head and its interpreters."""
+        heads = [HEADS[kind]] if kind in HEADS else []
+        return self.models.digest([*heads, *(RELEASES[kind][name] for name in names)])
+
+    def jobs(self) -> list[Job]:
+        """All measurements, in order."""
+        base = [backend_digest(self.models), [clip.path for clip in self.clips]]
+        planned = [*self._decision_jobs(), *self._tag_jobs(), *self._open_jobs(), *self._sound_jobs()]
+        return [(name, [base, depends], measure) for name, depends, measure in planned]
+
+    def _decision_jobs(self) -> list[Job]:
+        jobs: list[Job] = []
+        models, labels = self.models, self.labels
+        for kind in ("zero-shot", "head"):
+
+            def fidelity(kind: str = kind) -> Any:
+                return l2i_fidelity.fidelity(models, kind, self.clips_of("held-out clips"), labels)
+
+            jobs.append((f"fidelity {kind}", self.used(kind, *RELEASES[kind]), fidelity))
+            for name in ("l2i", "open"):
+                if name in RELEASES[kind]:
+
+                    def removal(kind: str = kind, name: str = name) -> Any:
+                        return l2i_removal.removal(
+                            models, kind, name, self.clips_of("held-out clips"), labels
+                        )
+
+                    jobs.append((f"removal {kind} {name}", self.used(kind, name), removal))
+        return jobs
+
+    def _tag_jobs(self) -> list[Job]:
+        if not self.arguments.tags:
+            return []
+        names = [clip.path for clip in tagged_clips(self.arguments.tags)]
+
+        def tags() -> LoadedClips:
+            return self.clips_of("tagged mixtures")
+
+        return [
+            (
+                "fidelity tags",
+                [self.used("tags", *RELEASES["tags"]), names],
+                lambda: l2i_fidelity.tag_fidelity(self.models, tags()),
+            ),
+            (
+                "removal tags l2i",
+                [self.used("tags", "l2i"), names],
+                lambda: l2i_removal.removal(self.models, "tags", "l2i", tags(), ()),
+            ),
+        ]
+
+    def _open_jobs(self) -> list[Job]:
+        models, labels, count = self.models, self.labels, self.arguments.mixtures
+        both, only_open = self.used("zero-shot", "l2i", "open"), self.used("zero-shot", "open")
+
+        def unheard() -> Any:
+            own, held_out = self.clips_of("unheard labels"), self.clips_of("held-out clips")
+            return l2i_fidelity.unheard(models, self.concepts, own, held_out)
+
+        def overlap() -> Any:
+            return l2i_removal.overlap(models, self.clips_of("held-out clips"), labels, count)
+
+        return [("unheard", [only_open, self.concepts], unheard), ("overlap", [both, count], overlap)]
+
+    def _sound_jobs(self) -> list[Job]:
+        models, labels, given = self.models, self.labels, self.arguments
+        both, only_open = self.used("zero-shot", "l2i", "open"), self.used("zero-shot", "open")
+        columns, rounds = FACTORISED["columns"], FACTORISED["rounds"]
+        return [
+            (
+                "adding up",
+                [only_open, given.middle],
+                lambda: l2i_sounds.adding_up(models, self.clips_of("some clips"), labels),
+            ),
+            (
+                "factorisation",
+                [only_open, FACTORISED],
+                lambda: l2i_sounds.factorisation(
+                    models, self.clips_of("clips to factorise"), columns, rounds
+                ),
+            ),
+            (
+                "corruption",
+                [both, given.middle],
+                lambda: l2i_sounds.corruption(models, self.clips_of("some clips"), labels),
+            ),
+            (
+                "removal slime",
+                [given.slow],
+                lambda: l2i_removal.slime_removal(models, self.clips_of("few clips"), labels),
+            ),
+            (
+                "speed",
+                [only_open, given.rounds],
+                lambda: l2i_sounds.speed(models, self.clips_of("held-out clips"), labels, given.rounds),
+            ),
+        ]
 
 
 def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     """Every measurement, with progress."""
     torch.manual_seed(0)
-    backend = load_backend("compact", "cpu").requires_grad_(False)
-    models, notebook = Models(backend, arguments.models), Notebook(arguments.work)
-    selection: ClipSelection = select_clips(arguments.clips, {"dataset": "esc50", "fold": arguments.fold})
-    clips, labels = selection.clips, list(selection.labels)
-    if arguments.limit:
-        clips = limit_by_label(clips, arguments.limit)
-    slow = limit_by_label(clips, arguments.slow)
-    middle = limit_by_label(clips, arguments.middle)
-    concepts = UNHEARD.read_text("utf-8").split("\n")
-    concepts = [name.strip() for name in concepts if name.strip()]
-    store: dict[str, Heard] = {}
-
-    def heard(name: str, group: Callable[[], Sequence[ClipEntry]]) -> Heard:
-        if name not in store:
-            store[name] = hear(list(tqdm(group(), desc=f"reading {name}", unit="clip", leave=False)), backend)
-        return store[name]
-
-    def held_out() -> Heard:
-        return heard("held-out clips", lambda: clips)
-
-    def used(kind: str, *names: str) -> dict[str, str]:
-        """Hashes of what a measurement depends on: a decision's head and its interpreters."""
-        heads = [HEADS[kind]] if kind in HEADS else []
-        return models.digest([*heads, *(RELEASES[kind][name] for name in names)])
-
-    base = [backend_digest(models), [clip.path for clip in clips]]
+    bench, notebook = Bench(arguments), Notebook(arguments.work)
+    jobs = [job for job in bench.jobs() if not arguments.only or job[0] in arguments.only]
     results: dict[str, Any] = {}
-    jobs: list[tuple[str, Any, Callable[[], Any]]] = []
-
-    def plan(name: str, depends: Any, measure: Callable[[], Any]) -> None:
-        jobs.append((name, [base, depends], measure))
-
-    for kind in ("zero-shot", "head"):
-        plan(
-            f"fidelity {kind}",
-            used(kind, *RELEASES[kind]),
-            lambda kind=kind: stages.fidelity(models, kind, held_out(), labels),
-        )
-        for name in ("l2i", "open"):
-            if name in RELEASES[kind]:
-                plan(
-                    f"removal {kind} {name}",
-                    used(kind, name),
-                    lambda kind=kind, name=name: stages.removal(models, kind, name, held_out(), labels),
-                )
-    if arguments.tags:
-        tagged = tagged_clips(arguments.tags)
-        names = [clip.path for clip in tagged]
-
-        def tags() -> Heard:
-            return heard("tagged mixtures", lambda: tagged)
-
-        plan(
-            "fidelity tags",
-            [used("tags", *RELEASES["tags"]), names],
-            lambda: stages.tag_fidelity(models, tags()),
-        )
-        plan(
-            "removal tags l2i",
-            [used("tags", "l2i"), names],
-            lambda: stages.removal(models, "tags", "l2i", tags(), ()),
-        )
-    both, only_open = used("zero-shot", "l2i", "open"), used("zero-shot", "open")
-    plan(
-        "unheard",
-        [only_open, concepts],
-        lambda: stages.unheard(
-            models,
-            concepts,
-            heard("unheard labels", lambda: concept_clips(arguments.clips, concepts)),
-            held_out(),
-        ),
-    )
-    plan(
-        "overlap",
-        [both, arguments.mixtures],
-        lambda: stages.overlap(models, held_out(), labels, arguments.mixtures),
-    )
-    plan(
-        "adding up",
-        [only_open, len(middle)],
-        lambda: stages.adding_up(models, heard("some clips", lambda: middle), labels),
-    )
-    factorised = limit_by_label(clips, FACTORISED["clips"])
-    plan(
-        "factorisation",
-        [only_open, FACTORISED, len(factorised)],
-        lambda: stages.factorisation(
-            models,
-            heard("clips to factorise", lambda: factorised),
-            FACTORISED["columns"],
-            FACTORISED["rounds"],
-        ),
-    )
-    plan(
-        "corruption",
-        [both, len(middle)],
-        lambda: stages.corruption(models, heard("some clips", lambda: middle), labels),
-    )
-    plan(
-        "removal slime",
-        [len(slow)],
-        lambda: stages.slime_removal(models, heard("few clips", lambda: slow), labels),
-    )
-    plan(
-        "speed",
-        [only_open, arguments.rounds],
-        lambda: stages.speed(models, held_out(), labels, arguments.rounds),
-    )
-    if arguments.only:
-        jobs = [job for job in jobs if job[0] in arguments.only]
     with tqdm(jobs, desc="measurements", unit="measurement") as bar:
         for name, depends, measure in bar:
             bar.set_postfix_str(name)
@@ -196,13 +223,14 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         return results
     results["settings"] = {
         "set": f"esc50 fold {arguments.fold}",
-        "clips": len(clips),
-        "labels": len(labels),
-        "components": components_of(models),
-        "unheard": concepts,
+        "clips": len(bench.clips),
+        "labels": len(bench.labels),
+        "components": components_of(bench.models),
+        "unheard": bench.concepts,
     }
-    results["pictured"] = [clip.path for clip in middle]
-    save_figures(results, models, heard("some clips", lambda: middle), labels, arguments.out)
+    pictured = bench.clips_of("some clips")
+    results["pictured"] = [clip.path for clip in pictured.clips]
+    save_figures(results, bench.models, pictured, bench.labels, arguments.out)
     return results
 
 

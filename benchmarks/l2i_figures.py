@@ -7,24 +7,28 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from l2i_models import TITLES, Heard, Models, some, sound_of, text_of
+from l2i_models import TITLES, LoadedClips, Models
 from l2i_report import PAPER_FIDELITY, PAPER_REMOVAL
-from l2i_stages import CORRUPTIONS, corrupted
+from l2i_sounds import CORRUPTIONS, corrupted
 from lmaczs.charts import CONTROL, INK, method_colours, new_chart, plain_axes, save_chart
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import ZeroShotDecision
+from lmaczs.clap.recording import listen
+from lmaczs.evaluation.evaluator import MaskEvaluator
 from lmaczs.signal.spectral import power_of, power_to_db, stft
+from lmaczs.types import AudioClip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURED = (0, 30)  # places among the pictured clips, one for each corruption
+# Places among the pictured clips, one for each corruption.
+PICTURED = (0, 30)
 RANGE_DB = 60.0
 PAPER_MARK: dict[str, Any] = {"linestyle": "", "marker": "D", "markersize": 4, "markerfacecolor": "none"}
 
 
 def save_figures(
-    results: Mapping[str, Any], models: Models, heard: Heard, labels: Sequence[str], folder: Path
+    results: Mapping[str, Any], models: Models, heard: LoadedClips, labels: Sequence[str], folder: Path
 ) -> None:
     """Draw all pictures that there are numbers for.
 
@@ -137,7 +141,7 @@ def _courses(courses: Mapping[str, Sequence[float]], path: Path) -> None:
 
 
 @torch.no_grad()
-def _corruption(models: Models, heard: Heard, labels: Sequence[str], path: Path) -> None:
+def _corruption(models: Models, heard: LoadedClips, labels: Sequence[str], path: Path) -> None:
     backend = models.backend
     decision = ZeroShotDecision(backend, labels)
     explainers = {
@@ -145,18 +149,19 @@ def _corruption(models: Models, heard: Heard, labels: Sequence[str], path: Path)
     }
     if not explainers:
         return
-    text = text_of(decision, backend)
+    evaluator = MaskEvaluator(backend, tuple(labels))
     figure = new_chart(2.9 * (2 + len(explainers)), 2.6 * len(CORRUPTIONS))
     grid = figure.subplots(len(CORRUPTIONS), 2 + len(explainers), sharex=True, sharey=True)
     for row, which in enumerate(CORRUPTIONS):
         place = min(PICTURED[row], len(heard.clips) - 1)
         clip, clean = heard.clips[place], heard.waveforms[place : place + 1]
         noisy = corrupted(heard, which)[place : place + 1]
-        audio = backend.analyze(noisy)
-        prompt = some(text, torch.tensor([labels.index(clip.label)]))
+        recording = listen(AudioClip(noisy[0], backend.spectral.sample_rate, clip.path), backend)
+        target = evaluator.target(labels.index(clip.label))
         sounds = {f"{clip.label}, clean": clean, which: noisy}
         for name, explainer in explainers.items():
-            sounds[f"{TITLES[name]} keeps"] = sound_of(audio, explainer.masks(audio, prompt), backend)
+            kept = evaluator.kept_sounds(explainer, recording, explainer.explain(recording, target))
+            sounds[f"{TITLES[name]} keeps"] = kept[0].unsqueeze(0)
         top = float(power_to_db(power_of(stft(noisy, backend.spectral))).max())
         for axes, (title, sound) in zip(grid[row], sounds.items(), strict=True):
             _spectrogram(axes, sound[0], backend, top)

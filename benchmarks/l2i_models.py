@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.decisions import Decision, HeadDecision, ZeroShotDecision, load_head
+from lmaczs.clap.decisions import Decision, Head, HeadDecision, ZeroShotDecision, load_head
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.clap.target import Target, make_target
+from lmaczs.data.clips import Clip
 from lmaczs.explainers.l2i.explainer import L2I, load_interpreter
 from lmaczs.explainers.l2i.surrogates import load_surrogate, surrogate_logits
 from lmaczs.hub import CONFIG, asset_folders
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
 from lmaczs.signal.spectral import istft
-from lmaczs.types import AudioState, TextState
+from lmaczs.types import AudioState
 
 BATCH = 16
 TITLES = {
@@ -94,9 +95,9 @@ class Models:
         place = self.find(RELEASES[kind][name])
         if place is None:
             return None
-        interpreter, _ = load_interpreter(place, self.backend)
+        interpreter, _ = load_interpreter(place, self.backend, head_of(decision))
         closed = None if name == "open" else texts_of(decision)
-        return L2I(self.backend, interpreter, closed)
+        return L2I(self.backend, interpreter=interpreter, closed_set=closed)
 
     def imitations(self, kind: str, decision: Decision) -> dict[str, Imitation]:
         """Every interpreter of a decision that is at hand, by its name."""
@@ -105,12 +106,19 @@ class Models:
             if name in SURROGATES:
                 place = self.find(release)
                 if place is not None:
-                    found[name] = partial(surrogate_logits, load_surrogate(place, self.backend))
+                    found[name] = partial(
+                        surrogate_logits, load_surrogate(place, self.backend, head_of(decision))
+                    )
             else:
                 explainer = self.explainer(kind, name, decision)
                 if explainer is not None:
-                    found[name] = partial(imitate, explainer, text_of(decision, self.backend))
+                    found[name] = partial(imitate, explainer, targets_of(decision, self.backend))
         return found
+
+
+def head_of(decision: Decision) -> Head | None:
+    """The head that decides, or None where the CLAP itself does."""
+    return decision.head if isinstance(decision, HeadDecision) else None
 
 
 def texts_of(decision: Decision) -> tuple[str, ...]:
@@ -118,26 +126,34 @@ def texts_of(decision: Decision) -> tuple[str, ...]:
     return tuple(prompts_from_labels(decision.labels))
 
 
-def text_of(decision: Decision, backend: CLAPBackend) -> TextState:
-    """Prompts of a decision's labels, embedded; heads have no use for the embedding."""
+def targets_of(decision: Decision, backend: CLAPBackend) -> list[Target]:
+    """Prompts of a decision's labels; heads have no use for the embedding."""
+    texts = texts_of(decision)
     if isinstance(decision, HeadDecision):
-        return TextState(texts_of(decision), torch.zeros(len(decision.labels), backend.embed_dim))
-    return backend.encode_text(texts_of(decision))
+        nothing = torch.zeros(backend.embed_dim)
+        return [Target(text, nothing, (), nothing[None, :0], "logit", 1.0) for text in texts]
+    return [make_target(backend, text) for text in texts]
 
 
-def some(text: TextState, places: Tensor) -> TextState:
-    """The prompts at these places, in order."""
-    return TextState(tuple(text.prompts[place] for place in places.tolist()), text.embedding[places])
+def class_keys(explainer: L2I, targets: Sequence[Target]) -> Tensor:
+    """Prompts as L2I's Theta takes them."""
+    return torch.cat([explainer._class_key(target) for target in targets])
 
 
-def imitate(explainer: L2I, text: TextState, audio: AudioState) -> Tensor:
+def imitate(explainer: L2I, targets: Sequence[Target], audio: AudioState) -> Tensor:
     """What L2I's Theta thinks: (batch, prompts) logits."""
     _, pooled = explainer.interpreter(audio.hidden)
-    return explainer.interpreter.logits(pooled, explainer.class_keys(text))
+    return explainer.interpreter.logits(pooled, class_keys(explainer, targets))
+
+
+def decompose_each(explainer: L2I, audio: AudioState, targets: Sequence[Target]) -> tuple[Tensor, Tensor]:
+    """Components of windows, each explained for its own prompt: activations and contributions, see `L2I.decompose`."""
+    activations, pooled = explainer.interpreter(audio.hidden)
+    return activations, pooled * explainer.interpreter.theta.class_weights(class_keys(explainer, targets))
 
 
 @dataclass(frozen=True)
-class Heard:
+class LoadedClips:
     """Clips as windows of the backend.
 
     Attributes:
@@ -146,7 +162,7 @@ class Heard:
         backend: that hears them.
     """
 
-    clips: tuple[ClipEntry, ...]
+    clips: tuple[Clip, ...]
     waveforms: Tensor
     backend: CLAPBackend
 
@@ -156,13 +172,13 @@ class Heard:
             yield places, self.backend.analyze(self.waveforms[places])
 
 
-def hear(clips: Sequence[ClipEntry], backend: CLAPBackend) -> Heard:
+def load_windows(clips: Sequence[Clip], backend: CLAPBackend) -> LoadedClips:
     """Read clips; each is brought to the length of a window."""
     rate = backend.spectral.sample_rate
     rows = [
         tile_to_length(resample(load_clip(clip.file), rate).waveform, backend.clip_samples) for clip in clips
     ]
-    return Heard(tuple(clips), torch.stack(rows), backend)
+    return LoadedClips(tuple(clips), torch.stack(rows), backend)
 
 
 def sound_of(audio: AudioState, gain: Tensor, backend: CLAPBackend) -> Tensor:

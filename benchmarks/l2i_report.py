@@ -1,7 +1,7 @@
 """The page of the L2I benchmark: one table for each question, n in every row, the goal beside what was reached."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from l2i_models import TITLES
@@ -53,6 +53,16 @@ def report(results: Mapping[str, Any]) -> str:
         "own figures, which were measured on other classifiers and recordings and show only what to expect.",
         "",
         goals(results),
+        *_fidelity_section(results),
+        *_removal_section(results),
+        *_prompt_section(results),
+        *_sound_section(results),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _fidelity_section(results: Mapping[str, Any]) -> list[str]:
+    parts = [
         "## Closed set: does the interpreter decide as the classifier?",
         "",
         "The classifier's class is among the interpreter's k most probable ones, percent of clips ± deviation over "
@@ -67,13 +77,8 @@ def report(results: Mapping[str, Any]) -> str:
         ("head", "A CNN14 head trained on ESC-50"),
     ):
         if rows := results.get(f"fidelity {kind}"):
-            parts += [
-                f"### {title}",
-                "",
-                fidelity_table(rows),
-                "![fidelity](fidelity.png)" if kind == "head" else "",
-                "",
-            ]
+            picture = "![fidelity](fidelity.png)" if kind == "head" else ""
+            parts += [f"### {title}", "", fidelity_table(rows), picture, ""]
     if rows := results.get("fidelity tags"):
         parts += [
             "### A multi-label head, eight tags",
@@ -83,7 +88,11 @@ def report(results: Mapping[str, Any]) -> str:
             "",
             tag_table(rows),
         ]
-    parts += [
+    return parts
+
+
+def _removal_section(results: Mapping[str, Any]) -> list[str]:
+    parts = [
         "## Removal: does the decision fall when the chosen components are taken away?",
         "",
         "FF: fall of the probability of the class that the classifier predicts, median over clips; the sound without the "
@@ -100,13 +109,17 @@ def report(results: Mapping[str, Any]) -> str:
     ):
         if rows := results.get(key):
             parts += [f"### {title}", "", removal_table(rows, paper=key == "removal zero-shot l2i")]
-    parts += ["![removal](removal.png)", ""]
+    return [*parts, "![removal](removal.png)", ""]
+
+
+def _prompt_section(results: Mapping[str, Any]) -> list[str]:
+    parts = []
     if rows := results.get("unheard"):
         parts += [
             "## Any prompt",
             "",
-            f"Labels that L2I-open never met in training, neither sounds nor words: {', '.join(settings['unheard'])}. "
-            "The decision is CLAP's among these.",
+            f"Labels that L2I-open never met in training, neither sounds nor words: "
+            f"{', '.join(results['settings']['unheard'])}. The decision is CLAP's among these.",
             "",
             table(
                 ["clips", "top-1", "top-3", "top-5", "n"],
@@ -125,15 +138,14 @@ def report(results: Mapping[str, Any]) -> str:
                 [[k, number(r["jaccard"], 2), str(r["n"])] for k, r in rows.items()],
             ),
         ]
+    return parts
+
+
+def _sound_section(results: Mapping[str, Any]) -> list[str]:
+    parts = []
     if rows := results.get("adding up"):
-        parts += [
-            "## Components add up",
-            "",
-            table(
-                ["", "largest difference", "n"],
-                [[name, f"{row['largest difference']:.1e}", str(row["n"])] for name, row in rows.items()],
-            ),
-        ]
+        cells = [[name, f"{row['largest difference']:.1e}", str(row["n"])] for name, row in rows.items()]
+        parts += ["## Components add up", "", table(["", "largest difference", "n"], cells)]
     if found := results.get("factorisation"):
         parts += [
             "## Sparse NMF against scikit-learn",
@@ -159,103 +171,91 @@ def report(results: Mapping[str, Any]) -> str:
             parts += [f"### {which}", "", corruption_table(rows)]
         parts += ["![corruption](corruption.png)", ""]
     if rows := results.get("speed"):
-        parts += [
-            "## Speed",
-            "",
-            table(
-                ["5 s clip, 2 threads", "encoder passes", "ms", "n"],
-                [
-                    [name, number(row["passes"]), number(row["ms"]), str(row["n"])]
-                    for name, row in rows.items()
-                ],
-            ),
+        cells = [
+            [name, number(row["passes"]), number(row["ms"]), str(row["n"])] for name, row in rows.items()
         ]
-    return "\n".join(parts).rstrip() + "\n"
+        parts += ["## Speed", "", table(["5 s clip, 2 threads", "encoder passes", "ms", "n"], cells)]
+    return parts
+
+
+Goal = tuple[str, str, bool]
 
 
 def goals(results: Mapping[str, Any]) -> str:
     """What was to be shown, and whether it is."""
-    rows: list[list[str]] = []
+    found = [*_decision_goals(results), *_prompt_goals(results), *_sound_goals(results)]
+    return table(["goal", "found", ""], [[goal, value, verdict(reached)] for goal, value, reached in found])
 
-    def add(goal: str, found: str, reached: bool) -> None:
-        rows.append([goal, found, verdict(reached)])
 
+def _decision_goals(results: Mapping[str, Any]) -> Iterator[Goal]:
     for kind, title in (("zero-shot", "zero-shot"), ("head", "CNN14 head")):
         fidelity = results.get(f"fidelity {kind}") or {}
         attention = fidelity.get(TITLES["l2i"])
         if attention:
             values = [attention[f"top-{k}"] for k in (1, 3, 5)]
-            add(
+            yield (
                 f"{title}: top-1, 3, 5 fidelity with attention ≥ 66, 82, 88 %",
                 ", ".join(number(value) for value in values),
                 all(value >= goal for value, goal in zip(values, GOALS, strict=True)),
             )
         if attention and TITLES["vibi"] in fidelity:
             gap = attention["top-1"] - fidelity[TITLES["vibi"]]["top-1"]
-            heard = fidelity[TITLES["vibi"]].get("sounds", 0)
-            found = f"{number(gap)} points (VIBI was trained on {heard:,} sounds only)"
-            add(f"{title}: above VIBI by a wide margin", found, gap >= 10)
+            sounds = fidelity[TITLES["vibi"]].get("sounds", 0)
+            found = f"{number(gap)} points (VIBI was trained on {sounds:,} sounds only)"
+            yield f"{title}: above VIBI by a wide margin", found, gap >= 10
         removal = results.get(f"removal {kind} l2i") or {}
         if removal:
             falls = [removal[key]["chosen ff"] for key in PAPER_REMOVAL]
-            add(
+            yield (
                 f"{title}: FF median positive at every threshold, larger at lower ones",
                 ", ".join(number(value, 3) for value in falls),
                 min(falls) > 0 and falls == sorted(falls),
             )
             random = removal["0.1"]["random ff"]
-            add(
+            yield (
                 f"{title}: at 0.1 at least 20 times that of random components",
                 f"{falls[-1]:.3f} against {random:.4f}",
                 falls[-1] >= 20 * max(random, 0.0),
             )
+
+
+def _prompt_goals(results: Mapping[str, Any]) -> Iterator[Goal]:
     fidelity = results.get("fidelity zero-shot") or {}
     if TITLES["l2i"] in fidelity and TITLES["open"] in fidelity:
         gap = fidelity[TITLES["l2i"]]["top-1"] - fidelity[TITLES["open"]]["top-1"]
-        add(
-            "L2I-open: top-1 on the 50 labels within 8 points of the closed set",
-            f"{number(gap)} points",
-            gap <= 8,
-        )
+        title = "L2I-open: top-1 on the 50 labels within 8 points of the closed set"
+        yield title, f"{number(gap)} points", gap <= 8
     for name in ("clips of these labels", "clips of the held-out fold"):
         if unheard := (results.get("unheard") or {}).get(name):
-            add(
+            yield (
                 f"L2I-open: top-1 among {len(results['settings']['unheard'])} labels never used ≥ 50 %, {name}",
                 number(unheard["top-1"]),
                 unheard["top-1"] >= 50,
             )
     for name, row in (results.get("overlap") or {}).items():
         if name.endswith("two prompts"):
-            add(
-                f"Jaccard of two prompts < 0.5: {name.split(', two')[0]}",
-                number(row["jaccard"], 2),
-                row["jaccard"] < 0.5,
-            )
+            title = f"Jaccard of two prompts < 0.5: {name.split(', two')[0]}"
+            yield title, number(row["jaccard"], 2), row["jaccard"] < 0.5
+
+
+def _sound_goals(results: Mapping[str, Any]) -> Iterator[Goal]:
     adding = results.get("adding up") or {}
     for name in ("soft masks from 1", "components and rest from the input"):
         if name in adding:
             value = adding[name]["largest difference"]
-            add(f"{name} within 1e-4", f"{value:.1e}", value <= 1e-4)
+            yield f"{name} within 1e-4", f"{value:.1e}", value <= 1e-4
     if found := results.get("factorisation"):
         steps = [
             (after - before) / before
             for course in found[1].values()
             for before, after in zip(course, course[1:], strict=False)
         ]
-        add(
-            "sparse NMF: the objective never rises, largest step",
-            f"{100 * max(steps):.4f} %",
-            max(steps) <= 0,
-        )
-    speed = results.get("speed") or {}
-    for name, row in speed.items():
+        title = "sparse NMF: the objective never rises, largest step"
+        yield title, f"{100 * max(steps):.4f} %", max(steps) <= 0
+    for name, row in (results.get("speed") or {}).items():
         if "L2I-open" in name:
-            add(
-                "explaining with all component audio ≤ 10 encoder passes",
-                number(row["passes"]),
-                row["passes"] <= 10,
-            )
-    return table(["goal", "found", ""], rows)
+            title = "explaining with all component audio ≤ 10 encoder passes"
+            yield title, number(row["passes"]), row["passes"] <= 10
 
 
 def fidelity_table(rows: Rows) -> str:

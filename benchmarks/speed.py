@@ -16,7 +16,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -30,9 +30,10 @@ from tqdm import tqdm
 from lmaczs import __version__, explain_clip, load_backend, load_clip, load_explainer
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
-from lmaczs.explainers import EXPLAINERS
-from lmaczs.explainers.base import Explainer
-from lmaczs.pipeline import classify, explain, open_recording
+from lmaczs.explainers import METHODS
+from lmaczs.explainers.base import Method
+from lmaczs.explainers.gradients import GradientMethod
+from lmaczs.hearing import classify, explain, listen
 from lmaczs.types import AudioClip
 from peers import INTEGRATION_STEPS, SMOOTHGRAD_COPIES, captum_pairs, grad_cam_pairs
 
@@ -42,15 +43,16 @@ PROMPTS = ["a siren wailing", "an engine idling", "a dog barking", "church bells
 # Encoder passes. L2I makes the sound of up to twelve components, the others that of two parts.
 LIMITS = {"explain": 5.0, "one more": 2.0}
 L2I_LIMITS = {"explain": 10.0}
-# Few encoder passes each: timed from end to end.
-ONE_PASS = ("lmac-zs", "l2i", "grad-cam", "grad-cam++", "saliency")
-GRADIENT_METHODS = ("grad-cam", "grad-cam++", "saliency", "smoothgrad", "integrated-gradients")
-TOGETHER_LIMIT_S = 4.0  # LMAC-ZS and all gradient methods on one clip
+# Methods of at most so many encoder passes for a window are timed from end to end, and on a long recording.
+QUICK_PASSES = 5.0
+# LMAC-ZS and all gradient methods on one clip, s.
+TOGETHER_LIMIT_S = 4.0
 OPTIONS = {
     "smoothgrad": {"n": SMOOTHGRAD_COPIES},
     "integrated-gradients": {"steps": INTEGRATION_STEPS},
 }
-METHOD_ROUNDS = 5  # at most: the slow methods take seconds each
+# At most: the slow methods take seconds each.
+METHOD_ROUNDS = 5
 MEMORY_LIMIT_MB = 1000
 
 
@@ -63,22 +65,27 @@ class Task:
     limit: float | None = None
 
 
-def load_explainers(backend: CLAPBackend) -> dict[str, Explainer]:
+def load_methods(backend: CLAPBackend) -> dict[str, Method]:
     """Every method whose weights are at hand for this backend and that takes these prompts."""
     found = {}
-    for name in EXPLAINERS:
+    for name in METHODS:
         try:
-            explainer = load_explainer(name, backend, **OPTIONS.get(name, {}))
-            explainer.check_prompts(PROMPTS)
-            found[name] = explainer
+            method = load_explainer(name, backend, **OPTIONS.get(name, {}))
+            method.check_prompts(PROMPTS)
+            found[name] = method
         except LMACError as error:
             print(f"left out: {error}", file=sys.stderr)
     return found
 
 
+def quick_methods(backend: CLAPBackend) -> dict[str, Method]:
+    """Methods that need few encoder passes."""
+    return {name: method for name, method in load_methods(backend).items() if method.passes() <= QUICK_PASSES}
+
+
 def tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
     """What is timed; the first one is the unit."""
-    recording = open_recording(clip, backend)
+    recording = listen(clip, backend)
     mel_power = recording.states[0].mel_power[:1]
     fresh = (f"{PROMPTS[0]} number {number}" for number in count())  # never in the cache of sentences
 
@@ -87,29 +94,26 @@ def tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
         return backend.encode(mel_power)
 
     yield Task("encoder, one pass", encode)
-    yield Task(
-        "open the recording and classify", lambda: classify(open_recording(clip, backend), PROMPTS, backend)
-    )
+    yield Task("listen and classify", lambda: classify(listen(clip, backend), PROMPTS, backend))
     yield Task("text encoder, one new sentence", lambda: backend.encode_text([next(fresh)]))
-    explainers = load_explainers(backend)
-    for name in (name for name in ONE_PASS if name in explainers):
-        explainer, limits = explainers[name], L2I_LIMITS if name == "l2i" else LIMITS
+    for name, explainer in quick_methods(backend).items():
+        limits = L2I_LIMITS if name == "l2i" else LIMITS
         yield Task(
             f"explain_clip, {name}",
-            lambda explainer=explainer: explain_clip(clip, PROMPTS, backend, explainer, score=False),
+            lambda explainer=explainer: explain_clip(clip, PROMPTS, backend, explainer, measure=False),
             limits["explain"],
         )
         yield Task(
             f"one more prompt, {name}",
             lambda explainer=explainer: explain(
-                recording, PROMPTS, backend, explainer, target=PROMPTS[1], score=False
+                recording, PROMPTS, backend, explainer, target=PROMPTS[1], measure=False
             ),
             limits.get("one more"),
         )
         yield Task(
             f"one more prompt, a sentence never seen, {name}",
             lambda explainer=explainer: explain(
-                recording, PROMPTS, backend, explainer, target=next(fresh), score=False
+                recording, PROMPTS, backend, explainer, target=next(fresh), measure=False
             ),
             limits.get("one more"),
         )
@@ -121,17 +125,17 @@ def tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
 
 def method_tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
     """Every method on a recording that is already open; the first ones are to stay below TOGETHER_LIMIT_S together."""
-    recording = open_recording(clip, backend)
-    for name, explainer in load_explainers(backend).items():
+    recording = listen(clip, backend)
+    for name, explainer in load_methods(backend).items():
         yield Task(
             name,
-            lambda explainer=explainer: explain(recording, PROMPTS, backend, explainer, score=False),
+            lambda explainer=explainer: explain(recording, PROMPTS, backend, explainer, measure=False),
         )
 
 
 def peer_tasks(backend: CLAPBackend, clip: AudioClip) -> Iterator[Task]:
     """Ours and a package's in turn; what is not installed is left out."""
-    window = open_recording(clip, backend).states[0]
+    window = listen(clip, backend).states[0]
     for pairs in (
         lambda: grad_cam_pairs(backend, window, PROMPTS[0]),
         lambda: captum_pairs(backend, window, PROMPTS[0], "stft"),
@@ -184,7 +188,7 @@ def memory_of_long_file(minutes: float, method: str) -> dict[str, float]:
     repeats = -(-samples // len(short.waveform))
     clip = AudioClip(short.waveform.repeat(repeats)[:samples], short.sample_rate, "long")
     started = time.perf_counter()
-    explain_clip(clip, PROMPTS, backend, explainer, score=False)
+    explain_clip(clip, PROMPTS, backend, explainer, measure=False)
     return {"above_mb": resident_mb(peak=True) - loaded, "seconds": time.perf_counter() - started}
 
 
@@ -220,10 +224,9 @@ def verdict(value: float, limit: float | None) -> str:
     return "" if limit is None else f"≤ {limit:g} {'✓' if value <= limit else '✗'}"
 
 
-def method_table(jobs: list[Task], seconds: list[float]) -> list[str]:
-    """Seconds of each method, and of LMAC-ZS and the gradient methods together."""
+def method_table(jobs: list[Task], seconds: list[float], together: Sequence[str]) -> list[str]:
+    """Seconds of each method, and of some of them together."""
     times = dict(zip((job.name for job in jobs), seconds, strict=True))
-    together = [name for name in ("lmac-zs", *GRADIENT_METHODS) if name in times]
     total = sum(times[name] for name in together)
     lines = ["| method, on an open 5 s clip | s | limit |", "|---|---:|---:|"]
     lines += [f"| {name} | {value:.3f} | |" for name, value in times.items()]
@@ -287,8 +290,8 @@ def report(
     lines += ["", f"A recording of {arguments.long_minutes:g} minutes, in a process of its own:", ""]
     lines += ["| method | peak memory above the loaded model, MB | limit | time, s |", "|---|---:|---:|---:|"]
     for method, row in memory.items():
-        above, memory_limit = row["above_mb"], None if method == "l2i" else MEMORY_LIMIT_MB
-        lines.append(f"| {method} | {above:.0f} | {verdict(above, memory_limit)} | {row['seconds']:.1f} |")
+        above = row["above_mb"]
+        lines.append(f"| {method} | {above:.0f} | {verdict(above, MEMORY_LIMIT_MB)} | {row['seconds']:.1f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -311,10 +314,15 @@ def main() -> None:
         seconds = measure(jobs, arguments.rounds)
         clip, few = load_clip(EXAMPLE), min(arguments.rounds, METHOD_ROUNDS)
         every, peers = list(method_tasks(backend, clip)), list(peer_tasks(backend, clip))
-        methods = method_table(every, measure(every, few))
+        together = [
+            name
+            for name, method in load_methods(backend).items()
+            if name == "lmac-zs" or isinstance(method, GradientMethod)
+        ]
+        methods = method_table(every, measure(every, few), together)
         ratios = peer_table(peers, measure(peers, few))
         minutes = arguments.long_minutes
-        named = [name for name in ONE_PASS if name in load_explainers(backend)]
+        named = list(quick_methods(backend))
         memory = {name: in_own_process(minutes, name) for name in tqdm(named, desc="long file")}
     page = report(jobs, seconds, methods, ratios, memory, arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,8 @@ def method_colours(names: Iterable[str]) -> dict[str, str]:
 
 def new_chart(width: float, height: float) -> "Figure":
     """An empty picture; sizes in inches."""
-    from matplotlib.figure import Figure  # half a second to import, and only pictures need it
+    # Half a second to import, and only pictures need it.
+    from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
 

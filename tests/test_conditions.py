@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.conditions import Contamination, contaminant_name, speech_clips
 from lmaczs.signal.mixing import active_power
@@ -24,18 +24,18 @@ def write_noise(path: Path, seconds: float, level: float, seed: int, rate: int =
 
 
 @pytest.fixture
-def clips(tmp_path: Path) -> list[ClipEntry]:
+def clips(tmp_path: Path) -> list[Clip]:
     """Six clips of three labels: different lengths and levels."""
     found = []
     for index in range(6):
         path = tmp_path / f"{index}.wav"
         write_noise(path, 1.0 + 0.5 * index, 0.02 * (index + 1), index)
-        found.append(ClipEntry(path.name, path, "abc"[index // 2]))
+        found.append(Clip(path.name, path, "abc"[index // 2]))
     return found
 
 
 @pytest.fixture
-def speech(tmp_path: Path) -> tuple[ClipEntry, ...]:
+def speech(tmp_path: Path) -> tuple[Clip, ...]:
     """A folder with two short recordings at another rate, one in a folder below, and something else."""
     folder = tmp_path / "speech"
     (folder / "deep").mkdir(parents=True)

@@ -11,7 +11,7 @@ import soundfile
 import make_examples
 import sounds
 from lmaczs import load_backend, load_clip
-from lmaczs.pipeline import classify, open_recording
+from lmaczs.hearing import classify, listen
 from make_examples import RECIPES, Recipe, make_example, to_pcm16
 
 EXAMPLES = Path(make_examples.EXAMPLES)
@@ -104,7 +104,7 @@ def test_clap_hears_what_is_in_the_examples():
     backend = load_backend("compact", "cpu")
     wrong = {}
     for recipe in RECIPES:
-        recording = open_recording(load_clip(EXAMPLES / f"{recipe.name}.wav"), backend)
+        recording = listen(load_clip(EXAMPLES / f"{recipe.name}.wav"), backend)
         chosen = classify(recording, recipe.prompts, backend).predicted
         if chosen >= len(recipe.parts):
             wrong[recipe.name] = recipe.prompts[chosen]

@@ -11,13 +11,16 @@ import torch
 import torch.nn.functional as F
 
 import l2i
-import l2i_stages as stages
+import l2i_fidelity
+import l2i_removal
+import l2i_sounds
 from l2i import Notebook
 from l2i_figures import save_figures
-from l2i_models import RELEASES, Models, hear
+from l2i_models import RELEASES, Models, decompose_each, load_windows, targets_of
 from l2i_report import report
-from lmaczs.clap.decisions import Head, HeadConfig, ZeroShotDecision, save_head
+from lmaczs.clap.decisions import Head, HeadConfig, ZeroShotDecision, load_head, save_head
 from lmaczs.data.clip_table import select_clips
+from lmaczs.explainers.gradcam import GradCAMPlusPlus
 from lmaczs.explainers.l2i.explainer import interpreter_config, release_config
 from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.l2i.surrogates import build_surrogate, save_surrogate
@@ -36,17 +39,17 @@ def bench(tmp_path_factory):
     backend, folder = load_backend("debug", "cpu"), tmp_path_factory.mktemp("bench")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for name, classes in (("l2i-esc50-compact", 4), ("l2i-open-compact", None), ("tags-l2i", 4)):
-            config = interpreter_config(backend, COMPONENTS, classes=classes)
-            interpreter = Interpreter(config, F.normalize(torch.rand(config.bins, COMPONENTS), dim=0))
-            torch.nn.init.constant_(interpreter.psi.last.bias, 0.5)
-            prompts = None if classes is None else LABELS
-            save_release(
-                folder / name, "l2i", release_config(backend, interpreter, prompts), interpreter.state_dict()
-            )
-        save_surrogate(folder / "vibi", backend, build_surrogate("vibi", backend, 4, 5))
         head = Head(HeadConfig(tuple(LABELS), backend.hidden_channels[-1], True, (0.3,) * 4))
         save_head(folder / "classifier-tags", backend, head)
+        explained = load_head(folder / "classifier-tags", backend).head
+        for name, classes in (("l2i-esc50-compact", 4), ("l2i-open-compact", None), ("tags-l2i", 4)):
+            shape = interpreter_config(backend, COMPONENTS, classes=classes)
+            interpreter = Interpreter(shape, F.normalize(torch.rand(shape.bins, COMPONENTS), dim=0))
+            torch.nn.init.constant_(interpreter.psi.last.bias, 0.5)
+            prompts = None if classes is None else LABELS
+            config = release_config(backend, interpreter, prompts, explained if name == "tags-l2i" else None)
+            save_release(folder / name, "l2i", config, interpreter.state_dict())
+        save_surrogate(folder / "vibi", backend, build_surrogate("vibi", backend, 4, 5))
     rows = []
     for index in range(8):
         time = torch.arange(2 * 16000) / 16000
@@ -56,14 +59,14 @@ def bench(tmp_path_factory):
         rows.append((f"4-{index // 2}-A-0{index}.wav", LABELS[index % 4], LABELS[index % 4], "esc50", "4"))
     with (folder / "clips.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "concept", "dataset", "fold"), *rows])
-    return Models(backend, folder), hear(select_clips(folder / "clips.csv").clips, backend)
+    return Models(backend, folder), load_windows(select_clips(folder / "clips.csv").clips, backend)
 
 
 def test_fidelity_of_the_classifier_to_itself_is_perfect(bench, monkeypatch):
     models, heard = bench
     decision = ZeroShotDecision(models.backend, LABELS)
     monkeypatch.setattr(Models, "imitations", lambda *_: {"l2i": decision.logits})
-    rows = stages.fidelity(models, "zero-shot", heard, LABELS)
+    rows = l2i_fidelity.fidelity(models, "zero-shot", heard, LABELS)
     assert rows["L2I, attention"]["top-1"] == 100.0 and rows["L2I, attention"]["n"] == 8
     assert rows["L2I, attention"]["top-1 deviation"] == 0.0
     assert rows["control: mean decision"]["top-5"] == 100.0, "there are only four labels"
@@ -71,7 +74,7 @@ def test_fidelity_of_the_classifier_to_itself_is_perfect(bench, monkeypatch):
 
 def test_every_interpreter_at_hand_has_a_row(bench):
     models, heard = bench
-    rows = stages.fidelity(models, "zero-shot", heard, LABELS)
+    rows = l2i_fidelity.fidelity(models, "zero-shot", heard, LABELS)
     assert set(rows) == {
         "L2I, attention",
         "L2I-open",
@@ -79,17 +82,17 @@ def test_every_interpreter_at_hand_has_a_row(bench):
         "control: random order",
         "control: mean decision",
     }
-    assert stages.fidelity(models, "head", heard, LABELS) == {}, "no head is at hand"
+    assert l2i_fidelity.fidelity(models, "head", heard, LABELS) == {}, "no head is at hand"
 
 
 def test_parts_keep_one_recording_together(bench):
     _, heard = bench
-    assert stages.parts_of(heard) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert l2i_fidelity.parts_of(heard) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_removal_counts_what_it_removes(bench):
     models, heard = bench
-    rows = stages.removal(models, "zero-shot", "l2i", heard, LABELS)
+    rows = l2i_removal.removal(models, "zero-shot", "l2i", heard, LABELS)
     counts = [rows[key]["chosen count"] for key in ("0.9", "0.7", "0.5", "0.3", "0.1")]
     assert rows["0.1"]["others count"] <= rows["0.1"]["chosen count"]
     assert list(rows) == ["0.9", "0.7", "0.5", "0.3", "0.1"] and counts == sorted(counts)
@@ -104,12 +107,13 @@ def test_removing_everything_or_nothing(bench):
     decision = models.decision("zero-shot", LABELS)
     explainer = models.explainer("zero-shot", "l2i", decision)
     _, audio = next(heard.batches())
-    _, target, before = stages._targets(decision, audio)
-    parts = explainer.decompose(audio, stages.some(stages.text_of(decision, models.backend), target))
+    _, target, before = l2i_removal.explained(decision, audio)
+    targets = targets_of(decision, models.backend)
+    activations, _ = decompose_each(explainer, audio, [targets[place] for place in target])
     for share, energy in ((False, 0.0), (True, 1.0)):
         choice = torch.full((8, COMPONENTS), share)
-        gain = explainer.removal_gain(audio, parts.activations, choice)
-        after, gone = stages._without(decision, audio, gain, target, models.backend)
+        gain = explainer.removal_gain(audio, activations, choice)
+        after, gone = l2i_removal.without_gain(decision, audio, gain, target, models.backend)
         torch.testing.assert_close(gone, torch.full((8,), energy, dtype=torch.float64), atol=1e-3, rtol=0)
         if not share:
             torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
@@ -120,32 +124,46 @@ def test_a_multi_label_head_counts_every_tag_that_it_gives(bench):
     decision = models.decision("tags", ())
     _, audio = next(heard.batches())
     given = int(decision.given(decision.probabilities(decision.logits(audio))).sum())
-    rows = stages.removal(models, "tags", "l2i", heard, ())
+    rows = l2i_removal.removal(models, "tags", "l2i", heard, ())
     assert rows["0.1"]["n"] == given > 0
-    fidelity = stages.tag_fidelity(models, heard)
+    fidelity = l2i_fidelity.tag_fidelity(models, heard)
     assert fidelity["L2I, attention"]["n"] == 8 and "control: the same for all" in fidelity
 
 
 def test_components_add_up(bench):
     models, heard = bench
-    rows = stages.adding_up(models, heard, LABELS)
+    rows = l2i_sounds.adding_up(models, heard, LABELS)
     assert all(row["largest difference"] < 1e-4 for row in rows.values())
 
 
 def test_corruption_leaves_what_is_kept_whole_as_it_was(bench):
     models, heard = bench
-    noisy = stages.corrupted(heard, stages.CORRUPTIONS[0])
+    noisy = l2i_sounds.corrupted(heard, l2i_sounds.CORRUPTIONS[0])
     ratio = heard.waveforms.square().mean(1) / (noisy - heard.waveforms).square().mean(1)
     torch.testing.assert_close(10 * ratio.log10(), torch.zeros(8), atol=0.2, rtol=0)
-    other = stages.corrupted(heard, stages.CORRUPTIONS[1]) - heard.waveforms
+    other = l2i_sounds.corrupted(heard, l2i_sounds.CORRUPTIONS[1]) - heard.waveforms
     like = F.cosine_similarity(other[:, None], heard.waveforms[None], dim=2).argmax(1).tolist()
     assert all(heard.clips[a].label != heard.clips[b].label for a, b in enumerate(like))
 
 
+def test_corruption_measures_what_each_method_keeps(bench, monkeypatch):
+    """Everything kept brings nothing out; a row for each method, and for random components of each L2I."""
+    models, heard = bench
+    monkeypatch.setattr(l2i_sounds, "load_explainer", lambda name, backend: GradCAMPlusPlus(backend))
+    tables = l2i_sounds.corruption(models, heard, LABELS)
+    assert list(tables) == list(l2i_sounds.CORRUPTIONS)
+    for rows in tables.values():
+        assert all(row["n"] == 8 for row in rows.values())
+        assert rows["control: everything"]["mean"] == pytest.approx(0.0, abs=1e-3)
+        assert rows["control: everything"]["better"] == 0.0
+        assert {"LMAC-ZS", "control: loudest cells"} < set(rows)
+        assert sum(name.startswith("control: random components of L2I") for name in rows) == 2
+
+
 def test_slime_is_measured_on_its_segments(bench, monkeypatch):
     models, heard = bench
-    monkeypatch.setattr(stages, "SLIME", partial(SLIME, n=20, rows=2, columns=2))
-    rows = stages.slime_removal(models, heard, LABELS)
+    monkeypatch.setattr(l2i_removal, "SLIME", partial(SLIME, n=20, rows=2, columns=2))
+    rows = l2i_removal.slime_removal(models, heard, LABELS)
     counts = [row["chosen count"] for row in rows.values()]
     assert counts == sorted(counts) and 0 < counts[-1] <= 4
     assert all(row["n"] == 8 and row["random count"] == row["chosen count"] for row in rows.values())
@@ -153,7 +171,7 @@ def test_slime_is_measured_on_its_segments(bench, monkeypatch):
 
 def test_two_prompts_and_controls(bench):
     models, heard = bench
-    rows = stages.overlap(models, heard, LABELS, 6)
+    rows = l2i_removal.overlap(models, heard, LABELS, 6)
     assert all(0 <= row["jaccard"] <= 1 and row["n"] <= 6 for row in rows.values())
     assert "L2I-open, control: one prompt in other words" in rows
 
@@ -171,13 +189,13 @@ def test_a_measurement_is_made_once(tmp_path):
 def test_the_page_names_every_measurement(bench, tmp_path):
     models, heard = bench
     results = {
-        "fidelity zero-shot": stages.fidelity(models, "zero-shot", heard, LABELS),
-        "fidelity tags": stages.tag_fidelity(models, heard),
-        "removal zero-shot l2i": stages.removal(models, "zero-shot", "l2i", heard, LABELS),
-        "unheard": stages.unheard(models, LABELS, heard, heard),
-        "overlap": stages.overlap(models, heard, LABELS, 6),
-        "adding up": stages.adding_up(models, heard, LABELS),
-        "factorisation": stages.factorisation(models, heard, 60, 3),
+        "fidelity zero-shot": l2i_fidelity.fidelity(models, "zero-shot", heard, LABELS),
+        "fidelity tags": l2i_fidelity.tag_fidelity(models, heard),
+        "removal zero-shot l2i": l2i_removal.removal(models, "zero-shot", "l2i", heard, LABELS),
+        "unheard": l2i_fidelity.unheard(models, LABELS, heard, heard),
+        "overlap": l2i_removal.overlap(models, heard, LABELS, 6),
+        "adding up": l2i_sounds.adding_up(models, heard, LABELS),
+        "factorisation": l2i_sounds.factorisation(models, heard, 60, 3),
         "settings": {"set": "tones", "clips": 8, "labels": 4, "components": 7, "unheard": LABELS},
     }
     json.dumps(results)

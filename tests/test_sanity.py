@@ -1,6 +1,5 @@
 """Explainers that look away are caught, those that listen pass, and the model is afterwards what it was."""
 
-import csv
 import hashlib
 import json
 import math
@@ -19,15 +18,20 @@ from lmaczs.clap.debug import DEBUG_CONFIG, DebugCLAP, build_debug
 from lmaczs.cli import main
 from lmaczs.data.clip_table import select_clips
 from lmaczs.errors import LMACError
-from lmaczs.evaluation.rows import ResultRows
-from lmaczs.explainers import EXPLAINERS, TRAINED
-from lmaczs.explainers.base import Explainer
+from lmaczs.evaluation.contenders import Contender, contenders
+from lmaczs.evaluation.evaluator import MaskEvaluator
+from lmaczs.evaluation.masks import IDEAL
+from lmaczs.evaluation.provenance import sound_sha256
+from lmaczs.evaluation.scores import ScoreTable
+from lmaczs.explainers import METHODS, entry_of
+from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.gradcam import GradCAMPlusPlus
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config
 from lmaczs.sanity import checks, figures, randomise
-from lmaczs.sanity.checks import Trial, columns, plan_steps, run_checks
-from lmaczs.sanity.likeness import pearson, spearman, ssim
-from lmaczs.sanity.randomise import audio_blocks, explainer_block, randomised, text_block
+from lmaczs.sanity.checks import run_checks
+from lmaczs.sanity.likeness import order_kept, ssim
+from lmaczs.sanity.plan import UNTOUCHED, SanityPlan
+from lmaczs.sanity.randomise import audio_blocks, fresh_sentences, method_block, randomised, text_block
 from lmaczs.sanity.report import report_markdown, sanity_summary
 from tests.clap.miniatures import small_backend, write_vocabulary
 
@@ -44,37 +48,48 @@ def number_of(*tensors):
 def noise_like(spectrum, share, *tensors):
     """A mask of noise cells, `share` of them, at places that hang on every bit of the tensors."""
     noise = torch.rand(spectrum.shape, generator=torch.Generator().manual_seed(number_of(*tensors)))
-    return (noise < share).float() * noise
+    return (noise < share).float() * noise / share
 
 
-class Listener(Explainer):
+class Toy(WindowMethod):
+    """A method whose masks are noise or loudness, as a test needs them."""
+
+    def passes(self):
+        return 0.0
+
+    def map_windows(self, audio, target, progress=lambda *_: None):
+        prompt = target.embedding.expand(len(audio.embedding), -1)
+        return WindowMaps(self.masks(audio, prompt))
+
+
+class Listener(Toy):
     """Another mask for any change of model, prompt or similarity; larger where the similarity is larger."""
 
-    name = label = "listener"
+    entry = MethodEntry("listener", "listener", "", "")
 
-    def masks(self, audio, text):
-        similarity = (audio.embedding * text.embedding).sum(-1)
+    def masks(self, audio, prompt):
+        similarity = (audio.embedding * prompt).sum(-1)
         shares = [0.1 + 0.9 * max(float(value), 0.0) ** 2 for value in similarity]
-        rows = zip(audio.stft, shares, audio.embedding, text.embedding, strict=True)
+        rows = zip(audio.stft, shares, audio.embedding, prompt, strict=True)
         return torch.stack([noise_like(window, share, *both) for window, share, *both in rows])
 
 
-class Painter(Explainer):
+class Painter(Toy):
     """Paints loud cells, whatever the model has learned and whatever it is asked."""
 
-    name = label = "painter"
+    entry = MethodEntry("painter", "painter", "", "")
 
-    def masks(self, audio, text):
+    def masks(self, audio, prompt):
         magnitude = audio.stft.abs()
         return magnitude / magnitude.amax(dim=(1, 2), keepdim=True)
 
 
-class Deaf(Explainer):
+class Deaf(Toy):
     """Changes with the model, but not with the prompt."""
 
-    name = label = "deaf"
+    entry = MethodEntry("deaf", "deaf", "", "")
 
-    def masks(self, audio, text):
+    def masks(self, audio, prompt):
         pairs = zip(audio.stft, audio.embedding, strict=True)
         return torch.stack([noise_like(window, 0.5, embedding) for window, embedding in pairs])
 
@@ -109,13 +124,18 @@ def beeps(tmp_path_factory, planted_backend):
     return folder / "clips.csv"
 
 
-def check(backend, explainers, table, out, **options):
+def plan_of(backend, methods, labels, **options):
+    everyone = contenders([(method.name, method) for method in methods], ("stft",), backend)
+    kept = tuple(contender for contender in everyone if contender.name != IDEAL)
+    return SanityPlan(MaskEvaluator(backend, tuple(labels)), kept, **options)
+
+
+def check(backend, methods, table, out, **options):
     """Rows and summary of a run."""
     selection = select_clips(table)
-    trial = Trial(backend, {e.name: e for e in explainers}, selection.labels, **options)
-    results = ResultRows(out / "results.csv", checks.KEYS, checks.TEXT_COLUMNS, columns(trial), {})
-    rows = run_checks(trial, selection.clips, results, quiet=True)
-    return rows, sanity_summary(rows, trial), trial
+    plan = plan_of(backend, methods, selection.labels, **options)
+    rows = run_checks(plan, selection.clips, ScoreTable(out, {}), quiet=True)
+    return rows, sanity_summary(rows, plan), plan
 
 
 def bits(backend):
@@ -163,25 +183,15 @@ def test_ssim_of_masks_smaller_than_its_window():
     assert single == pytest.approx((2 * 0.5 + 1e-4) / (1 + 0.25 + 1e-4))
 
 
-def test_rank_correlation_is_that_of_scipy_with_ties():
-    generator = torch.Generator().manual_seed(2)
-    first = (8 * torch.rand(30, 20, generator=generator)).floor() / 8
-    second = (first + torch.rand(30, 20, generator=generator)).round(decimals=1)
-    expected = spearmanr(first.flatten().numpy(), second.flatten().numpy()).statistic
-    assert spearman(first, second) == pytest.approx(expected, abs=1e-12)
-    assert spearman(first, first.square()) == pytest.approx(1.0)
-    assert spearman(first, -first) == pytest.approx(-1.0)
-    assert pearson(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0, 2.0])) == pytest.approx(0.5)
-
-
-def test_a_constant_mask_has_no_order():
+def test_a_mask_that_has_become_constant_keeps_no_order_and_a_constant_one_had_none():
     flat, steep = torch.full((5, 5), 0.3), torch.arange(25.0).view(5, 5)
-    assert spearman(flat, steep) == spearman(steep, flat) == 0.0
-    assert math.isnan(spearman(flat, flat))
-    assert math.isnan(spearman(steep, torch.full((5, 5), math.nan)))
+    assert order_kept(steep, torch.zeros(5, 5)) == order_kept(steep, flat) == 0.0
+    assert order_kept(steep, steep.square()) == pytest.approx(1.0)
+    for original, mask in ((flat, steep), (flat, flat), (steep, torch.full((5, 5), math.nan))):
+        assert math.isnan(order_kept(original, mask))
 
 
-@pytest.mark.parametrize("measure", [ssim, spearman, pearson])
+@pytest.mark.parametrize("measure", [ssim, order_kept])
 def test_masks_of_other_shapes_are_refused(measure):
     with pytest.raises(ValueError, match="differ in shape"):
         measure(torch.zeros(4, 4), torch.zeros(4, 5))
@@ -304,9 +314,9 @@ def test_the_text_encoder_is_found_wherever_it_is_kept_and_comes_back():
     block = text_block(backend)
     assert sentences.table in block.modules and backend.text_projection.linear1 in block.modules
     cached = backend.encode_text(["a dog"]).embedding
-    with randomised([block], "a"):
+    with randomised([block], "a"), fresh_sentences(backend):
         assert not torch.equal(sentences.table.weight, table)
-        changed = backend.embed_sentences(["a dog"])
+        changed = backend.encode_text(["a dog"]).embedding
     assert not torch.allclose(changed, cached, atol=0.05)
     assert torch.equal(sentences.table.weight, table) and torch.equal(
         backend.embed_sentences(["a dog"]), cached
@@ -341,15 +351,15 @@ def test_an_explainer_that_ignores_the_model_is_caught(debug_backend, tones, tmp
         assert painter["verdict"][question] == {"value": pytest.approx(1.0), "target": 0.3, "passed": False}
         assert listener["verdict"][question]["passed"] and listener["verdict"][question]["value"] < 0.2
     assert painter["steps"]["text encoder"]["ssim"]["mean"] == pytest.approx(1.0)
-    for control in checks.UNTOUCHED:
+    for control in UNTOUCHED:
         assert not any(answer["passed"] for answer in summary["methods"][control]["verdict"].values())
-    assert not any("constant/spearman" in row for row in rows)  # it has no order
+    assert not any("both/constant/mask/spearman" in row for row in rows)  # it has no order
     assert_same(debug_backend, before)
 
 
 def test_an_explainer_that_ignores_the_prompt_is_caught(planted_backend, beeps, tmp_path):
     explainers = [Deaf(planted_backend), Listener(planted_backend)]
-    _, summary, trial = check(planted_backend, explainers, beeps, tmp_path, checks=("prompts",))
+    _, summary, plan = check(planted_backend, explainers, beeps, tmp_path, checks=("prompts",))
     deaf, listener = (summary["methods"][name] for name in ("deaf", "listener"))
     assert summary["n_clips"] == summary["n_heard"] == 4
     assert deaf["prompts"]["left"] == deaf["prompts"]["ssim"]["mean"] == pytest.approx(1.0)
@@ -358,17 +368,17 @@ def test_an_explainer_that_ignores_the_prompt_is_caught(planted_backend, beeps, 
     assert listener["verdict"]["prompt"]["passed"] and listener["verdict"]["similarity"]["passed"]
     assert listener["mask_mean"]["spearman"] > 0.9 and listener["mask_mean"]["n"] == 8
     assert "model_ssim" not in listener["verdict"]  # not asked
-    text = report_markdown(summary, trial, "beeps")
+    text = report_markdown(summary, plan, "beeps")
     assert "| deaf | no (1.00) | no (" in text and "| listener | yes (0." in text
 
 
 def test_a_random_decoder_changes_only_explainers_that_have_one(debug_backend, tones, tmp_path):
     torch.manual_seed(0)
     decoder = build_decoder(debug_backend, decoder_config(debug_backend, "stft")).eval().requires_grad_(False)
-    explainer = LMACZS(debug_backend, decoder)
+    explainer = LMACZS.wrap(debug_backend, decoder, "paper")
     before = bits(decoder)
-    assert explainer_block(GradCAMPlusPlus(debug_backend)) is None
-    held = {id(v) for module in explainer_block(explainer).modules for v in module.parameters(recurse=False)}
+    assert method_block(GradCAMPlusPlus(debug_backend)) is None
+    held = {id(v) for module in method_block(explainer).modules for v in module.parameters(recurse=False)}
     assert held == {id(value) for value in decoder.parameters()}
     explainers = [explainer, Painter(debug_backend)]
     _, summary, _ = check(debug_backend, explainers, tones, tmp_path, seeds=2, checks=("decoder",))
@@ -387,15 +397,15 @@ def test_what_is_drawn_hangs_on_the_seed_alone(debug_backend, tones, tmp_path):
 
     first, again, other = run("a", 0), run("b", 0), run("c", 1)
     assert first == again
-    assert [row for row in first if row["check"] == "cascade"] != [
-        row for row in other if row["check"] == "cascade"
+    assert [row for row in first if row["condition"].startswith("cascade")] != [
+        row for row in other if row["condition"].startswith("cascade")
     ]
 
 
 def test_more_unrelated_prompts_begin_with_the_fewer(debug_backend, tones):
     """So that a finished run can be asked for more."""
     clips, labels = select_clips(tones).clips, tuple("abcdef") + ("tone 300",)
-    few, many = (Trial(debug_backend, {}, labels, unrelated=count) for count in (2, 5))
+    few, many = (plan_of(debug_backend, [], labels, unrelated=count) for count in (2, 5))
     for clip in clips:
         assert many.unrelated_labels(clip)[:2] == few.unrelated_labels(clip)
         assert len(set(many.unrelated_labels(clip))) == 5 and clip.label not in many.unrelated_labels(clip)
@@ -406,18 +416,12 @@ def test_more_unrelated_prompts_begin_with_the_fewer(debug_backend, tones):
 
 
 def test_the_summary_by_hand(debug_backend):
-    trial = Trial(debug_backend, {"m": Painter(debug_backend)}, ("a", "b"), checks=("prompts",))
+    evaluator = MaskEvaluator(debug_backend, ("a", "b"))
+    plan = SanityPlan(evaluator, (Contender("m", Painter(debug_backend)),), checks=("prompts",))
 
     def row(path, step, number, similarity, mask_mean, rank=1.0):
-        base = {
-            "path": path,
-            "check": "prompts",
-            "step": step,
-            "seed": str(number),
-            "label": "a",
-            "prompt": "a",
-        }
-        return base | {"rank": rank, "similarity": similarity, "m/mask_mean": mask_mean}
+        facts = {"condition": f"prompts/{step}/{number}", "clip": path, "label": "a", "prompt": "a"}
+        return facts | {"rank": rank, "similarity": similarity, "stft/m/mask/mean": mask_mean}
 
     rows = [
         row("x", "right", 0, 0.9, 0.4),
@@ -429,16 +433,9 @@ def test_the_summary_by_hand(debug_backend):
         row("z", "right", 0, 0.05, 0.0),  # empty: no share of it can be left
         row("z", "unrelated", 0, 0.15, 0.2),
         row("z", "unrelated", 1, 0.25, 0.2),
-        {
-            "path": "w",
-            "check": "chance",
-            "step": "another clip",
-            "seed": "0",
-            "label": "a",
-            "error": "silent",
-        },
+        {"condition": "chance/another clip/0", "clip": "w", "label": "a", "error": "silent"},
     ]
-    summary = sanity_summary(rows, trial)
+    summary = sanity_summary(rows, plan)
     assert (summary["n_clips"], summary["n_failed"], summary["n_heard"]) == (3, 1, 2)
     found = summary["methods"]["m"]
     assert (
@@ -447,7 +444,7 @@ def test_the_summary_by_hand(debug_backend):
     assert found["prompts"]["left_heard"] == pytest.approx(0.5) and found["prompts"]["n_heard"] == 1
     assert found["prompts"]["right"] == pytest.approx(0.2)
     assert found["prompts"]["unrelated"] == pytest.approx(0.15)
-    points = [(r["similarity"], r["m/mask_mean"]) for r in rows[:-1]]
+    points = [(r["similarity"], r["stft/m/mask/mean"]) for r in rows[:-1]]
     assert found["mask_mean"]["spearman"] == pytest.approx(spearmanr(*zip(*points, strict=True)).statistic)
     assert found["mask_mean"]["n"] == 9
     assert not found["verdict"]["prompt"]["passed"]
@@ -473,9 +470,9 @@ def sanity(table, out, *more):
     )
 
 
-def read(path):
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def stored(out):
+    """Rows of a finished run, with their place: (condition, clip) -> row."""
+    return ScoreTable(out, {}).rows
 
 
 @pytest.fixture
@@ -493,10 +490,12 @@ def finished(tones, tmp_path_factory):
 
 
 def test_the_command_writes_rows_tables_and_pictures(finished):
-    rows = read(finished / "results.csv")
+    rows = stored(finished)
     assert len(rows) == 3 * (1 + len(STEPS) + 1 + 2)  # another clip, cascade, text encoder, two prompts
-    assert all(row["grad-cam++/mask_mean"] and row["energy/mask_mean"] and not row["error"] for row in rows)
-    assert {row["energy/ssim"] for row in rows if row["check"] == "cascade"} == {"1"}
+    for row in rows.values():
+        assert {"stft/grad-cam++/mask/mean", "stft/energy/mask/mean"} <= row.keys() and "error" not in row
+    cascade = [row for (condition, _), row in rows.items() if condition.startswith("cascade/")]
+    assert [row["stft/energy/mask/ssim"] for row in cascade] == pytest.approx([1.0] * len(cascade))
     summary = json.loads((finished / "summary.json").read_text("utf-8"))
     assert summary["weights_restored"] is True and summary["n_clips"] == 3
     assert summary["methods"]["constant"]["steps"]["head"]["spearman"] == {
@@ -504,19 +503,19 @@ def test_the_command_writes_rows_tables_and_pictures(finished):
     }  # fmt: skip
     text = (finished / "summary.md").read_text("utf-8")
     tables = [line for line in text.splitlines() if line.startswith("| ")]
-    for name in ("grad-cam++", "saliency", *checks.UNTOUCHED):
+    for name in ("grad-cam++", "saliency", *UNTOUCHED):
         assert len([line for line in tables if line.startswith(f"| {name} |")]) == 5
     assert text.count("| n |") >= 4 and "ideal ratio" not in text
-    for picture in (figures.CASCADE, figures.MASKS, figures.MASK_MEAN):
+    for picture in (figures.CASCADE, figures.MASKS, figures.MEANS):
         image = imread(finished / picture)
         assert image.shape[0] > 200 and image.std() > 0.05
 
 
 def test_a_second_run_explains_nothing_again(finished, tones, monkeypatch, no_pictures):
-    before = (finished / "results.csv").read_bytes()
+    before = stored(finished)
     monkeypatch.setattr(checks, "step_rows", lambda *_: pytest.fail("computed again"))
     assert sanity(tones, finished) == 0
-    assert (finished / "results.csv").read_bytes() == before
+    assert stored(finished) == before
 
 
 def test_a_run_that_was_cut_short_goes_on_to_the_same_numbers(
@@ -527,18 +526,34 @@ def test_a_run_that_was_cut_short_goes_on_to_the_same_numbers(
     def cut_short(group, step, *rest):
         if len(done) == 4:
             raise KeyboardInterrupt
-        done.append(step.name)
+        done.append(step.condition)
         return whole(group, step, *rest)
 
     monkeypatch.setattr(checks, "step_rows", cut_short)
     assert sanity(tones, tmp_path / "out") == 130
     monkeypatch.setattr(
-        checks, "step_rows", lambda group, step, *rest: (done.append(step.name), whole(group, step, *rest))[1]
+        checks,
+        "step_rows",
+        lambda group, step, *rest: (done.append(step.condition), whole(group, step, *rest))[1],
     )
     assert sanity(tones, tmp_path / "out") == 0
     assert len(done) == len(set(done)) == 1 + len(STEPS) + 1 + 2
-    for name in ("results.csv", "summary.md"):
-        assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes()
+    assert stored(tmp_path / "out") == stored(finished)
+    assert (tmp_path / "out" / "summary.md").read_bytes() == (finished / "summary.md").read_bytes()
+
+
+def test_another_sound_under_the_same_name_is_checked_again(tones, tmp_path, monkeypatch, no_pictures):
+    for name in ("300.wav", "1000.wav", "3000.wav"):
+        (tmp_path / name).write_bytes((tones.parent / name).read_bytes())
+    (tmp_path / "clips.csv").write_text(tones.read_text("utf-8"), "utf-8")
+    assert sanity(tmp_path / "clips.csv", tmp_path / "out", "--checks", "prompts") == 0
+    before = stored(tmp_path / "out")
+    (tmp_path / "300.wav").write_bytes((tones.parent / "1000.wav").read_bytes())
+    assert sanity(tmp_path / "clips.csv", tmp_path / "out", "--checks", "prompts") == 0
+    after = stored(tmp_path / "out")
+    assert after.keys() == before.keys() and all(after[key]["sound"] != before[key]["sound"] for key in after)
+    right = ("prompts/right/0", "300.wav")
+    assert after[right]["stft/energy/mask/mean"] != before[right]["stft/energy/mask/mean"]
 
 
 def test_a_file_that_cannot_be_read_is_a_row_and_exit_code_1_until_it_is_repaired(
@@ -549,12 +564,12 @@ def test_a_file_that_cannot_be_read_is_a_row_and_exit_code_1_until_it_is_repaire
     (tmp_path / "broken.wav").write_bytes(b"RIFF no sound")
     (tmp_path / "clips.csv").write_text("path,label\n300.wav,low\nbroken.wav,high\n", "utf-8")
     assert sanity(tmp_path / "clips.csv", tmp_path / "out", "--checks", "prompts") == 1
-    failed = [row for row in read(tmp_path / "out" / "results.csv") if row["error"]]
-    assert [row["path"] for row in failed] == ["broken.wav"] and str(tmp_path) not in failed[0]["error"]
+    failed = {clip: row["error"] for (_, clip), row in stored(tmp_path / "out").items() if "error" in row}
+    assert list(failed) == ["broken.wav"] and str(tmp_path) not in failed["broken.wav"]
     assert "1 clips, 1 not readable" in (tmp_path / "out" / "summary.md").read_text("utf-8")
     os.replace(tmp_path / "1000.wav", tmp_path / "broken.wav")
     assert sanity(tmp_path / "clips.csv", tmp_path / "out", "--checks", "prompts") == 0
-    assert not [row for row in read(tmp_path / "out" / "results.csv") if row["error"]]
+    assert not [row for row in stored(tmp_path / "out").values() if "error" in row]
 
 
 def test_a_set_without_one_readable_clip_still_gets_its_report(tmp_path, capsys):
@@ -592,9 +607,11 @@ def test_one_label_has_no_unrelated_prompt(tones, tmp_path, capsys, no_pictures)
     assert sanity(table, tmp_path / "out") == 2
     assert "All clips have the label 'low', so no prompt is unrelated" in capsys.readouterr().err
     assert sanity(table, tmp_path / "out", "--checks", "text") == 0
-    rows = read(tmp_path / "out" / "results.csv")
-    assert [row["check"] for row in rows] == ["chance", "text"]
-    assert rows[0]["saliency/ssim"] == "" and rows[1]["saliency/ssim"] != ""  # there is no other clip
+    rows = {condition: row for (condition, _), row in stored(tmp_path / "out").items()}
+    assert list(rows) == ["chance/another clip/0", "text/text encoder/0"]
+    first, second = rows.values()
+    # There is no other clip.
+    assert "stft/saliency/mask/ssim" not in first and "stft/saliency/mask/ssim" in second
 
 
 def test_other_settings_are_not_mixed_in(finished, tones, capsys):
@@ -605,20 +622,20 @@ def test_other_settings_are_not_mixed_in(finished, tones, capsys):
 def test_masks_over_mel_bands_are_checked_too(tones, tmp_path, capsys, no_pictures):
     assert sanity(tones, tmp_path / "out", "--domain", "mel", "--checks", "text,prompts") == 0
     assert "mel masks" in (tmp_path / "out" / "summary.md").read_text("utf-8")
-    rows = read(tmp_path / "out" / "results.csv")
-    assert all(0 < float(row["energy/mask_mean"]) < 1 and row["saliency/mask_mean"] for row in rows)
+    for row in stored(tmp_path / "out").values():
+        assert 0 < row["mel/energy/mask/mean"] < 1 and "mel/saliency/mask/mean" in row
 
 
-def test_every_explainer_can_be_checked(debug_backend):
+def test_every_method_can_be_checked(debug_backend):
     """Each one finds its own trained weights, and no other has any."""
     from lmaczs.explainers import load_explainer
 
-    for name in EXPLAINERS:
-        if name not in TRAINED:
-            explainer = load_explainer(name, debug_backend)
-            assert explainer_block(explainer) is None
-            trial = Trial(debug_backend, {name: explainer}, ("a", "b"))
-            assert [step.check for step in plan_steps(trial)].count("decoder") == 0
+    for name in METHODS:
+        if not entry_of(name).trained:
+            method = load_explainer(name, debug_backend)
+            assert method_block(method) is None
+            steps = plan_of(debug_backend, [method], ("a", "b")).steps()
+            assert [step.check for step in steps].count("decoder") == 0
 
 
 # --- pictures
@@ -626,11 +643,11 @@ def test_every_explainer_can_be_checked(debug_backend):
 
 def test_pictures_show_each_method_with_its_numbers(debug_backend, tones, tmp_path):
     explainers = [GradCAMPlusPlus(debug_backend), Painter(debug_backend)]
-    rows, summary, trial = check(debug_backend, explainers, tones, tmp_path, seeds=1)
-    colours = figures._colours(trial)
-    panels = figures.mask_mean_figure(rows, summary, colours).axes
+    rows, summary, plan = check(debug_backend, explainers, tones, tmp_path, seeds=1)
+    colours = figures._colours(plan)
+    panels = figures.mask_mean_figure(rows, summary, plan.contenders, colours).axes
     titles = [axes.get_title(loc="left") for axes in panels if axes.get_visible()]
-    assert [title.split("\n")[0] for title in titles] == list(trial.methods)
+    assert [title.split("\n")[0] for title in titles] == [contender.name for contender in plan.contenders]
     expected = summary["methods"]["grad-cam++"]["mask_mean"]
     assert titles[0].endswith(f"Spearman {expected['spearman']:.2f}, n = {expected['n']}")
     assert sum(len(points.get_offsets()) for points in panels[0].collections) == expected["n"] == 9
@@ -640,8 +657,8 @@ def test_pictures_show_each_method_with_its_numbers(debug_backend, tones, tmp_pa
     np.testing.assert_allclose(line.get_ydata(), [1.0, *(steps[step]["ssim"]["mean"] for step in STEPS)])
 
     clips = select_clips(tones).clips
-    audio = checks.load_entry(clips[1], RATE)
-    figure = figures.masks_figure(checks.Group(trial, [(clips[1], audio)]), checks.Reference(trial, clips))
+    shown = checks.LoadedClip(clips[1], sound_sha256(clips[1].file), checks.load_entry(clips[1], RATE))
+    figure = figures.masks_figure(checks.Group(plan, [shown]), checks.Reference(plan.evaluator, clips))
     assert len(figure.axes) == 2 * (
         2 + len(STEPS) + 2
     )  # recording, original, cascade, text encoder, other prompt

@@ -38,7 +38,8 @@ def test_methods_are_added_up_and_packages_compared():
     def task(name):
         return speed.Task(name, lambda: None)
 
-    methods = speed.method_table([task("lmac-zs"), task("smoothgrad"), task("rise")], [0.5, 1.0, 9.0])
+    jobs = [task("lmac-zs"), task("smoothgrad"), task("rise")]
+    methods = speed.method_table(jobs, [0.5, 1.0, 9.0], ["lmac-zs", "smoothgrad"])
     assert "| rise | 9.000 | |" in methods
     assert methods[-1] == "| **lmac-zs + smoothgrad** | **1.500** | ≤ 4 ✓ |"
     peers = speed.peer_table([task("GradCAM++, grad-cam"), task("the package")], [0.03, 0.02])

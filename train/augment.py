@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lmaczs.signal.mixing import mix_powers
+
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
     """Independent draws from [low, high)."""
@@ -31,11 +33,8 @@ def stretch(mel_power: Tensor, amount: float, generator: torch.Generator) -> Ten
     return F.grid_sample(log, grid, padding_mode="reflection", align_corners=False)[:, 0].exp()
 
 
-def mix(mel_power: Tensor, partner: Tensor, snr_db: Tensor) -> Tensor:
-    """Add a second clip in the power domain; snr_db (batch,) is the first one's level over the second's."""
-    level = mel_power.mean(dim=(1, 2)).clamp_min(1e-10) / partner.mean(dim=(1, 2)).clamp_min(1e-10)
-    gain = level * 10 ** (-snr_db / 10)
-    return mel_power + gain[:, None, None] * partner
+# Under this name for the scripts that vary maps.
+mix = mix_powers
 
 
 def equalise(mel_power: Tensor, range_db: float, generator: torch.Generator) -> Tensor:
@@ -52,9 +51,8 @@ def add_noise(mel_power: Tensor, min_snr_db: float, generator: torch.Generator) 
     snr_db = uniform((batch, 1, 1), min_snr_db, min_snr_db + 40, generator)
     tilt_db = uniform((batch, 1, 1), -15, 15, generator) * torch.linspace(-1, 1, n_mels)[None, :, None]
     level = mel_power.mean(dim=(1, 2), keepdim=True) * 10 ** ((tilt_db - snr_db) / 10)
-    fluctuation = (
-        -torch.rand(mel_power.shape, generator=generator).clamp_min(1e-6).log()
-    )  # power of noise: exponential
+    # The power of noise is exponentially distributed.
+    fluctuation = -torch.rand(mel_power.shape, generator=generator).clamp_min(1e-6).log()
     return mel_power + level * fluctuation
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,10 +118,9 @@ def _recordings(
 
 def _features(captions: list[str], backend: CLAPBackend, cache: Path) -> Tensor:
     file = cache / f"captions-{backend.name}.pt"
-    stored = torch.load(file, weights_only=True) if file.exists() else {"captions": None}
-    if stored["captions"] == captions:
-        kept: Tensor = stored["features"]
-        return kept
-    features = embed(backend.sentence_features, captions, "captions")
-    torch.save({"captions": captions, "features": features}, file)
+    stored: dict[str, Any] = torch.load(file, weights_only=True) if file.exists() else {}
+    if stored.get("captions") != captions:
+        stored = {"captions": captions, "features": embed(backend.sentence_features, captions, "captions")}
+        torch.save(stored, file)
+    features: Tensor = stored["features"]
     return features

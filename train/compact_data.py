@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import augment
 from lmaczs.clap.compact2 import Compact2CLAP
+from lmaczs.clap.htk_mel import htk_filterbank
 from lmaczs.errors import DatasetError
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
 from lmaczs.signal.spectral import power_of, power_to_db, stft
+from train import augment
 
 NEVER = ("esc50", "urbansound8k")  # measured with, and so never trained on
 DEVELOPMENT = {"esc50": "4", "urbansound8k": "3"}  # folds to choose by
@@ -54,10 +55,15 @@ def training_rows(table: Path) -> list[CollectionClip]:
     found = [
         _clip(row, table.parent)
         for row in rows
-        if row["split"] == "train" and row["open"] == "yes" and not row["overlap"] and row["dataset"] not in NEVER
+        if row["split"] == "train"
+        and row["open"] == "yes"
+        and not row["overlap"]
+        and row["dataset"] not in NEVER
     ]
     if not found:
-        raise DatasetError(f"'{table.name}' names no open training clip: give the table of the whole collection.")
+        raise DatasetError(
+            f"'{table.name}' names no open training clip: give the table of the whole collection."
+        )
     return found
 
 
@@ -78,9 +84,23 @@ def _rows(table: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except OSError:
         raise DatasetError(f"The table '{table.name}' cannot be read: check its name and folder.") from None
-    needed = {"path", "dataset", "fold", "label", "concept", "captions", "licence", "source", "split", "open", "overlap"}
+    needed = {
+        "path",
+        "dataset",
+        "fold",
+        "label",
+        "concept",
+        "captions",
+        "licence",
+        "source",
+        "split",
+        "open",
+        "overlap",
+    }
     if missing := sorted(needed - set(rows[0] if rows else ())):
-        raise DatasetError(f"'{table.name}' has no column '{missing[0]}': give the table of the whole collection.")
+        raise DatasetError(
+            f"'{table.name}' has no column '{missing[0]}': give the table of the whole collection."
+        )
     return rows
 
 
@@ -127,19 +147,23 @@ def mel_power(store: np.ndarray, rows: Tensor) -> Tensor:
     return 10 ** (torch.from_numpy(store[rows.numpy()].astype(np.float32)) / 10)
 
 
-def vary(power: Tensor, generator: torch.Generator) -> Tensor:
+def vary(power: Tensor, white: Tensor, generator: torch.Generator) -> Tensor:
     """Other microphones, rooms and moments: shift in time, equalise, add noise, silence before, cut what is high.
 
     Args:
         power: (batch, n_mels, frames) mel power.
+        white: (n_mels,) mel power of white noise of power 1, see `white_bands`.
         generator: source of what is drawn.
     """
     size, bands, frames = power.shape
     power = augment.equalise(augment.time_roll(power, generator), 8.0, generator)
-    noisy = torch.rand(size, generator=generator) < 0.35
+    noisy = torch.rand(size, generator=generator) < 0.25
     if noisy.any():
         power[noisy] = augment.add_noise(power[noisy], 8.0, generator)
-    for row in torch.nonzero(torch.rand(size, generator=generator) < 0.2)[:, 0].tolist():
+    hissing = torch.rand(size, generator=generator) < 0.4
+    if hissing.any():
+        power[hissing] = add_white(power[hissing], white, generator)
+    for row in torch.nonzero(torch.rand(size, generator=generator) < 0.25)[:, 0].tolist():
         late = int(torch.randint(frames // 25, frames // 2, (), generator=generator))
         power[row] = torch.cat([torch.zeros(bands, late), power[row, :, : frames - late]], dim=1)
     # A band limit is no class: clips that end at 8 kHz must not be told from those that don't.
@@ -147,6 +171,32 @@ def vary(power: Tensor, generator: torch.Generator) -> Tensor:
     edge = torch.randint(round(0.55 * bands), round(0.95 * bands), (size,), generator=generator)
     above = limited[:, None] & (torch.arange(bands)[None] > edge[:, None])
     return power.masked_fill(above[:, :, None], 0.0)
+
+
+def white_bands(model: Compact2CLAP) -> Tensor:
+    """(n_mels, 2): mel power of white noise of power 1 in every bin, and bins that a band counts for in the waveform.
+
+    The second column undoes width and pre-emphasis of the bands: with it the power of a waveform follows from its mels.
+    """
+    filters = model.mel_filters
+    plain = htk_filterbank(model.spectral, pre_emphasis=0.0)
+    gain = filters.sum(1) / plain.sum(1).clamp_min(1e-6)
+    return torch.stack([filters.sum(1), 1 / gain.clamp_min(1e-6)], dim=1)
+
+
+def add_white(power: Tensor, white: Tensor, generator: torch.Generator) -> Tensor:
+    """Add white noise 12 to 40 dB below each clip's power: (batch, n_mels, frames) -> the same.
+
+    Args:
+        power: mel power.
+        white: of `white_bands`.
+        generator: source of what is drawn.
+    """
+    bands, weights = white.unbind(1)
+    ratio = augment.uniform((len(power),), 12.0, 40.0, generator)
+    level = (power.mean(dim=2) @ weights) / (bands @ weights) * 10 ** (-ratio / 10)
+    fluctuation = -torch.rand(power.shape, generator=generator).clamp_min(1e-6).log()
+    return power + level[:, None, None] * bands[:, None] * fluctuation
 
 
 @dataclass(frozen=True)
@@ -167,7 +217,12 @@ class Mixture:
 
 
 def mixtures(
-    store: np.ndarray, rows: Tensor, weights: Tensor, mixed_share: float, generator: torch.Generator
+    store: np.ndarray,
+    rows: Tensor,
+    weights: Tensor,
+    white: Tensor,
+    mixed_share: float,
+    generator: torch.Generator,
 ) -> Mixture:
     """Vary clips and mix some of them with others at -8 to 8 dB.
 
@@ -175,15 +230,16 @@ def mixtures(
         store: of `mel_decibels`.
         rows: (batch,) clips.
         weights: (clips,) how often others are drawn.
+        white: of `white_bands`.
         mixed_share: probability of a mixture, in [0, 1].
         generator: source of what is drawn.
     """
-    power = vary(mel_power(store, rows), generator)
+    power = vary(mel_power(store, rows), white, generator)
     mixed = torch.rand(len(rows), generator=generator) < mixed_share
     ratio = augment.uniform((len(rows),), -8, 8, generator)
     others = torch.multinomial(weights, len(rows), replacement=True, generator=generator)
     if mixed.any():
-        partner = vary(mel_power(store, others[mixed]), generator)
+        partner = vary(mel_power(store, others[mixed]), white, generator)
         power[mixed] = augment.mix(power[mixed], partner, ratio[mixed])
     share = torch.where(mixed, 0.2 + 0.6 * torch.sigmoid(ratio * 0.23), torch.ones(len(rows)))
     return Mixture(power, rows, torch.where(mixed, others, -1), share)

@@ -6,25 +6,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmaczs.clap.mobilenet import MobileNet
+from lmaczs.clap.mobilenet import MobileNet, active_mean
 
 
-def shallow_maps(encoder: MobileNet, log_mel: Tensor, blocks: int) -> Tensor:
+def shallow_maps(encoder: MobileNet, log_mel: Tensor, activity: Tensor, blocks: int) -> Tensor:
     """Output of the first blocks, without a gradient: (batch, channels, time, freq)."""
     with torch.no_grad():
         maps = log_mel.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)
         maps = F.hardswish(encoder.stem(maps))
         for block in encoder.blocks[:blocks]:
-            maps = block(maps)
+            maps = block(maps, activity)
     return maps
 
 
-def deep_scores(encoder: MobileNet, maps: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
+def deep_scores(encoder: MobileNet, maps: Tensor, activity: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
     """Class scores and features, (batch, classes) and (batch, features), from the output of the first blocks."""
     for block in encoder.blocks[blocks:]:
-        maps = block(maps)
+        maps = block(maps, activity)
     maps = F.hardswish(encoder.last(maps))
-    features = F.hardswish(encoder.features(maps.mean(dim=(2, 3))))
+    features = F.hardswish(encoder.features(active_mean(maps, activity)))
     return encoder.classes(features), features
 
 

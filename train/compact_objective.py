@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compact_data import Mixture
-from compact_texts import ConceptTexts
 from lmaczs.clap.compact2 import Compact2CLAP
+from train.compact_data import Mixture
+from train.compact_texts import ConceptTexts
 
 
 class Scales(nn.Module):
@@ -71,7 +71,7 @@ class Objective:
         Args:
             scores: (batch, classes) of the network that learns.
             learned: (batch, learned_dim) its learned part, unit norm.
-            start: (batch, classes) scores of the start network for the same sound.
+            start: (batch, classes) scores of the start network for the clean clips.
             mixture: what is heard.
             scales: of both parts.
             generator: source of what is drawn.

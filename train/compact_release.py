@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compact_data import CollectionClip, mel_power
-from compact_texts import SIBLING_COSINE
 from lmaczs.clap.compact2 import Compact2CLAP
 from lmaczs.clap.compact2_release import save_compact2
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.errors import CheckpointError
+from train.compact_data import CollectionClip, mel_power
+from train.compact_texts import SIBLING_COSINE
 
 BATCH = 32
 WEAK, STRONG = 0.95, 0.99  # of the similarities with unrelated prompts lie below the limits
@@ -33,7 +33,9 @@ def embed_clips(model: Compact2CLAP, store: np.ndarray) -> Tensor:
 
 
 @torch.no_grad()
-def _compare(model: Compact2CLAP, clips: Sequence[CollectionClip], store: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+def _compare(
+    model: Compact2CLAP, clips: Sequence[CollectionClip], store: np.ndarray
+) -> tuple[Tensor, Tensor, Tensor]:
     """Similarities (clips, labels), the true label of each clip, and which labels are related (labels, labels)."""
     labels = sorted({clip.label for clip in clips})
     truth = torch.tensor([labels.index(clip.label) for clip in clips])
@@ -108,7 +110,9 @@ def release(
     try:
         notice = (start / "LICENSE").read_text("utf-8")
     except OSError:
-        raise CheckpointError("--start-weights holds no LICENSE: its notice has to travel with the weights.") from None
+        raise CheckpointError(
+            "--start-weights holds no LICENSE: its notice has to travel with the weights."
+        ) from None
     metrics = training.pop("metrics")
     training = {**training, "sources": sources(clips)}
     save_compact2(out, model, training=training, metrics=metrics)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compact_data import CollectionClip
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.errors import DatasetError
+from train.compact_data import CollectionClip
 
 SIBLING_COSINE = 0.72  # of MiniLM: concepts nearer than that are not negatives of each other
 BATCH = 64

@@ -1,8 +1,8 @@
 """Turn a run folder into a release folder: weights rounded for shipping, settings, metrics and golden tensors.
 
-python train/export.py clap --run runs/clap --out assets/releases/compact-clap
-python train/export.py lmac-zs --run runs/lmac-zs --out assets/releases/lmac-zs-compact-stft
-python train/export.py l2i --run runs/l2i-open --out assets/releases/l2i-open-compact
+python -m train.export clap --run runs/clap --out assets/releases/compact-clap
+python -m train.export lmac-zs --run runs/lmac-zs --out assets/releases/lmac-zs-compact-stft
+python -m train.export l2i --run runs/l2i-open --out assets/releases/l2i-open-compact
 """
 
 import argparse
@@ -81,7 +81,7 @@ def training_sources(clips: str, train: list[TrainingClip]) -> list[dict[str, An
 
 
 def export_clap(run: Path, out: Path) -> None:
-    """Write the averaged weights of a `train_clap.py` run."""
+    """Write the averaged weights of a `train.train_clap` run."""
     training = training_settings(run)
     model = CompactCLAP(CompactConfig(), sentence_encoder=nn.Identity())
     model.load_state_dict(run_weights(run).state)
@@ -91,7 +91,7 @@ def export_clap(run: Path, out: Path) -> None:
 
 
 def export_lmac_zs(run: Path, out: Path) -> None:
-    """Write the averaged weights of a `train_lmac_zs.py` run, with a mask that they must reproduce."""
+    """Write the averaged weights of a `train.train_lmac_zs` run, with a mask that they must reproduce."""
     training = training_settings(run)
     settings = training["settings"]
     backend = load_backend(settings["backend"], "cpu", weights=_stored(run)["weights"] or None)
@@ -103,7 +103,7 @@ def export_lmac_zs(run: Path, out: Path) -> None:
 
 
 def export_l2i(run: Path, out: Path) -> None:
-    """Write the averaged weights of a `train_l2i.py` run with its dictionary, and a mask that they must reproduce."""
+    """Write the averaged weights of a `train.train_l2i` run with its dictionary, and a mask that they must reproduce."""
     training = training_settings(run)
     settings, stored = training["settings"], _stored(run)
     names = [line.strip() for line in _lines(stored["unheard"])]
@@ -113,7 +113,7 @@ def export_l2i(run: Path, out: Path) -> None:
     weights = run_weights(run).state
     prompts = [line.strip() for line in _lines(stored["prompts_file"])] or None
     head = load_head(stored["classifier"], backend) if stored["classifier"] else None
-    check_explained(run, backend, head and head.head)
+    check_explained(run, backend, head.head if head else None)
     if head is not None:
         prompts = prompts_from_labels(head.labels)
     components = weights["dictionary"].shape[1]
@@ -122,7 +122,7 @@ def export_l2i(run: Path, out: Path) -> None:
         interpreter_config(backend, components, classes=classes, pooling=settings["theta"])
     )
     interpreter.load_state_dict(weights)
-    config = l2i_config(backend, interpreter, prompts, head and head.head)
+    config = l2i_config(backend, interpreter, prompts, head.head if head else None)
     metrics = {name: value for name, value in training["last"].items() if isinstance(value, dict)}
     save_with_golden(out, "l2i", config, interpreter, backend, training=training, metrics=metrics)
 

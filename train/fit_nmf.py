@@ -1,6 +1,6 @@
 """Learn the dictionary of L2I: sparse NMF of log-magnitude spectra (Parekh et al. 2022, eq. 5).
 
-    python train/fit_nmf.py --clips data/clips.csv --hold-out esc50:4 --out assets/releases/l2i-nmf-compact
+    python -m train.fit_nmf --clips data/clips.csv --hold-out esc50:4 --out assets/releases/l2i-nmf-compact
 
 Frames are drawn from clips as the other trainings draw them, quiet ones left out, on the backend's own STFT grid and
 with the level normalisation that the explainer has too. Runs on a GPU where there is one.

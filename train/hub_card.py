@@ -12,6 +12,7 @@ import yaml
 
 from lmaczs.errors import LMACError
 from lmaczs.hub import CONFIG
+from lmaczs.metrics.registry import explanation_keys
 from lmaczs.metrics.table import markdown_table, metric_notes
 from train.model_card import non_commercial, render
 
@@ -22,7 +23,6 @@ PAPERS = {
     "l2i": ("arXiv:2202.11479",),
     "nmf": ("arXiv:2202.11479",),
 }
-METRICS = ("ai", "ad", "ag", "ff", "fid_in", "sps", "comp", "mm")
 LIMITS = {
     "clap": (
         "Probabilities are relative to the prompts that are given; one of them always wins.",
@@ -106,7 +106,7 @@ def _scores(evaluation: Path, method: str, domain: str) -> str:
             f"'{evaluation.name}' has no '{method}' in the domain {domain}: it has {', '.join(methods)}."
         )
     rows = [(name, methods[name]) for name in (method, "full", "random") if name in methods]
-    keys = [key for key in METRICS if key in methods[method]]
+    keys = [key for key in explanation_keys() if key in methods[method]]
     return (
         f"## Scores: {evaluation.name}\n\nWritten by `lmaczs evaluate`; {summary['n_clips']} clips, means; "
         f"full keeps everything, random is noise.\n\n{markdown_table(rows, keys)}\n{metric_notes(keys)}".rstrip()

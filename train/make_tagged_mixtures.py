@@ -1,6 +1,6 @@
 """Mix clips of ESC-50 into a small set in SONYC-UST's layout, with eight tags.
 
-    python train/make_tagged_mixtures.py --clips data/clips.csv --hold-out 4 --out runs/tagged-mixtures
+    python -m train.make_tagged_mixtures --clips data/clips.csv --hold-out 4 --out runs/tagged-mixtures
 
 Mixtures of the split "validate" are made of clips of the held-out fold alone. Takes a minute.
 """
@@ -16,11 +16,11 @@ import soundfile
 from tqdm import tqdm
 
 from lmaczs.data.shards import load_dataset_clip
-from lmaczs.data.tagged_mixtures import draw_recipes, write_tables
 from lmaczs.signal.audio import resample, tile_to_length
 from lmaczs.signal.mixing import mix_at_gains
 from train.clips import read_clips, split_clips
 from train.plain_errors import plain_errors
+from train.tagged_mixtures import draw_recipes, write_tables
 
 RATE, SECONDS = 16000, 5
 

@@ -1,10 +1,11 @@
 """README.md of a release, rendered from its own JSON files; nothing is typed twice."""
 
-import csv
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from lmaczs.data.tables import read_table
 
 INTRO = {
     "clap": (
@@ -35,12 +36,10 @@ INTRO = {
 def sources_of(csv_path: Path, used: set[Path]) -> list[dict[str, Any]]:
     """Data sets, numbers of clips and licences of the clips that were trained on."""
     groups: dict[str, Counter[str]] = {}
-    with csv_path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if csv_path.parent / row["path"] in used:
-                groups.setdefault(row.get("dataset") or "unnamed", Counter())[
-                    row.get("licence") or "not stated"
-                ] += 1
+    for row in read_table(csv_path, csv_path.name).rows:
+        if csv_path.parent / row["path"] in used:
+            licences = groups.setdefault(row["dataset"] or "unnamed", Counter())
+            licences[row["licence"] or "not stated"] += 1
     return [
         {"dataset": name, "clips": licences.total(), "licences": [text for text, _ in licences.most_common()]}
         for name, licences in sorted(groups.items(), key=lambda item: -item[1].total())

@@ -9,6 +9,7 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.evaluation.masks import FORMS
 from lmaczs.explainers.lmac_zs.decoder import AREAS
 from lmaczs.explainers.lmac_zs.loss import Pairs
+from lmaczs.signal.mixing import add_at_gain
 from train import augment
 from train.clips import Array, ClipSampler
 from train.config import RunConfig
@@ -74,8 +75,8 @@ def draw_sounds(
     a, b = sampler.concept[first[:mixed]], sampler.concept[second]
     # A mixture of a sound with itself has nothing to tell apart.
     apart = (a != b) & ~siblings[a, b]
-    gain = 10 ** (-augment.uniform((mixed, 1), -6, 6, generator) / 20)
-    waveform[:mixed] += apart[:, None] * gain * read(second)
+    gain_db = -augment.uniform((mixed, 1), -6, 6, generator)
+    waveform[:mixed] = add_at_gain(waveform[:mixed], apart[:, None] * read(second), gain_db)
     noisy = torch.rand((config.batch_size, 1), generator=generator) < config.noisy_share
     level = 0.05 * 10 ** (-augment.uniform((config.batch_size, 1), 0, 15, generator) / 20)
     waveform += noisy * level * torch.randn(waveform.shape, generator=generator)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,11 +53,11 @@ def load_sentences(
     }
     flat = [text for found in texts.values() for text in found]
     file = cache / "sentences.pt"
-    stored = torch.load(file, weights_only=True) if file.exists() else {"texts": None, "features": None}
+    stored: dict[str, Any] = torch.load(file, weights_only=True) if file.exists() else {}
+    if stored.get("texts") != flat:
+        stored = {"texts": flat, "features": embed(backend.sentence_features, flat, "captions")}
+        torch.save(stored, file)
     features: Tensor = stored["features"]
-    if stored["texts"] != flat:
-        features = embed(backend.sentence_features, flat, "captions")
-        torch.save({"texts": flat, "features": features}, file)
     device = backend.mel_filters.device
     parts = [backend.project_text(part.to(device)) for part in torch.split(features, 256)]
     rows_of = torch.split(torch.arange(len(flat)), [len(texts[concept]) for concept in store.concepts])
@@ -95,7 +96,7 @@ class Prompts:
         """
         if self.sentences is None:
             return self.embedding, self.keys
-        named = concepts.unique()
+        named = torch.unique(concepts)
         text = self.sentences.draw(named[named != NOBODY], count, generator)
         return text, text
 

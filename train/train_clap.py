@@ -1,7 +1,7 @@
 """Train the compact CLAP on any CSV of `path, captions`.
 
-    python train/train_clap.py --clips data/clips.csv --hold-out esc50:4 --hold-out urbansound8k:3 --run runs/clap
-    python train/train_clap.py --clips data/clips.csv --run runs/clap --steps 9000     # the same folder resumes
+    python -m train.train_clap --clips data/clips.csv --hold-out esc50:4 --hold-out urbansound8k:3 --run runs/clap
+    python -m train.train_clap --clips data/clips.csv --run runs/clap --steps 9000     # the same folder resumes
     accelerate launch --mixed_precision bf16 train/train_clap.py ...                   # on GPUs
 
 Every audio clip is compared with one sentence of every concept in the collection at once, and with joined captions of

@@ -1,7 +1,7 @@
 """Train a head with fixed labels on a frozen CLAP's audio encoder: the paper's own kind of classifier to interpret.
 
-    python train/train_classifier.py --clips data/clips.csv --hold-out esc50:4 --run runs/classifier-esc50
-    python train/train_classifier.py --datasets sonyc-ust --data-dir data/SONYC_UST --run runs/classifier-tags
+    python -m train.train_classifier --clips data/clips.csv --hold-out esc50:4 --run runs/classifier-esc50
+    python -m train.train_classifier --datasets sonyc-ust --data-dir data/SONYC_UST --run runs/classifier-tags
 
 The first tells the labels of a collection of the CSV apart (softmax), the second gives SONYC-UST's eight coarse tags
 (sigmoid; clips longer than the encoder's window count with their beginning). The finished head is `release` in the run's

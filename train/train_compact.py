@@ -9,74 +9,47 @@ The same folder resumes. Clips of ESC-50 and UrbanSound8K are never trained on; 
 
 import argparse
 import json
+import sys
 import time
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+# Run as a file, the repository is not where Python looks for packages.
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
 import torch
-import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from checkpoints import write_whole
-from compact_data import CollectionClip, development_rows, mel_decibels, mel_power, mixtures, training_rows
-from compact_network import ClassShift, blend, deep_parameters, deep_scores, shallow_maps
-from compact_objective import Mixture, Objective, Scales, Weights
-from compact_release import calibrate, release, score
-from compact_texts import ConceptTexts, class_phrases, concept_texts, measured_wordings
 from lmaczs.clap.compact2 import Compact2CLAP, Compact2Config
 from lmaczs.clap.minilm import MiniLM
 from lmaczs.clap.mobilenet import MobileNet, from_published
 from lmaczs.errors import CheckpointError, LMACError
-from plain_errors import plain_errors
+from train.checkpoints import write_whole
+from train.compact_data import (
+    CollectionClip,
+    development_rows,
+    mel_decibels,
+    mel_power,
+    mixtures,
+    training_rows,
+    white_bands,
+)
+from train.compact_network import ClassShift, blend, deep_parameters, deep_scores, shallow_maps
+from train.compact_objective import Mixture, Objective, Scales, Weights
+from train.compact_recipe import Recipe, read_recipe
+from train.compact_release import calibrate, release, score
+from train.compact_texts import ConceptTexts, class_phrases, concept_texts, measured_wordings
+from train.plain_errors import plain_errors
 
+Optimiser, Schedule = torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler
 START_FILE = "mn04_as.safetensors"
 BATCH = 32  # of passes without a gradient
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Settings of a run, one for each line of the YAML file; what they mean is said there."""
-
-    phrases: str
-    wordings: str
-    learned_dim: int
-    level_db: float
-    phrase_temperature: float
-    mixed_share: float
-    views: int
-    head_steps: int
-    head_batch: int
-    head_rate: float
-    shift_rate: float
-    shift_decay: float
-    frozen_blocks: int
-    tune_steps: int
-    tune_batch: int
-    tune_rate: float
-    save_every: int
-    phrase_weight: float
-    start_weight: float
-    text_noise: float
-    start_share: float
-    learned_weight: float
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Settings of a YAML file.
-
-    Raises:
-        LMACError: it cannot be read, or its settings are not those of `Recipe`.
-    """
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-        return Recipe(**values)
-    except (OSError, yaml.YAMLError, TypeError):
-        names = ", ".join(field.name for field in fields(Recipe))
-        raise LMACError(f"The recipe '{path.name}' cannot be used: it must be YAML with {names}.") from None
 
 
 class Training:
@@ -107,6 +80,7 @@ class Training:
         self.texts = ConceptTexts(**texts)
         config = Compact2Config(
             level_db=self.recipe.level_db,
+            silence_db=self.recipe.silence_db,
             learned_dim=self.recipe.learned_dim,
             phrases=len(self.texts.phrases),
             phrase_temperature=self.recipe.phrase_temperature,
@@ -115,17 +89,18 @@ class Training:
         self.model = Compact2CLAP(config, encoder, deepcopy(self.start)).eval()
         self.model.class_text.keys.copy_(self.texts.phrases)
         self.model.class_text.classes.copy_(self.texts.classes)
+        self.white = white_bands(self.model)
         self.store = mel_decibels(self.clips, self.model, self.folder / "mel.f16")
         clean = self._kept("clean.pt", lambda: torch.cat(encode_all(self.model, self.store), dim=1))
         classes = self.model.class_mean.numel()
-        scores, features = clean[:, :classes], clean[:, classes:]
-        self.model.class_mean.copy_(scores.mean(0))
+        self.clean_scores, features = clean[:, :classes], clean[:, classes:]
+        self.model.class_mean.copy_(self.clean_scores.mean(0))
         self.model.feature_mean.copy_(features.mean(0))
         self.model.feature_deviation.copy_(features.std(0) + 1e-3)
         weights = Weights(self.recipe.phrase_weight, self.recipe.start_weight, self.recipe.text_noise)
         self.objective = Objective(self.model, self.texts, self.concept_of, self.sampling, weights)
 
-    def _kept(self, name: str, make):  # noqa: ANN001, ANN202 (any value that torch saves)
+    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` computes, once for the run's folder."""
         file = self.folder / name
         if not file.exists():
@@ -141,24 +116,41 @@ class Training:
         torch.manual_seed(value % 2**63)  # dropout draws from the global one
         return torch.Generator().manual_seed(value % 2**63)
 
+    def mixtures(self, rows: Tensor, generator: torch.Generator) -> Mixture:
+        """Varied clips, some of them mixed."""
+        return mixtures(self.store, rows, self.sampling, self.white, self.recipe.mixed_share, generator)
+
     @torch.no_grad()
     def view(self, number: int) -> dict[str, Tensor]:
         """Every clip once, varied and mixed, as the start network hears it."""
         generator = self._generator(1, number)
         parts: list[tuple[Tensor, ...]] = []
         for rows in tqdm(torch.arange(len(self.clips)).split(BATCH), desc=f"view {number}", unit="batch"):
-            mixture = mixtures(self.store, rows, self.sampling, self.recipe.mixed_share, generator)
-            scores, features, _ = self.start(self.model.log_mel(mixture.power))
+            mixture = self.mixtures(rows, generator)
+            power = mixture.power
+            scores, features, _ = self.start(self.model.log_mel(power), self.model.activity(power))
             parts.append((scores.half(), features.half(), mixture.first, mixture.second, mixture.share))
         names = ("scores", "features", "first", "second", "share")
         return dict(zip(names, (torch.cat(column) for column in zip(*parts, strict=True)), strict=True))
+
+    def heard_clean(self, mixture: Mixture) -> Tensor:
+        """What the start network heard in the clips as they were: (batch, classes) scores, of a mixture the larger ones.
+
+        Staying with this, and not with what it hears after noise, filters and mixing, is what makes them matter less.
+        """
+        first, second = self.clean_scores[mixture.first], self.clean_scores[mixture.second]
+        return torch.where((mixture.second >= 0)[:, None], torch.maximum(first, second), first)
 
     def learn_heads(self) -> None:
         """Stage 1: projections, scales and the last layer."""
         views = [self._kept(f"view-{n}.pt", lambda n=n: self.view(n)) for n in range(self.recipe.views)]
         model, recipe, scales = self.model, self.recipe, self.scales
         shift = ClassShift(model.feature_mean, model.feature_deviation, model.class_mean.numel())
-        heads = [*model.audio_projection.parameters(), *model.text_projection.parameters(), scales.log_learned]
+        heads = [
+            *model.audio_projection.parameters(),
+            *model.text_projection.parameters(),
+            scales.log_learned,
+        ]
         rates = [recipe.head_rate, recipe.shift_rate, recipe.shift_rate]
         optimiser = torch.optim.AdamW(
             [
@@ -172,11 +164,13 @@ class Training:
             generator = self._generator(2, step)
             view = views[int(torch.randint(len(views), (), generator=generator))]
             rows = torch.multinomial(self.sampling, recipe.head_batch, replacement=True, generator=generator)
-            start, features = view["scores"][rows].float(), view["features"][rows].float()
-            mixture = Mixture(start, view["first"][rows], view["second"][rows], view["share"][rows])
+            scores, features = view["scores"][rows].float(), view["features"][rows].float()
+            mixture = Mixture(scores, view["first"][rows], view["second"][rows], view["share"][rows])
             self._switch(True)
-            learned = model.project_sound(start, features)
-            losses = self.objective(start + shift(features), learned, start, mixture, scales, generator)
+            learned = model.project_sound(scores, features)
+            losses = self.objective(
+                scores + shift(features), learned, self.heard_clean(mixture), mixture, scales, generator
+            )
             self._step(losses, optimiser, schedule)
         self._switch(False)
         shift.fold_into(model.audio_encoder.classes)
@@ -198,19 +192,19 @@ class Training:
         total = max(recipe.tune_steps, 1)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total, pct_start=0.1)
         first = self._resume(optimiser, schedule)
-        bar = tqdm(range(first, recipe.tune_steps), desc="tune", unit="step", initial=first, total=recipe.tune_steps)
+        bar = tqdm(
+            range(first, recipe.tune_steps), desc="tune", unit="step", initial=first, total=recipe.tune_steps
+        )
         for step in bar:
             generator = self._generator(3, step)
             rows = torch.multinomial(self.sampling, recipe.tune_batch, replacement=True, generator=generator)
-            mixture = mixtures(self.store, rows, self.sampling, recipe.mixed_share, generator)
-            maps = shallow_maps(self.start, model.log_mel(mixture.power), blocks)
-            with torch.no_grad():
-                start, _ = deep_scores(self.start, maps, blocks)
+            mixture = self.mixtures(rows, generator)
+            activity = model.activity(mixture.power)
+            maps = shallow_maps(self.start, model.log_mel(mixture.power), activity, blocks)
             self._switch(True)
-            scores, features = deep_scores(model.audio_encoder, maps, blocks)
-            losses = self.objective(
-                scores, model.project_sound(scores, features), start, mixture, scales, generator
-            )
+            scores, features = deep_scores(model.audio_encoder, maps, activity, blocks)
+            learned = model.project_sound(scores, features)
+            losses = self.objective(scores, learned, self.heard_clean(mixture), mixture, scales, generator)
             report = self._step(losses, optimiser, schedule)
             if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.tune_steps:
                 bar.write(json.dumps({"step": step + 1, **report}))
@@ -222,7 +216,7 @@ class Training:
         self.model.audio_projection.train(learning)
         self.model.text_projection.train(learning)
 
-    def _step(self, losses: dict[str, Tensor], optimiser, schedule) -> dict[str, float]:  # noqa: ANN001
+    def _step(self, losses: dict[str, Tensor], optimiser: Optimiser, schedule: Schedule) -> dict[str, float]:
         """Down the sum of the losses.
 
         Raises:
@@ -239,12 +233,12 @@ class Training:
         schedule.step()
         return {name: round(value.item(), 4) for name, value in losses.items()}
 
-    def _save(self, step: int, optimiser, schedule) -> None:  # noqa: ANN001
+    def _save(self, step: int, optimiser: Optimiser, schedule: Schedule) -> None:
         parts = {"model": self.model, "scales": self.scales, "optimiser": optimiser, "schedule": schedule}
         state = {name: part.state_dict() for name, part in parts.items()} | {"step": step}
         write_whole(self.folder / "tune.pt", lambda path: torch.save(state, path))
 
-    def _resume(self, optimiser, schedule) -> int:  # noqa: ANN001
+    def _resume(self, optimiser: Optimiser, schedule: Schedule) -> int:
         """Go on where an earlier run stopped; the step that is next."""
         if not (self.folder / "tune.pt").exists():
             return 0
@@ -257,25 +251,24 @@ class Training:
 
     @torch.no_grad()
     def join(self) -> None:
-        """Stage 3: blend with the start, find again what is usual, and put the scales into the config."""
+        """Stage 3: blend with the start, and put the scales into the config."""
         model, recipe = self.model, self.recipe
         blend(model.audio_encoder, self.start, recipe.start_share)
-        scores, _ = encode_all(model, self.store)
-        model.class_mean.copy_(scores.mean(0))
-        radius = float(model.standing_out(scores).norm(dim=1).quantile(0.99))
+        radius = round(float(model.standing_out(self.clean_scores).norm(dim=1).quantile(0.99)), 3)
         classes = float(self.scales.log_classes.exp()) * radius
         learned = float(self.scales.log_learned.exp()) * recipe.learned_weight
-        values = {"radius": radius, "scale": classes + learned, "learned_share": learned / (classes + learned)}
+        scale, share = round(classes + learned, 3), round(learned / (classes + learned), 4)
+        values = {"radius": radius, "scale": scale, "learned_share": share}
         model.config = Compact2Config(**(vars(model.config) | values))
 
 
 @torch.no_grad()
 def encode_all(model: Compact2CLAP, store: np.ndarray) -> tuple[Tensor, Tensor]:
     """Class scores and features of clips as they are: (clips, classes) and (clips, features)."""
-    parts = [
-        model.audio_encoder(model.log_mel(mel_power(store, rows)))[:2]
-        for rows in tqdm(torch.arange(len(store)).split(BATCH), desc="encode", unit="batch")
-    ]
+    parts = []
+    for rows in tqdm(torch.arange(len(store)).split(BATCH), desc="encode", unit="batch"):
+        power = mel_power(store, rows)
+        parts.append(model.audio_encoder(model.log_mel(power), model.activity(power))[:2])
     return torch.cat([scores for scores, _ in parts]), torch.cat([features for _, features in parts])
 
 
@@ -312,21 +305,32 @@ def main(arguments: argparse.Namespace) -> None:
         for name, clips in development_rows(arguments.clips).items()
         if clips
     }
-    metrics: dict[str, dict] = {name: score(run.model, clips, store) for name, (clips, store) in development.items()}
+    metrics: dict[str, dict] = {
+        name: score(run.model, clips, store) for name, (clips, store) in development.items()
+    }
     metrics["match"] = calibrate(run.model, development)
     minutes = round((time.monotonic() - began) / 60, 1)
-    print(json.dumps({"seed": arguments.seed, "minutes": minutes, "config": vars(run.model.config), **metrics}))
+    print(
+        json.dumps({"seed": arguments.seed, "minutes": minutes, "config": vars(run.model.config), **metrics})
+    )
     settings = {"seed": arguments.seed, "minutes": minutes, "settings": vars(recipe), "metrics": metrics}
-    release(arguments.out or folder / "compact-clap-2", run.model, run.clips, settings, arguments.start_weights)
+    release(
+        arguments.out or folder / "compact-clap-2", run.model, run.clips, settings, arguments.start_weights
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--recipe", type=Path, required=True, help="YAML of settings")
+    found.add_argument("--clips", type=Path, required=True, help="table of the collection")
+    found.add_argument("--start-weights", type=Path, required=True, help="folder of the published network")
+    found.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one resumes")
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--out", type=Path, help="folder of the release; without it one in the run's folder")
+    return found
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", type=Path, required=True, help="YAML of settings")
-    parser.add_argument("--clips", type=Path, required=True, help="table of the collection")
-    parser.add_argument("--start-weights", type=Path, required=True, help="folder of the published network")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one resumes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder of the release; without it one in the run's folder")
     with plain_errors():
-        main(parser.parse_args())
+        main(parser().parse_args())

@@ -1,12 +1,12 @@
 """Train an L2I interpreter for a frozen CLAP, over a closed set of prompts or for any prompt.
 
-    python train/fit_nmf.py ... --out assets/releases/l2i-nmf-compact
-    python train/train_l2i.py --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact \\
+    python -m train.fit_nmf ... --out assets/releases/l2i-nmf-compact
+    python -m train.train_l2i --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact \\
         --unheard train/unheard.txt --run runs/l2i-open                                      # any prompt
-    python train/train_l2i.py --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact \\
+    python -m train.train_l2i --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact \\
         --prompts-file esc50_prompts.txt --logit-weight 0 --run runs/l2i-esc50             # a closed set, as in the paper
-    python train/train_l2i.py ... --theta max --run runs/l2i-esc50-max                   # with the paper's other pooling
-    python train/train_l2i.py ... --classifier runs/classifier-esc50/release --run runs/head-l2i   # a head's decision
+    python -m train.train_l2i ... --theta max --run runs/l2i-esc50-max                   # with the paper's other pooling
+    python -m train.train_l2i ... --classifier runs/classifier-esc50/release --run runs/head-l2i   # a head's decision
 
 The classifier that is mimicked is CLAP itself, zero-shot: its softmax over the closed set, or over prompts that are drawn
 anew in every step. Windows (clips, and mixtures of two) are encoded once and kept in the run's cache.
@@ -49,9 +49,9 @@ class TrainConfig(RunConfig):
     Attributes:
         backend: key of the CLAP that is explained.
         weights: file or folder with its weights in the place of the published ones, or "".
-        dictionary: release folder of `fit_nmf.py`.
+        dictionary: release folder of `train.fit_nmf`.
         prompts_file: the closed set, a sentence a line; "" is any prompt.
-        classifier: release folder of a head of `train_classifier.py`, which is mimicked in CLAP's place, with its labels.
+        classifier: release folder of a head of `train.train_classifier`, mimicked in CLAP's place, with its labels.
         unheard: file of concepts, one a line, that are never used: neither their clips nor any sentence that names them.
         theta: pooling, "attention" or "max".
         windows: that are drawn and encoded.
@@ -204,7 +204,7 @@ def main(config: TrainConfig) -> None:
     device, cache = accelerator.device, Path(config.run) / "cache"
     backend = load_backend(config.backend, str(device), weights=config.weights or None)
     head = load_head(config.classifier, backend) if config.classifier else None
-    remember_explained(Path(config.run), backend, head and head.head, accelerator.is_main_process)
+    remember_explained(Path(config.run), backend, head.head if head else None, accelerator.is_main_process)
     dictionary = load_release(config.dictionary, "nmf").state["dictionary"].to(device)
     clips = training_clips(config.clips, config.datasets, config.data_dir)
     train, _ = split_clips(clips, list(config.hold_out))

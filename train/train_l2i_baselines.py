@@ -1,11 +1,11 @@
 """Train FLINT or VIBI, which L2I's fidelity is compared with, to imitate a classifier over fixed labels.
 
-    python train/train_l2i_baselines.py --clips data/clips.csv --hold-out esc50:4 --interpreter flint --run runs/flint
-    python train/train_l2i_baselines.py --clips data/clips.csv --hold-out esc50:4 --interpreter vibi --run runs/vibi
-    python train/train_l2i_baselines.py ... --classifier runs/classifier-esc50/release --run runs/flint-head
+    python -m train.train_l2i_baselines --clips data/clips.csv --hold-out esc50:4 --interpreter flint --run runs/flint
+    python -m train.train_l2i_baselines --clips data/clips.csv --hold-out esc50:4 --interpreter vibi --run runs/vibi
+    python -m train.train_l2i_baselines ... --classifier runs/classifier-esc50/release --run runs/flint-head
 
-The classifier is CLAP's zero-shot decision over the labels of a collection, or a head of `train_classifier.py`. Sounds
-are drawn as `train_l2i.py` draws them, so that interpreters differ in what they are and not in what they have heard.
+The classifier is CLAP's zero-shot decision over the labels of a collection, or a head of `train.train_classifier`. Sounds
+are drawn as `train.train_l2i` draws them, so that interpreters differ in what they are and not in what they have heard.
 The finished network is `release` in the run's folder.
 """
 
@@ -143,7 +143,7 @@ def main(config: BaselineConfig) -> None:
             audio = backend.analyze(waveform[run.mine()].to(device))
             wanted = decision.probabilities(decision.logits(audio))
         run.network.train()
-        if config.interpreter == "flint":
+        if isinstance(run.network, Flint):
             report = flint_report(run.network, audio, wanted, decision.multi_label)
         else:
             report = vibi_report(run.network, audio, wanted, decision.multi_label, config.shots)

@@ -1,10 +1,10 @@
 """Train an LMAC-ZS decoder for a frozen CLAP.
 
-    python train/train_lmac_zs.py --clips data/clips.csv --hold-out esc50:4 --hold-out urbansound8k:3 --run runs/lmac-zs
-    python train/train_lmac_zs.py --datasets clotho --data-dir data --run runs/ct --objective paper --epochs 2 \\
+    python -m train.train_lmac_zs --clips data/clips.csv --hold-out esc50:4 --hold-out urbansound8k:3 --run runs/lmac-zs
+    python -m train.train_lmac_zs --datasets clotho --data-dir data --run runs/ct --objective paper --epochs 2 \\
         --backend msclap-2022 --batch-size 2 --learning-rate 1e-5 --weight-decay 0  # the paper's "CT"
-    python train/train_lmac_zs.py --clips data/clips.csv --run runs/lmac-zs                     # the same folder resumes
-    python train/train_lmac_zs.py --clips data/clips.csv --run runs/2022 --backend msclap-2022  # for any backend
+    python -m train.train_lmac_zs --clips data/clips.csv --run runs/lmac-zs                     # the same folder resumes
+    python -m train.train_lmac_zs --clips data/clips.csv --run runs/2022 --backend msclap-2022  # for any backend
     accelerate launch --num_processes 8 train/train_lmac_zs.py ...                              # on many GPUs
 
 Two thirds of a batch are mixtures of two clips; each of their parts is a prompt to explain. The separate parts are never

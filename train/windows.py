@@ -12,13 +12,17 @@ from tqdm import tqdm
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.l2i.interpretation import log_magnitude
+from lmaczs.signal.mixing import add_at_gain
 from train import augment
 from train.clips import ClipSampler, TrainingClip, cache_waveforms
 
-LEVEL = 0.05  # root mean square that every clip is brought to
-MIXED_DB = 6.0  # the second sound of a mixture is up to this much louder or quieter
+# Root mean square that every clip is brought to.
+LEVEL = 0.05
+# The second sound of a mixture is up to this much louder or quieter.
+MIXED_DB = 6.0
 BATCH = 32
-NOBODY = -1  # concept of the second sound of a window that has none
+# Concept of the second sound of a window that has none.
+NOBODY = -1
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class WindowBank:
 
     def read(self, rows: Tensor, device: torch.device) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]:
         """Hidden maps, W'X, |X|^2 and embedding of some windows, float32."""
-        picked = rows.sort().values  # neighbours on the disk
+        # Neighbours on the disk are read together.
+        picked = rows.sort().values
         index = picked.numpy()
         hidden = tuple(torch.from_numpy(level[index]).to(device).float() for level in self.hidden)
         projected = torch.from_numpy(self.projected[index]).to(device).float()
@@ -108,8 +113,8 @@ def draw_windows(
     waveform, other = store.read(first, generator), store.read(second, generator)
     a, b = store.sampler.concept[first], store.sampler.concept[second]
     mixed = (torch.rand(count, generator=generator) < mixed_share) & (a != b)
-    gain = 10 ** (augment.uniform((count, 1), -MIXED_DB, MIXED_DB, generator) / 20)
-    waveform = waveform + mixed[:, None] * gain * other
+    gain_db = augment.uniform((count, 1), -MIXED_DB, MIXED_DB, generator)
+    waveform = add_at_gain(waveform, mixed[:, None] * other, gain_db)
     return waveform, torch.stack([a, torch.where(mixed, b, NOBODY)], dim=1)
 
 
@@ -143,7 +148,8 @@ def load_windows(
         cache.mkdir(parents=True, exist_ok=True)
         header.unlink(missing_ok=True)
         _encode(store, backend, dictionary, cache, count, mixed_share, seed)
-        header.write_text(wanted)  # written last: a header means whole files
+        # Written last: a header means whole files.
+        header.write_text(wanted)
     names = [path.name for path in sorted(cache.glob("hidden*.npy"))]
     small = torch.load(cache / "windows.pt", weights_only=True)
     hidden = tuple(np.load(cache / name, mmap_mode="r") for name in names)

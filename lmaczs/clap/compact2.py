@@ -17,7 +17,7 @@ from lmaczs.clap.class_text import ClassText
 from lmaczs.clap.cnn14 import Projection
 from lmaczs.clap.htk_mel import band_centres_hz, centred_window, htk_filterbank
 from lmaczs.clap.minilm import MAX_TOKENS, TEXT_WIDTH, MiniLM
-from lmaczs.clap.mobilenet import CLASSES, FEATURES, MobileNet
+from lmaczs.clap.mobilenet import FEATURES, MobileNet
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.signal.spectral import SpectralConfig
 
@@ -37,7 +37,8 @@ class Compact2Config:
         n_mels: mel bands.
         f_max: upper edge of the highest band, Hz; the lowest begins at 0.
         clip_seconds: window that the encoder sees, s.
-        level_db: mean mel power to which every window is brought, dB.
+        level_db: mean mel power to which the active frames of every window are brought, dB.
+        silence_db: frames that far below the window's mean count half in means over time, dB > 0.
         learned_dim: width of the learned part.
         phrases: that name classes.
         phrase_temperature: of the look-up among them.
@@ -55,6 +56,7 @@ class Compact2Config:
     f_max: float = 15000.0
     clip_seconds: float = 5.0
     level_db: float = -10.0
+    silence_db: float = 30.0
     learned_dim: int = 256
     phrases: int = 0
     phrase_temperature: float = 0.045
@@ -143,13 +145,27 @@ class Compact2CLAP(CLAPBackend):
         Returns:
             (batch, n_mels, frames), about -1.4 where there is nothing.
         """
-        level = mel_power.mean(dim=(1, 2), keepdim=True).clamp_min(1e-10)
-        power = mel_power * (10 ** (self.config.level_db / 10) / level)
+        weight = self.activity(mel_power)
+        level = (mel_power.mean(dim=1) * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1e-6)
+        power = mel_power * (10 ** (self.config.level_db / 10) / level.clamp_min(1e-10))[:, None, None]
         return (torch.log(power + FLOOR) + 4.5) / 5
+
+    def activity(self, mel_power: Tensor) -> Tensor:
+        """How much each frame counts in the encoder's means over time, so that silence beside a sound says nothing.
+
+        Args:
+            mel_power: (batch, n_mels, frames) >= 0.
+
+        Returns:
+            (batch, frames) in [0, 1]; half for a frame `silence_db` below the window's mean.
+        """
+        energy = mel_power.sum(dim=1)
+        least = energy.mean(dim=1, keepdim=True).clamp_min(1e-10) * 10 ** (-self.config.silence_db / 10)
+        return energy / (energy + least)
 
     def encode(self, mel_power: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `CLAPBackend.encode`."""
-        scores, features, hidden = self.audio_encoder(self.log_mel(mel_power))
+        scores, features, hidden = self.audio_encoder(self.log_mel(mel_power), self.activity(mel_power))
         return self.join_sound(self.standing_out(scores), self.project_sound(scores, features)), hidden
 
     def standing_out(self, scores: Tensor) -> Tensor:

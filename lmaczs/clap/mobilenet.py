@@ -82,8 +82,22 @@ class ConvNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(batch, in, time, freq) -> (batch, out, time / stride, freq / stride), before the activation."""
-        normed: Tensor = self.norm(self.conv(maps))
-        return normed
+        found: Tensor = self.norm(self.conv(maps))
+        return found
+
+
+def active_mean(maps: Tensor, activity: Tensor | None) -> Tensor:
+    """Mean over time and frequency, silent times left out: (batch, channels, time, freq) -> (batch, channels).
+
+    Args:
+        maps: of any stride.
+        activity: (batch, frames) in [0, 1] as in `MobileNet`; None weighs all times alike.
+    """
+    rows = maps.mean(dim=3)
+    if activity is None:
+        return rows.mean(dim=2)
+    weight = F.adaptive_avg_pool1d(activity.unsqueeze(1), rows.shape[2])
+    return (rows * weight).sum(dim=2) / weight.sum(dim=2).clamp_min(1e-6)
 
 
 class SqueezeExcite(nn.Module):
@@ -94,9 +108,9 @@ class SqueezeExcite(nn.Module):
         self.squeeze = nn.Linear(channels, _eighth(channels / 4))
         self.excite = nn.Linear(_eighth(channels / 4), channels)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """(batch, channels, time, freq) -> the same."""
-        weight = torch.sigmoid(self.excite(F.relu(self.squeeze(maps.mean(dim=(2, 3))))))
+    def forward(self, maps: Tensor, activity: Tensor | None = None) -> Tensor:
+        """(batch, channels, time, freq), and `activity` as in `MobileNet` -> the same."""
+        weight = torch.sigmoid(self.excite(F.relu(self.squeeze(active_mean(maps, activity)))))
         return maps * weight[:, :, None, None]
 
 
@@ -112,11 +126,11 @@ class Block(nn.Module):
         self.activation = F.hardswish if shape.hard_swish else F.relu
         self.residual = shape.stride == 1 and channels == shape.out
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """(batch, in, time, freq) -> (batch, out, time / stride, freq / stride)."""
+    def forward(self, maps: Tensor, activity: Tensor | None = None) -> Tensor:
+        """(batch, in, time, freq), and `activity` as in `MobileNet` -> (batch, out, time / stride, freq / stride)."""
         inner = maps if self.expand is None else self.activation(self.expand(maps))
         inner = self.activation(self.filter(inner))
-        inner = inner if self.excite is None else self.excite(inner)
+        inner = inner if self.excite is None else self.excite(inner, activity)
         found: Tensor = self.reduce(inner)
         return maps + found if self.residual else found
 
@@ -147,11 +161,15 @@ class MobileNet(nn.Module):
         self.classes = nn.Linear(FEATURES, classes)
         self.hidden_channels = (*(widths[number] for number in HIDDEN_AFTER), last)
 
-    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def forward(
+        self, log_mel: Tensor, activity: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Encode a log-mel map.
 
         Args:
             log_mel: (batch, n_mels, frames), as scaled by the front end.
+            activity: (batch, frames) in [0, 1], how much each frame counts in means over time; None: all alike, as
+                published.
 
         Returns:
             logits: (batch, classes), before the sigmoid.
@@ -165,12 +183,12 @@ class MobileNet(nn.Module):
         maps = F.hardswish(self.stem(maps))
         hidden = []
         for number, block in enumerate(self.blocks, start=1):
-            maps = block(maps)
+            maps = block(maps, activity)
             if number in HIDDEN_AFTER:
                 hidden.append(_full(maps))
         maps = _full(F.hardswish(self.last(maps)))
         hidden.append(maps)
-        features = F.hardswish(self.features(maps.mean(dim=(2, 3))))
+        features = F.hardswish(self.features(active_mean(maps, activity)))
         return self.classes(features), features, tuple(hidden)
 
     @property

@@ -36,14 +36,8 @@ def add_parser(subparsers: Any) -> None:
         "check", help="count clips, captions, hours, unreadable files and shared sources"
     )
     check.add_argument("folder", metavar="DIR", help="folder that the datasets lie in")
-    check.add_argument(
-        "--decode",
-        action="store_true",
-        help="read every recording to its end: slow, but finds silence and cut files",
-    )
-    check.add_argument(
-        "--json", metavar="OUT", help="also write counts, faults and shared sources to this file"
-    )
+    check.add_argument("--decode", action="store_true", help="read whole recordings: slow, but finds silence")
+    check.add_argument("--json", metavar="OUT", help="also write counts, faults and shared sources here")
     check.set_defaults(run=check_folder)
     convert = actions.add_parser("csv", help="write datasets as a CSV for evaluate and for training")
     convert.add_argument(
@@ -162,22 +156,8 @@ def table(findings: list["Finding"]) -> str:
 
 def as_json(findings: list["Finding"], overlaps: list["Overlap"]) -> dict[str, Any]:
     """Everything that was found, with every name."""
-    return {
-        "datasets": [
-            {
-                "name": finding.name,
-                "clips": len(finding.clips),
-                "captions": finding.captions,
-                "hours": round(finding.hours, 4),
-                "unreadable": list(finding.unreadable),
-                "missing": finding.missing,
-                "missing_captions": finding.missing_captions,
-                "bad_rows": list(finding.bad_rows),
-            }
-            for finding in findings
-        ],
-        "overlaps": [
-            {"first": overlap.first, "second": overlap.second, "originals": list(overlap.originals)}
-            for overlap in overlaps
-        ],
-    }
+    from dataclasses import asdict
+
+    sets = [vars(finding) | {"clips": len(finding.clips)} for finding in findings]
+    rounded = [entry | {"hours": round(entry["hours"], 4)} for entry in sets]
+    return {"datasets": rounded, "overlaps": [asdict(overlap) for overlap in overlaps]}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmaczs.cli.arguments import add_model_arguments
-from lmaczs.cli.evaluate import add_table_arguments, key_value_pairs, title_of
+from lmaczs.cli.clip_arguments import add_table_arguments, key_value_pairs, title_of
 from lmaczs.cli.files import write_json_whole, write_text_whole
 
 
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Classify, write results.csv, confusion.png, summary.json and summary.md.
+    """Classify, write the decisions, confusion.png, summary.json and summary.md.
 
     Returns:
         1 if a clip could not be read, else 0.
@@ -40,25 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
     from lmaczs.data.clip_table import select_clips
     from lmaczs.evaluation import zero_shot
     from lmaczs.evaluation.confusion import save_confusion_picture
-    from lmaczs.evaluation.judge import Judge
-    from lmaczs.evaluation.rows import ResultRows, fingerprint
+    from lmaczs.evaluation.evaluator import MaskEvaluator
+    from lmaczs.evaluation.provenance import common_settings
+    from lmaczs.evaluation.scores import ScoreTable
 
     where = key_value_pairs(arguments.where, "--where")
     selection = select_clips(arguments.clips, where)
     backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
-    judge, out = Judge(backend, selection.labels), Path(arguments.out)
-    settings = {
-        "backend": backend.name,
-        "backend_weights": fingerprint(backend),
-        "labels": list(selection.labels),
-    }
-    rows = zero_shot.judge_zero_shot(
-        judge,
-        selection.clips,
-        ResultRows(
-            out / "results.csv", zero_shot.KEYS, zero_shot.TEXT_COLUMNS, zero_shot.NUMBER_COLUMNS, settings
-        ),
-    )
+    out = Path(arguments.out)
+    table = ScoreTable(out, common_settings(backend, selection.labels, selection.clips))
+    evaluator = MaskEvaluator(backend, selection.labels)
+    rows = zero_shot.evaluate_zero_shot(evaluator, selection.clips, table)
     summary = zero_shot.zero_shot_summary(rows, selection.labels)
     title = title_of(arguments.clips, where, len(rows), len(rows))
     counts = zero_shot.confusion_counts(rows, selection.labels)
@@ -66,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if summary["n_clips"]:
         heading += f", top-1 {summary['top1_percent']:.1f} %"
     save_confusion_picture(counts, selection.labels, out / "confusion.png", heading)
-    write_json_whole(out / "summary.json", {"settings": settings, **summary})
+    write_json_whole(out / "summary.json", summary)
     text = zero_shot.zero_shot_markdown(summary, title)
     write_text_whole(out / "summary.md", text)
     print(text)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SAVED = ("sounds", "mask")
 SHOWN = 3  # names of changed or damaged things
+SOURCE_HELP = "folder, table with the column path, .tar shards (set-{000..099}.tar) or a recording; a path or fsspec URL"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -41,34 +42,18 @@ def add_parser(subparsers: Any) -> None:
         help="explain a folder, a table or shards of recordings into Parquet rows",
         description=__doc__.split("\n")[0],
     )
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="folder, table with the column path, .tar shards (set-{000..099}.tar) or a recording; a path or fsspec URL",
-    )
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     add_prompt_arguments(parser)
     parser.add_argument(
-        "--target", metavar="PROMPT", help="explain this one for every clip (each clip's top prompt)"
+        "--target", metavar="PROMPT", help="explain this one for every clip (each clip's top)"
     )
     add_method_arguments(parser)
+    parser.add_argument("--out", required=True, metavar="DEST", help="results folder; path or fsspec URL")
     parser.add_argument(
-        "--out",
-        required=True,
-        metavar="DEST",
-        help="folder of the results, the same for every worker; path or fsspec URL",
+        "--save", default="", metavar="WHAT", help="also sounds, mask or sounds,mask (nothing)"
     )
-    parser.add_argument(
-        "--save",
-        default="",
-        metavar="WHAT",
-        help="also write each clip's sounds, mask or sounds,mask (nothing)",
-    )
-    parser.add_argument(
-        "--no-metrics", action="store_true", help="leave faithfulness out: about half of the time"
-    )
-    parser.add_argument(
-        "--retry-failed", action="store_true", help="also do again the clips that failed in an earlier run"
-    )
+    parser.add_argument("--no-metrics", action="store_true", help="no faithfulness: about half of the time")
+    parser.add_argument("--retry-failed", action="store_true", help="do clips again that failed earlier")
     parser.add_argument(
         "--engine",
         default="here",
@@ -76,11 +61,7 @@ def add_parser(subparsers: Any) -> None:
         help="this process, or workers on Ray Data (here)",
     )
     parser.add_argument(
-        "--workers",
-        type=whole_number,
-        default=2,
-        metavar="N",
-        help="of --engine ray; RAY_ADDRESS names a cluster (2)",
+        "--workers", type=whole_number, default=2, metavar="N", help="on Ray; RAY_ADDRESS names a cluster (2)"
     )
     parser.add_argument(
         "--unit",

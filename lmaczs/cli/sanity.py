@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmaczs.cli.arguments import add_model_arguments
-from lmaczs.cli.evaluate import add_table_arguments, key_value_pairs, method_names, title_of
+from lmaczs.cli.clip_arguments import (
+    add_table_arguments,
+    key_value_pairs,
+    method_names,
+    named_releases,
+    split_names,
+    title_of,
+)
 from lmaczs.cli.files import write_json_whole, write_text_whole
-from lmaczs.errors import LMACError
 
 if TYPE_CHECKING:
-    from lmaczs.clap.base import CLAPBackend
-    from lmaczs.explainers.base import Explainer
-    from lmaczs.sanity.checks import Trial
+    from lmaczs.sanity.plan import SanityPlan
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--domain", default="stft", choices=("stft", "mel"), help="where masks apply (stft)")
     parser.add_argument(
         "--releases", action="append", default=[], metavar="NAME=FOLDER",
-        help="take the LMAC-ZS weights of method NAME from another release; repeatable",
+        help="take the weights of method NAME from another release; repeatable",
     )  # fmt: skip
     parser.add_argument(
         "--checks", default="cascade,text,decoder,prompts", metavar="NAMES",
@@ -51,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check, and write results.csv, summary.json, summary.md and pictures.
+    """Check, and write the answers, summary.json, summary.md and pictures.
 
     Returns:
         1 if a clip could not be read, else 0.
@@ -60,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         LMACError: the table, a method or an option cannot be used.
     """
     from lmaczs.data.clip_table import limit_by_label, select_clips
-    from lmaczs.evaluation.rows import ResultRows, fingerprint
+    from lmaczs.evaluation.provenance import common_settings, method_sha256
+    from lmaczs.evaluation.scores import ScoreTable
     from lmaczs.sanity import checks
     from lmaczs.sanity.figures import save_figures
     from lmaczs.sanity.report import report_markdown, sanity_summary
@@ -70,61 +75,50 @@ def run(arguments: argparse.Namespace) -> int:
     clips = selection.clips
     if arguments.limit is not None:
         clips = limit_by_label(clips, arguments.limit, arguments.seed)
-    trial, out = _trial(arguments, selection.labels), Path(arguments.out)
-    weights = {name: fingerprint(explainer) for name, explainer in trial.explainers.items()}
-    settings = {
-        "backend": trial.backend.name,
-        "backend_weights": fingerprint(trial.backend),
-        "domain": trial.domain,
-        "labels": list(trial.labels),
-        "clips": [clip.path for clip in clips],
-        "seed": trial.seed,
-    }
-    results = ResultRows(
-        out / "results.csv", checks.KEYS, checks.TEXT_COLUMNS, checks.columns(trial), settings,
-        weights | dict.fromkeys(checks.UNTOUCHED, "control"),
-    )  # fmt: skip
-    if results.dropped:
-        print(f"Checked again: {', '.join(results.dropped)}.")
-    rows = checks.run_checks(trial, clips, results)
-    summary = {"settings": settings, **sanity_summary(rows, trial)}
-    summary["weights_restored"] = settings["backend_weights"] == fingerprint(trial.backend) and weights == {
-        name: fingerprint(explainer) for name, explainer in trial.explainers.items()
-    }
+    plan, out = _plan(arguments, selection.labels), Path(arguments.out)
+
+    def made_by() -> tuple[dict[str, Any], dict[str, str]]:
+        settings = common_settings(plan.evaluator.backend, plan.evaluator.labels, clips)
+        settings |= {"domain": plan.domain, "seed": plan.seed}
+        return settings, {contender.key: method_sha256(contender.method) for contender in plan.contenders}
+
+    before = made_by()
+    table = ScoreTable(out, *before)
+    if table.dropped:
+        print(f"Checked again: {', '.join(table.dropped)}.")
+    rows = checks.run_checks(plan, clips, table)
+    summary = {**sanity_summary(rows, plan), "weights_restored": before == made_by()}
     title = title_of(arguments.clips, where, len(clips), len(selection.clips))
     write_json_whole(out / "summary.json", summary)
-    save_figures(rows, summary, trial, clips, out)
-    text = report_markdown(summary, trial, title)
+    save_figures(rows, summary, plan, clips, out)
+    text = report_markdown(summary, plan, title)
     write_text_whole(out / "summary.md", text)
     print(text)
     return 1 if summary["n_failed"] else 0
 
 
-def _trial(arguments: argparse.Namespace, labels: tuple[str, ...]) -> "Trial":
+def _plan(arguments: argparse.Namespace, labels: tuple[str, ...]) -> "SanityPlan":
     from lmaczs.clap import load_backend
-    from lmaczs.sanity.checks import Trial
+    from lmaczs.evaluation.contenders import contenders, load_methods
+    from lmaczs.evaluation.evaluator import MaskEvaluator
+    from lmaczs.evaluation.masks import IDEAL
+    from lmaczs.sanity.plan import SanityPlan
 
     names = method_names(arguments.methods, least=1)
-    checks = [name.strip() for name in arguments.checks.split(",") if name.strip()]
-    releases = key_value_pairs(arguments.releases, "--releases")
-    if unused := sorted(releases.keys() - set(names)):
-        raise LMACError(f"--releases names '{unused[0]}', which is not among the methods {', '.join(names)}.")
-    rest = {key: getattr(arguments, key) for key in ("domain", "seeds", "unrelated", "seed")}
+    releases = named_releases(arguments.releases, names)
     backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
-    explainers = {name: _explainer(name, releases.get(name), backend, arguments.domain) for name in names}
-    return Trial(backend, explainers, labels, checks=tuple(checks), **rest)
-
-
-def _explainer(name: str, release: str | None, backend: "CLAPBackend", domain: str) -> "Explainer":
-    if release is None:
-        from lmaczs.explainers import load_explainer
-
-        return load_explainer(name, backend, domain)  # type: ignore[arg-type]
-    from lmaczs.explainers.lmac_zs.explainer import LMACZS
-
-    explainer = LMACZS.from_release(backend, release=release)
-    if explainer.domain != domain:
-        raise LMACError(
-            f"The release of '{name}' makes {explainer.domain} masks, but --domain is {domain}: give the other one."
-        )
-    return explainer
+    domains = (arguments.domain,)
+    methods = [
+        (name, method)
+        for name in names
+        for method in load_methods(name, releases.get(name, ()), backend, domains)
+    ]
+    everyone = contenders(methods, domains, backend, arguments.seed)
+    return SanityPlan(
+        MaskEvaluator(backend, labels),
+        tuple(contender for contender in everyone if contender.name != IDEAL),
+        checks=tuple(split_names(arguments.checks)),
+        seeds=arguments.seeds,
+        unrelated=arguments.unrelated,
+        seed=arguments.seed,
+    )

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
 
@@ -45,6 +45,11 @@ class Finding:
     missing: int = 0
     missing_captions: int = 0
     bad_rows: tuple[str, ...] = ()
+
+    def __add__(self, other: "Finding") -> "Finding":
+        """Both as one, under the first name."""
+        sums = [getattr(self, entry.name) + getattr(other, entry.name) for entry in fields(self)[1:]]
+        return Finding(self.name, *sums)
 
 
 @dataclass(frozen=True)
@@ -115,46 +120,27 @@ def examine(
     with ThreadPoolExecutor(FINDERS) as pool:
         look = pool.map(lambda clip: _seconds(clip, decode), listing.clips)
         seconds = list(progress(look, len(listing.clips)))
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, clip in enumerate(listing.clips):
-        groups[clip.dataset or name].append(row)
     findings = []
-    for key, rows in sorted(groups.items(), key=lambda item: -len(item[1])):
-        clips = [listing.clips[row] for row in rows]
-        findings.append(
-            Finding(
-                key,
-                tuple(clips),
-                sum(len(clip.captions) for clip in clips),
-                sum(value for row in rows if not isinstance(value := seconds[row], str)) / 3600,
-                tuple(value for row in rows if isinstance(value := seconds[row], str)),
-            )
-        )
+    for key in dict.fromkeys(clip.dataset or name for clip in listing.clips):
+        rows = [row for row, clip in enumerate(listing.clips) if (clip.dataset or name) == key]
+        clips = tuple(listing.clips[row] for row in rows)
+        captions = sum(len(clip.captions) for clip in clips)
+        hours = sum(value for row in rows if not isinstance(value := seconds[row], str)) / 3600
+        faults = tuple(value for row in rows if isinstance(value := seconds[row], str))
+        findings.append(Finding(key, clips, captions, hours, faults))
+    findings.sort(key=lambda finding: -len(finding.clips))
     if listing.missing or listing.bad_rows:
-        findings.append(
-            Finding(name, (), 0, 0.0, (), len(listing.missing), listing.missing_captions, listing.bad_rows)
-        )
+        left_out = (len(listing.missing), listing.missing_captions, listing.bad_rows)
+        findings.append(Finding(name, (), 0, 0.0, (), *left_out))
     return merged(findings)
 
 
-def merged(findings: Sequence[Finding]) -> list[Finding]:
+def merged(findings: Iterable[Finding]) -> list[Finding]:
     """Findings of one name added up, in the order in which the names came first."""
-    groups: dict[str, list[Finding]] = defaultdict(list)
+    groups: dict[str, Finding] = {}
     for finding in findings:
-        groups[finding.name].append(finding)
-    return [
-        Finding(
-            name,
-            tuple(clip for finding in group for clip in finding.clips),
-            sum(finding.captions for finding in group),
-            sum(finding.hours for finding in group),
-            tuple(text for finding in group for text in finding.unreadable),
-            sum(finding.missing for finding in group),
-            sum(finding.missing_captions for finding in group),
-            tuple(text for finding in group for text in finding.bad_rows),
-        )
-        for name, group in groups.items()
-    ]
+        groups[finding.name] = groups[finding.name] + finding if finding.name in groups else finding
+    return list(groups.values())
 
 
 def find_overlaps(findings: Sequence[Finding]) -> list[Overlap]:

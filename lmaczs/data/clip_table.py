@@ -14,7 +14,6 @@ from lmaczs.data.clips import Clip, original_of, tidy_captions
 from lmaczs.data.tables import Row, read_table
 from lmaczs.errors import DatasetError, LMACError
 
-ClipEntry = Clip  # the former name, until nothing imports it
 COLUMNS = ("path", "dataset", "fold", "label", "concept", "captions", "original")
 
 

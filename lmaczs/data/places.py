@@ -91,6 +91,8 @@ def content_sha256(clip: Clip) -> str | None:
     """SHA-256 of the bytes of a recording or shard, wherever it lies; None where it cannot be read."""
     try:
         file_system, path = open_place(clip.url)
+        if is_local(file_system) and not os.path.isfile(path):  # a pipe may never end
+            return None
         with file_system.open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except Exception:  # every file system has errors of its own

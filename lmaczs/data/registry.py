@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lmaczs.data.audiocaps import AUDIOCAPS
 from lmaczs.data.base import Dataset
-from lmaczs.data.clips import Clip, Listing
+from lmaczs.data.clips import Listing
 from lmaczs.data.clotho import CLOTHO
 from lmaczs.data.esc50 import ESC50
 from lmaczs.data.fsd50k import FSD50K
@@ -35,10 +35,7 @@ def list_selection(selection: str, folder: str | Path) -> Listing:
     Raises:
         DatasetError: a key or split does not exist, a dataset is not there, or nothing of it is.
     """
-    clips: list[Clip] = []
-    missing: list[str] = []
-    bad_rows: list[str] = []
-    missing_captions = 0
+    found = Listing(())
     for item in PRESETS.get(selection, tuple(part.strip() for part in selection.split(","))):
         key, _, split = item.partition(":")
         if key not in DATASETS:
@@ -51,14 +48,16 @@ def list_selection(selection: str, folder: str | Path) -> Listing:
                 f"{dataset.title} has no split '{split}': choose {', '.join(dataset.splits) or 'none, it is one'}."
             )
         listing = dataset.list_clips(folder)
-        chosen = [clip for clip in listing.clips if split in ("", clip.split)]
+        chosen = tuple(clip for clip in listing.clips if split in ("", clip.split))
         if not chosen:
             raise DatasetError(
                 f"None of the recordings of {dataset.title} is here ({len(listing.missing)} are named in its tables): "
                 f"get them from {dataset.page}."
             )
-        clips += chosen
-        missing += listing.missing
-        bad_rows += listing.bad_rows
-        missing_captions += listing.missing_captions
-    return Listing(tuple(clips), tuple(missing), tuple(bad_rows), missing_captions)
+        found = Listing(
+            found.clips + chosen,
+            found.missing + listing.missing,
+            found.bad_rows + listing.bad_rows,
+            found.missing_captions + listing.missing_captions,
+        )
+    return found

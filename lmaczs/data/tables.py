@@ -57,12 +57,7 @@ class Table:
 
 
 def read_table(
-    source: Path | bytes,
-    name: str,
-    *,
-    delimiter: str = "",
-    header: Sequence[str] = (),
-    quoted: bool = True,
+    source: Path | bytes, name: str, *, delimiter: str = "", header: Sequence[str] = (), quoted: bool = True
 ) -> Table:
     """Read a table.
 

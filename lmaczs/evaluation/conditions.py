@@ -10,9 +10,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lmaczs.data.clip_table import ClipEntry, select_clips
+from lmaczs.data.clip_table import select_clips
+from lmaczs.data.clips import Clip
 from lmaczs.data.sources import list_source
 from lmaczs.errors import LMACError
+from lmaczs.evaluation.provenance import sound_sha256
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
 from lmaczs.signal.mixing import mix_at_snr, white_noise
 
@@ -45,8 +47,8 @@ class Contamination:
         self,
         snr_db: float = 3.0,
         seed: int = 0,
-        pool: Sequence[ClipEntry] = (),
-        speech: Sequence[ClipEntry] = (),
+        pool: Sequence[Clip] = (),
+        speech: Sequence[Clip] = (),
     ) -> None:
         """Choose what can be drawn.
 
@@ -59,7 +61,7 @@ class Contamination:
         self.snr_db, self._seed = snr_db, seed
         self._pools = {"same": tuple(pool), "speech": tuple(speech)}
 
-    def contaminant(self, condition: str, clip: ClipEntry) -> ClipEntry | int | None:
+    def contaminant(self, condition: str, clip: Clip) -> Clip | int | None:
         """What lies over a clip: another clip, the seed of white noise, or nothing.
 
         Args:
@@ -85,7 +87,7 @@ class Contamination:
             )
         return random.Random(number).choice(others)
 
-    def scene(self, condition: str, clip: ClipEntry, sample_rate: int) -> Scene:
+    def scene(self, condition: str, clip: Clip, sample_rate: int) -> Scene:
         """What is heard of a clip in a condition; a short contaminant is repeated, a long one cut.
 
         Args:
@@ -110,7 +112,19 @@ class Contamination:
         mixture, heard = mix_at_snr(waveform, sound, self.snr_db)
         return Scene(mixture, (waveform, heard))
 
-    def table(self, conditions: Iterable[str], clips: Sequence[ClipEntry]) -> str:
+    def sound_sha256(self, condition: str, clip: Clip) -> str:
+        """Hash of what is heard of a clip in a condition, without decoding it.
+
+        Args:
+            condition: key in `CONDITIONS`.
+            clip: the clip.
+        """
+        other = self.contaminant(condition, clip)
+        if other is None:
+            return sound_sha256(clip.file)
+        return sound_sha256(clip.file, other.file if isinstance(other, Clip) else other, self.snr_db)
+
+    def table(self, conditions: Iterable[str], clips: Sequence[Clip]) -> str:
         """The list of all contaminants as CSV, so that anyone can make the same sounds again."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -135,14 +149,14 @@ class Contamination:
         return {"snr_db": self.snr_db, **pools} if used else {}
 
 
-def contaminant_name(contaminant: ClipEntry | int | None) -> str:
+def contaminant_name(contaminant: Clip | int | None) -> str:
     """How a contaminant is written in result files."""
     if isinstance(contaminant, int):
         return f"white noise, seed {contaminant}"
     return "" if contaminant is None else contaminant.path
 
 
-def speech_clips(source: str | Path, where: Mapping[str, str] | None = None) -> tuple[ClipEntry, ...]:
+def speech_clips(source: str | Path, where: Mapping[str, str] | None = None) -> tuple[Clip, ...]:
     """Recordings of speech from a clip table or a folder.
 
     Args:
@@ -163,7 +177,7 @@ def speech_clips(source: str | Path, where: Mapping[str, str] | None = None) -> 
     return tuple(replace(clip, labels=("speech",)) for clip in ordered)
 
 
-def _load(clip: ClipEntry, sample_rate: int) -> Tensor:
+def _load(clip: Clip, sample_rate: int) -> Tensor:
     return resample(load_clip(clip.file), sample_rate).waveform
 
 

@@ -5,85 +5,132 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lmaczs.evaluation.hearing import HeardClips
-from lmaczs.evaluation.masks import CONTROLS, FORMS, SOFT_ONLY, control_mask
-from lmaczs.explainers.base import Explainer
-from lmaczs.types import MaskDomain, TextState
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.recording import Recording
+from lmaczs.clap.target import Target
+from lmaczs.errors import BackendUnavailableError, CheckpointError, LMACError
+from lmaczs.evaluation.masks import CONTROLS, FORMS, SOFT_ONLY, Control
+from lmaczs.explainers import entry_of, load_explainer
+from lmaczs.explainers.base import Method
+from lmaczs.types import Explanation, MaskDomain
 
-SLOW = ("occlusion", "rise", "slime", "optimized-mask")  # hundreds of encoder passes a clip
+# Encoder passes for a window; a method that needs more is scored on fewer clips where that is asked for.
+SLOW_PASSES = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contender:
     """A method or a control in one mask domain.
 
     Attributes:
         name: in the tables.
-        domain: of its masks.
-        explainer: None for a control.
+        method: that makes the masks.
         shared: stands in the tables of both domains, since its masks are the same sound in either.
     """
 
     name: str
-    domain: MaskDomain
-    explainer: Explainer | None = None
+    method: Method
     shared: bool = False
 
     @property
+    def domain(self) -> MaskDomain:
+        """Domain of its masks."""
+        return self.method.domain
+
+    @property
+    def is_control(self) -> bool:
+        """Whether no method made its masks."""
+        return isinstance(self.method, Control)
+
+    @property
+    def slow(self) -> bool:
+        """Whether it needs more than `SLOW_PASSES` encoder passes for a window."""
+        return self.method.passes() > SLOW_PASSES
+
+    @property
     def key(self) -> str:
-        """Prefix of its columns in result files."""
+        """Domain and name: the first two parts of its columns "domain/name/form/metric"."""
         return f"{'both' if self.shared else self.domain}/{self.name}"
 
     @property
     def forms(self) -> tuple[str, ...]:
         """The forms in which its masks are scored."""
-        return ("soft",) if self.explainer is None and self.name in SOFT_ONLY else tuple(FORMS)
+        return ("soft",) if self.is_control and self.name in SOFT_ONLY else tuple(FORMS)
 
     def stands_in(self, domain: MaskDomain) -> bool:
         """Whether it belongs into the tables of a domain."""
         return self.shared or self.domain == domain
 
+    def explain(
+        self, recording: Recording, target: Target, clip: str, parts: tuple[Tensor, Tensor] | None = None
+    ) -> Explanation:
+        """Explain one recording.
+
+        Args:
+            recording: that the backend has heard.
+            target: what is explained.
+            clip: names the recording; decides the random mask.
+            parts: the sound that is explained and the rest, (samples,) each; None where they are not known.
+        """
+        method = self.method.of_clip(clip, parts) if isinstance(self.method, Control) else self.method
+        return method.explain(recording, target)
+
 
 def contenders(
-    explainers: Iterable[tuple[str, Explainer]], domains: Sequence[MaskDomain]
+    methods: Iterable[tuple[str, Method]], domains: Sequence[MaskDomain], backend: CLAPBackend, seed: int = 0
 ) -> tuple[Contender, ...]:
     """Methods first, then the controls.
 
     Args:
-        explainers: (name, explainer), each in its own domain.
+        methods: (name, method), each in its own domain.
         domains: of the tables.
+        backend: the classifier.
+        seed: of the random control.
     """
-    methods = [Contender(name, explainer.domain, explainer) for name, explainer in explainers]
     controls = [
-        Contender(name, domain, shared=name in SOFT_ONLY)
+        Contender(name, Control(backend, domain, name, str(seed)), shared=name in SOFT_ONLY)
         for name in CONTROLS
         for domain in (("stft",) if name in SOFT_ONLY else domains)
     ]
-    return (*methods, *controls)
+    return (*(Contender(name, method) for name, method in methods), *controls)
 
 
-def find_masks(
-    contender: Contender,
-    heard: HeardClips,
-    prompts: TextState,
-    seeds: Sequence[str],
-    parts: Sequence[tuple[Tensor, Tensor] | None],
-) -> list[Tensor]:
-    """Masks of one contender for some clips.
+def load_methods(
+    name: str, releases: Sequence[str], backend: CLAPBackend, domains: Sequence[MaskDomain]
+) -> list[Method]:
+    """A method in each domain that it has; one of given releases in the domains that these were trained for.
 
     Args:
-        contender: the ideal ratio mask only where no entry of `parts` is None.
-        heard: the clips, encoded.
-        prompts: one per clip, on the backend's device.
-        seeds: one text per clip, of the random masks.
-        parts: for each clip, the sound that is explained and the rest; None where they are not known.
+        name: of the method.
+        releases: of its weights; none takes the embedded ones.
+        backend: the classifier.
+        domains: wanted.
 
-    Returns:
-        (freq, frames) for each clip, on the backend's device; those of methods divided by their maximum.
+    Raises:
+        LMACError: the method cannot be loaded, or the releases and the domains do not fit each other.
     """
-    if contender.explainer is not None:
-        return heard.masks(contender.explainer, prompts)
-    return [
-        control_mask(contender.name, waveform, heard.backend, contender.domain, seed, both)
-        for waveform, seed, both in zip(heard.waveforms, seeds, parts, strict=True)
-    ]
+    known = [domain for domain in domains if domain in entry_of(name).domains]
+    if not releases:
+        # Where none is left, the method itself says what it can do.
+        return [load_explainer(name, backend, domain) for domain in known or domains]
+    found: dict[str, Method] = {}
+    for release in releases:
+        method = _of_release(name, release, backend, known or domains)
+        if method.domain in found:
+            raise LMACError(
+                f"--releases gives '{name}' two releases for {method.domain} masks: give one for each domain."
+            )
+        found[method.domain] = method
+    return [found[domain] for domain in domains if domain in found]
+
+
+def _of_release(name: str, release: str, backend: CLAPBackend, domains: Sequence[MaskDomain]) -> Method:
+    """A method with the weights of a release, in that of the domains that they were trained for."""
+    for domain in domains:
+        try:
+            return load_explainer(name, backend, domain, release=release)
+        except (BackendUnavailableError, CheckpointError):
+            raise
+        except LMACError as error:
+            refused = error
+    raise refused

@@ -1,26 +1,76 @@
 """What explanations are compared with: masks that know nothing of the classifier, or everything of the sounds."""
 
 import hashlib
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.signal.masking import mel_mask_to_stft
+from lmaczs.clap.recording import Recording
+from lmaczs.clap.target import Target
+from lmaczs.explainers.base import Method, MethodEntry
 from lmaczs.signal.spectral import stft
-from lmaczs.types import MaskDomain
+from lmaczs.types import Explanation, MaskDomain, Progress, no_progress
 
 IDEAL = "ideal ratio mask"
 CONTROLS = {
     "full": "every cell 1: the recording itself is kept, and nothing is removed",
-    "constant": "every cell one half: the recording 6 dB quieter is kept, and the same is removed",
+    "constant": "every cell one half: the recording 6 dB quieter is kept, and the same is removed; it shows what a "
+    "faint mask earns",
     "random": "uniform noise, another one for each clip",
     "energy": "the magnitude of each cell: louder cells first, whatever the prompt",
     IDEAL: "share of the clip (in mixtures: of the sound prompted for) in each cell's power, from the separate "
     "sounds; about the best separation that a mask can do, and an explanation only of decisions about that sound",
 }
-FORMS = {"soft": None, "top10": 0.1, "top20": 0.2}  # share of cells that a binary form keeps
-SOFT_ONLY = ("full", "constant", IDEAL)  # without an order of cells, or not in competition with any method
+# Share of cells that a form of equal area keeps; None: the mask as it comes from the method.
+FORMS = {"soft": None, "top10": 0.1, "top20": 0.2}
+# Without an order of cells, or not in competition with any method.
+SOFT_ONLY = ("full", "constant", IDEAL)
+
+
+@dataclass(frozen=True, eq=False)
+class Control(Method):
+    """A mask that no method made, in the place of a method.
+
+    Attributes:
+        control: key in `CONTROLS`.
+        seed: any text; with it the random mask is the same in every run and whatever else is evaluated.
+        parts: the first sound and the rest, (samples,) each, that make up the recording; for the ideal ratio mask.
+    """
+
+    entry: ClassVar[MethodEntry] = MethodEntry(
+        "control", "Controls", "", "Knows neither the model nor the prompt."
+    )
+    control: str = "random"
+    seed: str = "0"
+    parts: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def name(self) -> str:
+        """Key in `CONTROLS`."""
+        return self.control
+
+    def passes(self) -> float:
+        """See `Method.passes`: the encoder is not asked."""
+        return 0.0
+
+    def of_clip(self, name: str, parts: tuple[Tensor, Tensor] | None) -> "Control":
+        """The same control for one clip, with a random mask of its own.
+
+        Args:
+            name: of the clip.
+            parts: see the class.
+        """
+        return replace(self, seed=f"{self.seed} {name}", parts=parts)
+
+    @torch.no_grad()
+    def explain(self, recording: Recording, target: Target, progress: Progress = no_progress) -> Explanation:
+        """See `Method.explain`; the prompt makes no difference."""
+        waveform = recording.clip.waveform
+        mask = control_mask(self.control, waveform, self.backend, self.domain, self.seed, self.parts)
+        return Explanation(self.name, target.prompt, mask, self.domain)
 
 
 def control_mask(
@@ -31,11 +81,11 @@ def control_mask(
     seed: str,
     parts: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """A mask that no explainer made.
+    """A mask that no method made.
 
     Args:
         name: key in `CONTROLS`.
-        waveform: (samples,) of the clip.
+        waveform: (samples,) of the clip, on the CPU.
         backend: whose grid the mask lies on.
         domain: "stft" or "mel".
         seed: any text; with it the random mask is the same in every run and whatever else is evaluated.
@@ -79,11 +129,6 @@ def ideal_ratio_mask(source_power: Tensor, other_power: Tensor) -> Tensor:
     return source_power / (source_power + other_power).clamp_min(torch.finfo(source_power.dtype).tiny)
 
 
-def audible(mask: Tensor, domain: MaskDomain, backend: CLAPBackend) -> Tensor:
-    """The amplitude mask over STFT bins that makes a mask heard: (..., freq, frames) -> (..., bins, frames)."""
-    return mask if domain == "stft" else mel_mask_to_stft(mask, backend.mel_filters)
-
-
 def _power(waveform: Tensor, backend: CLAPBackend, domain: MaskDomain) -> Tensor:
     power = stft(waveform.unsqueeze(0), backend.spectral).abs().square()
-    return (power if domain == "stft" else backend.mel_power(power))[0]
+    return (power if domain == "stft" else backend.mel_filters.to(power) @ power)[0]

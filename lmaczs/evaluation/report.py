@@ -1,15 +1,14 @@
-"""The summary for people: tables with n and the better direction in the head, and what their rows mean."""
+"""The summary for people: tables with intervals, n and the better direction in the head, and what their rows mean."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lmaczs.evaluation.explanations import AREAS, SHAPE, TOP_K
-from lmaczs.evaluation.judge import Judge
 from lmaczs.evaluation.masks import CONTROLS, FORMS, IDEAL
-from lmaczs.evaluation.stopwatch import Stopwatch
-from lmaczs.evaluation.summary import competitors
-from lmaczs.metrics.table import METRICS, markdown_table, metric_notes
+from lmaczs.evaluation.summary import ranking_of, shown_entries
+from lmaczs.metrics.registry import METRICS
+from lmaczs.metrics.statistics import CONFIDENCE, ROUNDS
+from lmaczs.metrics.table import markdown_table, metric_notes
 
 CONDITION_TITLES = {
     "none": "Clean clips",
@@ -19,15 +18,10 @@ CONDITION_TITLES = {
 }
 DOMAIN_TITLES = {"stft": "STFT masks", "mel": "Mel masks"}
 FORM_TITLES = {
-    "soft": "soft, divided by their maximum",
+    "soft": "as the methods give them",
     "top10": "equal area, the top 10 % of cells",
     "top20": "equal area, the top 20 % of cells",
 }
-SOFT_KEYS = ("ai", "ad", "ag", "ff", "ff_median", "fid_in", *SHAPE, *AREAS)
-AREA_KEYS = ("ai", "ad", "ag", "ff", "ff_median", "fid_in")
-FURTHER_KEYS = (*TOP_K, "ad", "ad_double")
-MIXTURE_KEYS = ("si_sdr_i", "si_sdr_i_known")
-MIXTURE_SOFT_KEYS = (*MIXTURE_KEYS, "on_target", "pointing", "mask_cosine", "mm")
 FIGURES = {
     "metrics.png": "Each metric by method and setting",
     "curves.png": "Deletion and insertion curves",
@@ -35,54 +29,55 @@ FIGURES = {
 }
 
 
-def report_markdown(
-    summary: Mapping[str, Any], judge: Judge, title: str, snr_db: float, stopwatch: Stopwatch
-) -> str:
+def report_markdown(summary: Mapping[str, Any], title: str, snr_db: float, device: str) -> str:
     """Write the whole report.
 
     Args:
-        summary: `explanation_summary`, with `mixture_summary` under "mixtures" where there is one.
-        judge: that everything was scored with.
+        summary: `evaluation_summary`, with `mixture_summary` under "mixtures" where there is one.
         title: what was evaluated.
         snr_db: of the contaminated conditions, dB.
-        stopwatch: with the times.
+        device: that the times were taken on.
     """
-    lines = [
-        f"# Explanations: {title}",
-        "",
-        "Explained is the prompt that the classifier takes for the most probable one among all labels of the set. "
-        "Scored on what is heard: the masked audio goes through the classifier again.",
-        "**Bold** is the best of those that compete: all methods that were scored on every clip, and at equal area "
-        "also the random and the energy mask. The other controls are shown, not ranked.",
-        "",
-        *_contests(summary, judge),
-    ]
+    lines = [f"# Explanations: {title}", "", *_INTRODUCTION, "", *_wins(summary)]
     for condition, table in summary["conditions"].items():
         lines += [f"## {CONDITION_TITLES[condition].format(snr=snr_db)}", "", _accuracy(table), ""]
-        for domain, found in table["domains"].items():
-            lines += _setting(found, DOMAIN_TITLES[domain], judge)
+        lines += _domains(table["domains"])
     if "mixtures" in summary:
-        lines += _mixtures(summary["mixtures"], judge)
-    lines += ["## Pictures", ""]
-    lines += [f"![{text}]({name})" for name, text in FIGURES.items()]
-    lines += ["", *_further(summary, snr_db), *_notes(summary), *_times(judge, stopwatch)]
-    return "\n".join(lines) + "\n"
-
-
-def _contests(summary: Mapping[str, Any], judge: Judge) -> list[str]:
-    """In how many settings each competitor is best."""
-    count = summary["n_settings"]
-    lines = [f"## Who is best in how many of the {count} settings", ""]
-    for form, wins in summary["wins"].items():
-        heads = [f"{METRICS[key].label} {METRICS[key].direction}" for key in wins]
+        mixtures = summary["mixtures"]
         lines += [
-            f"| {FORM_TITLES[form].split(',')[0] if form == 'soft' else FORM_TITLES[form]} | "
-            + " | ".join(heads)
-            + " |",
-            "|---|" + "---:|" * len(heads),
+            "## Mixtures of two sounds at 0 dB",
+            "",
+            f"{mixtures['n_mixtures']} mixtures, {mixtures['n_failed']} failed, each explained twice: once for each of "
+            "its labels. Values are means of the two, n counts mixtures. No method knows the separate sounds.",
+            "",
+            *_domains(mixtures["domains"], mixtures=True),
         ]
-        for name in next(iter(wins.values()), {}):
-            lines.append(f"| {name} | " + " | ".join(str(found[name]) for found in wins.values()) + " |")
+    lines += ["## Pictures", "", *(f"![{text}]({name})" for name, text in FIGURES.items())]
+    return "\n".join([*lines, "", *_notes(summary), *_times(summary["times"], device)]) + "\n"
+
+
+_INTRODUCTION = (
+    "Explained is the prompt that the classifier takes for the most probable one among all labels of the set. Scored on "
+    "what is heard: the masked audio goes through the classifier again.",
+    f"In brackets: {100 * CONFIDENCE:.0f} % bootstrap intervals over clips ({ROUNDS} resamples). **Bold** is the best: "
+    "the paired interval of its difference to every other one excludes 0. Where nobody is, *italics* are tied with the "
+    "leader. Ranked are all methods that were scored on every clip, and at equal area also the random and the energy "
+    "mask. The other controls are shown, not ranked: of the masks as the methods give them, the constant one shows what "
+    "a faint mask earns.",
+)
+
+
+def _wins(summary: Mapping[str, Any]) -> list[str]:
+    """In how many settings each competitor is best, and tied with the leader."""
+    lines = [f"## Best + tied in how many of the {summary['n_settings']} settings", ""]
+    for form, wins in summary["wins"].items():
+        names = list(dict.fromkeys(name for found in wins.values() for name in found))
+        heads = [f"{METRICS[key].label} {METRICS[key].direction}" for key in wins]
+        lines += ["| " + " | ".join([FORM_TITLES[form], *heads]) + " |", "|---|" + "---:|" * len(heads)]
+        for name in names:
+            counts = [found.get(name, {"best": 0, "tied": 0}) for found in wins.values()]
+            cells = [f"{count['best']} + {count['tied']}" if any(count.values()) else "" for count in counts]
+            lines.append("| " + " | ".join([name, *cells]) + " |")
         lines.append("")
     return lines
 
@@ -95,85 +90,49 @@ def _accuracy(table: Mapping[str, Any]) -> str:
     )
 
 
-def _setting(found: Mapping[str, Any], title: str, judge: Judge) -> list[str]:
-    """The tables of one condition and domain."""
+def _domains(domains: Mapping[str, Any], mixtures: bool = False) -> list[str]:
+    """The tables of one condition, or of the mixtures."""
     lines = []
-    for form in FORMS:
-        rows = found["forms"][form]
-        keys = SOFT_KEYS if form == "soft" else AREA_KEYS
-        lines += [f"### {title}, {FORM_TITLES[form]}", ""]
-        lines += [markdown_table(rows.items(), keys, competitors(form, rows, judge))]
-    if any(row["mm"]["n_empty"] for row in found["without_empty"].values()):
-        lines += [f"### {title}, {FORM_TITLES['soft']}: clips with an empty mask left out", ""]
-        lines += [markdown_table(found["without_empty"].items(), SOFT_KEYS)]
-    return lines
-
-
-def _mixtures(mixtures: Mapping[str, Any], judge: Judge) -> list[str]:
-    lines = [
-        "## Mixtures of two sounds at 0 dB",
-        "",
-        f"{mixtures['n_mixtures']} mixtures, {mixtures['n_failed']} failed, each explained twice: once for each of "
-        "its labels. No method knows the separate sounds.",
-        "",
-    ]
-    for domain, forms in mixtures["domains"].items():
-        for form, rows in forms.items():
-            keys = MIXTURE_SOFT_KEYS if form == "soft" else MIXTURE_KEYS
+    for domain, found in domains.items():
+        for form in FORMS:
+            rankings = {key: ranking_of(value) for key, value in found["ranking"][form].items()}
+            keys = [entry.key for entry in shown_entries(form, mixtures)]
             lines += [f"### {DOMAIN_TITLES[domain]}, {FORM_TITLES[form]}", ""]
-            lines += [markdown_table(rows.items(), keys, competitors(form, rows, judge))]
-    return lines
-
-
-def _further(summary: Mapping[str, Any], snr_db: float) -> list[str]:
-    lines = [
-        "## The three most probable prompts, and AD as the papers' code has it",
-        "",
-        "How the kept part moves the probabilities of the prompts that the clip itself made the three most probable "
-        "ones; the first of them is explained. AD with a second softmax is for comparison with the papers only.",
-        "",
-    ]
-    for condition, table in summary["conditions"].items():
-        for domain, found in table["domains"].items():
-            lines += [f"### {CONDITION_TITLES[condition].format(snr=snr_db)}: {DOMAIN_TITLES[domain]}", ""]
-            lines += [markdown_table(found["forms"]["soft"].items(), FURTHER_KEYS)]
+            lines += [markdown_table(found["forms"][form].items(), keys, rankings)]
     return lines
 
 
 def _notes(summary: Mapping[str, Any]) -> list[str]:
     known = "mixtures" in summary or any(condition != "none" for condition in summary["conditions"])
-    keys = [key for key in METRICS if key in (*SOFT_KEYS, *FURTHER_KEYS)]
-    if "mixtures" in summary:
-        keys += [key for key in METRICS if key in MIXTURE_SOFT_KEYS and key not in keys]
+    shown = [*shown_entries("soft"), *(shown_entries("soft", mixtures=True) if "mixtures" in summary else ())]
     return [
         "## Rows and columns",
         "",
-        "n: how many values went into a row; several numbers where its columns differ, from fewest to most. "
-        "n empty: how many of the masks have no cell at all.",
+        "n: how many values went into a row; several numbers where its columns differ, from fewest to most.",
         "",
         *(f"- **{name}**: {meaning}." for name, meaning in CONTROLS.items() if known or name != IDEAL),
         "",
-        metric_notes(keys),
+        metric_notes(list(dict.fromkeys(entry.key for entry in shown))),
     ]
 
 
-def _times(judge: Judge, stopwatch: Stopwatch) -> list[str]:
-    device = judge.backend.mel_filters.device.type
-    minutes = stopwatch.total / 60
-    lines = [
+def _times(times: Mapping[str, Mapping[str, float]], device: str) -> list[str]:
+    return [
         "## Run time",
         "",
-        f"{minutes:.0f} min in all on {device}."
-        if minutes >= 1
-        else f"{stopwatch.total:.0f} s in all on {device}.",
-        "Scoring is the masking and the encoder passes of all forms and curve points.",
+        f"On {device}. Scoring is the masking and the encoder passes of all forms and curve points.",
         "",
-        "| masks | explaining, ms a clip | scoring, ms a clip |",
-        "|---|---:|---:|",
+        *table_lines(
+            ["masks", "explaining, ms a clip", "scoring, ms a clip", "n"],
+            [[key, f"{t['explain']:.0f}", f"{t['score']:.0f}", str(t["n"])] for key, t in times.items()],
+        ),
     ]
-    for key, times in stopwatch.milliseconds().items():
-        lines.append(f"| {key} | {times['explain']:.0f} | {times['score']:.0f} |")
-    return lines
+
+
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table of texts; the first column is left-aligned, the others are right-aligned."""
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]
 
 
 def _number(value: float, decimals: int) -> str:

@@ -1,193 +1,231 @@
-"""From rows of results to means, medians and counts, by condition, mask domain, form and contender."""
+"""From scores to means with intervals, and to who is best, by condition, mask domain, form and contender."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
+from lmaczs.evaluation.clips import EXPLAIN_S, FAILED, SCORE_S, SCORED, ClipEvaluation
 from lmaczs.evaluation.contenders import Contender
-from lmaczs.evaluation.explanations import AREAS, CURVES, FAITHFULNESS, SHAPE, TOP_K, curve_points
-from lmaczs.evaluation.judge import Judge
+from lmaczs.evaluation.evaluator import CURVES, curve_points
 from lmaczs.evaluation.masks import FORMS
-from lmaczs.evaluation.mixtures import SIDES
-from lmaczs.evaluation.rows import Row
-from lmaczs.metrics.table import aggregate, as_tensors, best_rows
+from lmaczs.evaluation.scores import Row
+from lmaczs.metrics.registry import METRICS, MetricEntry, entries_of
+from lmaczs.metrics.statistics import Ranking, as_columns, rank
+from lmaczs.metrics.table import summarise
 from lmaczs.types import MaskDomain
 
-KNOWN = 5  # a prompt that the model ranks lower is not what it hears: no mask of it can be expected to fit
-EQUAL_AREA_RIVALS = ("random", "energy")  # controls that compete where all masks have the same area
-# What a method can be best in; the full mask is best in some of the soft ones, and controls do not compete there.
-CONTESTS = {
-    "soft": ("ai", "ad", "ag", "ff", "fid_in", "deletion_auc", "insertion_auc"),
-    "top10": ("ad", "fid_in", "ff"),
-    "top20": ("ad", "fid_in", "ff"),
-}
+# Controls that compete where all masks have the same area.
+EQUAL_AREA_RIVALS = ("random", "energy")
+# Of the metrics of single explanations, those that mixtures have too.
+MIXTURE_ALSO = ("mm", "absent")
 
 
-def explanation_summary(
-    rows: Sequence[Row], judge: Judge, conditions: Sequence[str], domains: Sequence[MaskDomain]
-) -> dict[str, Any]:
-    """Aggregate one row per clip and condition.
-
-    Args:
-        rows: of `lmaczs.evaluation.explanations.judge_clips`.
-        judge: that they were scored with.
-        conditions: in the order to show.
-        domains: in the order to show.
-
-    Returns:
-        n_clips, n_failed: rows with numbers, rows with an error; conditions: see `_condition`; wins: form ->
-        metric -> contender -> in how many settings it is best; n_settings.
-    """
-    tables = {
-        condition: _condition([row for row in rows if row["condition"] == condition], judge, domains)
-        for condition in conditions
-    }
-    settings = [table["domains"][domain]["forms"] for table in tables.values() for domain in domains]
-    return {
-        "n_clips": sum(table["n_clips"] for table in tables.values()),
-        "n_failed": sum("error" in row for row in rows),
-        "conditions": tables,
-        "wins": {
-            form: {key: _wins([forms[form] for forms in settings], key, form, judge) for key in keys}
-            for form, keys in CONTESTS.items()
-        },
-        "n_settings": len(settings),
-    }
-
-
-def competitors(form: str, table: Mapping[str, Any], judge: Judge) -> list[str]:
-    """Names in a table that compete: methods on all clips; at equal area also the random and energy controls.
-
-    A method that was scored on fewer clips than others is shown, but its mean is of other clips.
+def shown_entries(form: str, mixtures: bool = False) -> list[MetricEntry]:
+    """Metrics of a table, in the order of its columns.
 
     Args:
         form: key in `FORMS`.
-        table: contender -> metric -> result of `aggregate`.
-        judge: that the rows were scored with.
+        mixtures: of the tables of mixtures.
     """
-    methods = {contender.name for contender in judge.contenders if contender.explainer is not None}
-    everyone = methods if form == "soft" else {*methods, *EQUAL_AREA_RIVALS}
-    return [name for name in table if name in everyone and name not in judge.limits]
+    if mixtures:
+        found = [*entries_of("mixture"), *(METRICS[key] for key in MIXTURE_ALSO)]
+        return found if form == "soft" else [entry for entry in found if entry.at_equal_area]
+    found = entries_of("explanation", "evaluation", "curve")
+    return found if form == "soft" else [entry for entry in found if entry.at_equal_area]
 
 
-def _wins(tables: Sequence[Mapping[str, Any]], key: str, form: str, judge: Judge) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for table in tables:
-        names = competitors(form, table, judge)
-        for name in names:
-            counts.setdefault(name, 0)
-        for name in best_rows([(name, table[name]) for name in names], key):
-            counts[name] += 1
-    return counts
-
-
-def _condition(rows: Sequence[Row], judge: Judge, domains: Sequence[MaskDomain]) -> dict[str, Any]:
-    """n_clips, n_failed, top1_percent, top5_percent, mean_probability; domains: domain -> forms, without_empty
-    and curves of each contender that stands in it."""
-    scored = [row for row in rows if "predicted" in row]
-    result: dict[str, Any] = {
-        "n_clips": len(scored),
-        "n_failed": sum("error" in row for row in rows),
-        "top1_percent": top_k_percent(scored, 1),
-        "top5_percent": top_k_percent(scored, 5),
-        "mean_probability": aggregate(as_tensors(scored, ["probability"]))["probability"]["mean"],
-        "domains": {},
-    }
-    for domain in domains:
-        present = [
-            contender
-            for contender in judge.contenders
-            if contender.stands_in(domain) and any(f"{contender.key}/soft/ff" in row for row in scored)
-        ]
-        result["domains"][domain] = {
-            "forms": {
-                form: {c.name: _values(scored, c, form) for c in present if form in c.forms} for form in FORMS
-            },
-            "without_empty": {c.name: _values(scored, c, "soft", without_empty=True) for c in present},
-            "curves": {c.name: _curve(scored, c, judge.shares) for c in present if len(c.forms) > 1},
-        }
-    return result
-
-
-def _values(
-    rows: Sequence[Row], contender: Contender, form: str, without_empty: bool = False
+def evaluation_summary(
+    rows: Sequence[Row],
+    evaluation: ClipEvaluation,
+    conditions: Sequence[str],
+    domains: Sequence[MaskDomain],
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """metric -> mean, median, n, n_empty."""
-    keys = FAITHFULNESS if form != "soft" else (*FAITHFULNESS, *SHAPE, *TOP_K, "ad_double")
-    values = [{key: row.get(f"{contender.key}/{form}/{key}", math.nan) for key in keys} for row in rows]
-    for entry, row in zip(values, rows, strict=True):
-        entry["mm"] = row.get(f"{contender.key}/soft/mm", math.nan)  # tells which masks are empty
-        if form == "soft" and len(contender.forms) > 1:
-            entry |= {key: row.get(f"{contender.key}/curve/{key}", math.nan) for key in AREAS}
-    result = aggregate(as_tensors(values, list(values[0]) if values else keys), without_empty=without_empty)
-    return result if form == "soft" else {key: result[key] for key in keys}
-
-
-def _curve(rows: Sequence[Row], contender: Contender, shares: Sequence[float]) -> dict[str, Any]:
-    """Mean probabilities of the same clips: whole, silence, deletion and insertion at each share; n."""
-    names = curve_points(shares)
-    rows = [row for row in rows if f"{contender.key}/curve/{names[0]}" in row]
-    columns = [{name: row[f"{contender.key}/curve/{name}"] for name in names} for row in rows]
-    ends = aggregate(as_tensors(rows, ["probability", "silence"]))
-    means = aggregate(as_tensors(columns, names))
-    found = [means[name]["mean"] for name in names]
-    curves = dict(zip(CURVES, (found[: len(shares)], found[len(shares) :]), strict=True))
-    whole, silence = ends["probability"]["mean"], ends["silence"]["mean"]
-    return {"shares": list(shares), "whole": whole, "silence": silence, **curves, "n": len(rows)}
-
-
-def mixture_summary(rows: Sequence[Row], judge: Judge, domains: Sequence[MaskDomain]) -> dict[str, Any]:
-    """Aggregate one row per mixture; each is explained twice, once for each of its sounds.
+    """Aggregate the rows of clips.
 
     Args:
-        rows: of `lmaczs.evaluation.mixtures.judge_mixtures`.
-        judge: that they were scored with.
+        rows: of `lmaczs.evaluation.clips.evaluate_clips`.
+        evaluation: that made them.
+        conditions: in the order to show.
         domains: in the order to show.
+        seed: of the bootstrap.
 
     Returns:
-        n_mixtures, n_failed; domains: domain -> form -> contender -> metric -> mean, median, n, n_empty.
-        "si_sdr_i" is over both sounds, "si_sdr_i_known" over those that the model ranks among its first five.
+        n_clips, n_failed: rows with numbers, rows with an error or a failed method; conditions: see `_condition`; wins:
+        form -> metric -> contender -> in how many settings it is "best" and "tied"; n_settings; times: contender -> mean
+        milliseconds of "explain" and "score".
     """
-    scored = [row for row in rows if "rank_a" in row]
     tables = {
-        domain: {
-            form: {
-                contender.name: aggregate(_mixture_values(scored, contender, form))
-                for contender in judge.contenders
-                if contender.stands_in(domain) and form in contender.forms
-            }
-            for form in FORMS
-        }
-        for domain in domains
+        condition: _condition(
+            [row for row in rows if row["condition"] == condition], evaluation, domains, seed
+        )
+        for condition in conditions
     }
-    failed = sum("error" in row for row in rows)
-    return {"n_mixtures": len(scored), "n_failed": failed, "domains": tables}
-
-
-def _mixture_values(rows: Sequence[Row], contender: Contender, form: str) -> dict[str, Any]:
-    """Values of one contender; those of both sounds lie one after the other."""
-
-    def column(name: str) -> list[float]:
-        return [float(row.get(f"{contender.key}/{form}/{name}", math.nan)) for row in rows]
-
-    def both(name: str) -> list[float]:
-        return [value for side in SIDES for value in column(f"{name}_{side}")]
-
-    gains = both("si_sdr_i")
-    known = [float(row[f"rank_{side}"]) <= KNOWN for side in SIDES for row in rows]
-    values = {
-        "si_sdr_i": gains,
-        "si_sdr_i_known": [gain for gain, hears in zip(gains, known, strict=True) if hears],
-    }
-    if form == "soft":
-        values |= {key: both(key) for key in ("on_target", "pointing", "mm")}
-        values["mask_cosine"] = column("mask_cosine")
+    settings = [table["domains"][domain] for table in tables.values() for domain in domains]
     return {
-        key: as_tensors([{key: value} for value in entries], [key])[key] for key, entries in values.items()
+        "n_clips": sum(table["n_clips"] for table in tables.values()),
+        "n_failed": sum(map(has_failed, rows)),
+        "conditions": tables,
+        "wins": {form: _wins(settings, form) for form in FORMS},
+        "n_settings": len(settings),
+        "times": _times(rows, evaluation.contenders),
     }
+
+
+def mixture_summary(
+    rows: Sequence[Row], evaluation: ClipEvaluation, domains: Sequence[MaskDomain], seed: int = 0
+) -> dict[str, Any]:
+    """Aggregate the rows of mixtures, two for each mixture; a mixture counts once, with the mean of its two sounds.
+
+    Args:
+        rows: of `lmaczs.evaluation.mixtures.evaluate_mixtures`.
+        evaluation: that made them.
+        domains: in the order to show.
+        seed: of the bootstrap.
+
+    Returns:
+        n_mixtures, n_failed; domains: as in the conditions of `evaluation_summary`, without curves.
+    """
+    scored = [row for row in rows if "rank" in row]
+    return {
+        "n_mixtures": len(scored) // 2,
+        "n_failed": sum(map(has_failed, rows)) // 2,
+        "domains": {domain: _domain(scored, evaluation, domain, seed, mixtures=True) for domain in domains},
+    }
+
+
+def has_failed(row: Row) -> bool:
+    """Whether a recording could not be used, or a method failed on it."""
+    return "error" in row or any(column.endswith(f"/{FAILED}") for column in row)
+
+
+def competitors(form: str, names: Sequence[str], evaluation: ClipEvaluation) -> list[str]:
+    """Who of a table is ranked: methods on all clips; at equal area also the random and energy controls.
+
+    A method that was scored on fewer clips than others is shown, but it is a mean over other clips.
+
+    Args:
+        form: key in `FORMS`.
+        names: of the table's rows.
+        evaluation: that made the rows.
+    """
+    methods = {contender.name for contender in evaluation.contenders if not contender.is_control}
+    everyone = methods if form == "soft" else {*methods, *EQUAL_AREA_RIVALS}
+    return [name for name in names if name in everyone and name not in evaluation.limits]
 
 
 def top_k_percent(rows: Sequence[Row], k: int) -> float:
     """Share of scored clips whose label is among the k most probable, in percent; nan without clips."""
     ranks = [row["rank"] for row in rows if "rank" in row]
-    return 100.0 * sum(rank <= k for rank in ranks) / len(ranks) if ranks else math.nan
+    return 100.0 * sum(place <= k for place in ranks) / len(ranks) if ranks else math.nan
+
+
+def _condition(
+    rows: Sequence[Row], evaluation: ClipEvaluation, domains: Sequence[MaskDomain], seed: int
+) -> dict[str, Any]:
+    """n_clips, n_failed, top1_percent, top5_percent, mean_probability; domains: domain -> see `_domain`, and curves."""
+    scored = [row for row in rows if "predicted" in row]
+    probability = as_columns(scored, ["probability"])
+    return {
+        "n_clips": len(scored),
+        "n_failed": sum(map(has_failed, rows)),
+        "top1_percent": top_k_percent(scored, 1),
+        "top5_percent": top_k_percent(scored, 5),
+        "mean_probability": summarise(probability, seed)["probability"]["mean"],
+        "domains": {
+            domain: _domain(scored, evaluation, domain, seed)
+            | {"curves": _curves(scored, evaluation, domain)}
+            for domain in domains
+        },
+    }
+
+
+def _domain(
+    rows: Sequence[Row], evaluation: ClipEvaluation, domain: MaskDomain, seed: int, mixtures: bool = False
+) -> dict[str, Any]:
+    """forms: form -> contender -> metric -> see `summarise`; ranking: form -> metric -> best, tied."""
+    forms: dict[str, Any] = {}
+    ranking: dict[str, Any] = {}
+    for form in FORMS:
+        entries = shown_entries(form, mixtures)
+        values = {
+            contender.name: _values(rows, contender, form, entries, each=2 if mixtures else 1)
+            for contender in evaluation.contenders
+            if contender.stands_in(domain) and form in contender.forms
+        }
+        present = {name: found for name, found in values.items() if any(map(_has_values, found.values()))}
+        forms[form] = {name: summarise(found, seed) for name, found in present.items()}
+        rivals = competitors(form, list(present), evaluation)
+        ranking[form] = {
+            entry.key: asdict(rank({name: present[name][entry.key] for name in rivals}, entry.better, seed))
+            for entry in entries
+            if entry.ranked and entry.better
+        }
+    return {"forms": forms, "ranking": ranking}
+
+
+def _values(
+    rows: Sequence[Row], contender: Contender, form: str, entries: Sequence[MetricEntry], each: int
+) -> dict[str, Tensor]:
+    """metric -> (rows / each,) of one contender in one form: means of so many rows, since these are not independent."""
+    found = {}
+    for entry in entries:
+        if not entry.source:
+            column = f"{contender.key}/{'curve' if entry.scope == 'curve' else form}/{entry.key}"
+            found[entry.key] = as_columns(rows, [column])[column].view(-1, each).nanmean(1)
+    return found
+
+
+def _has_values(values: Tensor) -> bool:
+    return bool((~values.isnan()).any())
+
+
+def _wins(settings: Sequence[Mapping[str, Any]], form: str) -> dict[str, Any]:
+    """metric -> contender -> in how many settings it is best, and tied with the leader."""
+    counts: dict[str, Any] = {}
+    for found in settings:
+        for key, ranking in found["ranking"][form].items():
+            metric = counts.setdefault(key, {})
+            for name in (ranking["best"], *ranking["tied"]):
+                if name is not None:
+                    wins = metric.setdefault(name, {"best": 0, "tied": 0})
+                    wins["best" if name == ranking["best"] else "tied"] += 1
+    return counts
+
+
+def ranking_of(found: Mapping[str, Any]) -> Ranking:
+    """A ranking as it stands in a summary."""
+    return Ranking(found["best"], tuple(found["tied"]))
+
+
+def _curves(rows: Sequence[Row], evaluation: ClipEvaluation, domain: MaskDomain) -> dict[str, Any]:
+    """contender -> mean probabilities of the same clips: whole, silence, deletion and insertion at each share; n."""
+    shares, names = evaluation.evaluator.shares, curve_points(evaluation.evaluator.shares)
+    curves = {}
+    for contender in evaluation.contenders:
+        columns = [f"{contender.key}/curve/{name}" for name in names]
+        used = [row for row in rows if columns[0] in row]
+        if used and contender.stands_in(domain):
+            means = [float(value.mean()) for value in as_columns(used, columns).values()]
+            whole, silence = (
+                float(value.mean()) for value in as_columns(used, ["probability", "silence"]).values()
+            )
+            points = dict(zip(CURVES, (means[: len(shares)], means[len(shares) :]), strict=True))
+            curves[contender.name] = {
+                "shares": list(shares), "whole": whole, "silence": silence, **points, "n": len(used),
+            }  # fmt: skip
+    return curves
+
+
+def _times(rows: Sequence[Row], contenders: Sequence[Contender]) -> dict[str, dict[str, float]]:
+    times = {}
+    for contender in contenders:
+        used = [row for row in rows if f"{contender.key}/{SCORED}" in row]
+        if used:
+            columns = [f"{contender.key}/{EXPLAIN_S}", f"{contender.key}/{SCORE_S}"]
+            explain, score = (1000.0 * float(value.nanmean()) for value in as_columns(used, columns).values())
+            times[contender.key] = {"explain": explain, "score": score, "n": len(used)}
+    return times

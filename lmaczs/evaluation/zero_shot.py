@@ -1,87 +1,75 @@
 """How well a CLAP tells the labels of a data set apart by prompts alone, and whether loudness confuses it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.clap.recording import embed
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
-from lmaczs.evaluation.hearing import embed
-from lmaczs.evaluation.judge import Judge
-from lmaczs.evaluation.rows import ResultRows, Row
+from lmaczs.evaluation.clips import rank_of
+from lmaczs.evaluation.evaluator import MaskEvaluator
+from lmaczs.evaluation.provenance import sound_sha256
+from lmaczs.evaluation.scores import Row, ScoreTable
 from lmaczs.signal.audio import load_clip, resample
-from lmaczs.types import AudioClip
 
-GROUP = 16
 GAINS_DB = (-12.0, 12.0)
-KEYS = ("path",)
-TEXT_COLUMNS = ("label", "predicted", "predicted_quiet", "predicted_loud", "error")
-NUMBER_COLUMNS = ("rank", "probability")
 
 
-def judge_zero_shot(
-    judge: Judge, clips: Sequence[ClipEntry], results: ResultRows, quiet: bool = False
+def evaluate_zero_shot(
+    evaluator: MaskEvaluator, clips: Sequence[Clip], table: ScoreTable, quiet: bool = False
 ) -> list[Row]:
     """Classify every clip as it is, 12 dB quieter and 12 dB louder.
 
     The louder copy is not clipped at full scale: what is asked is whether the level itself matters.
 
     Args:
-        judge: the CLAP and the labels; its explainers are not used.
+        evaluator: the classifier and the labels.
         clips: to classify.
-        results: grows by one row a clip; a clip that cannot be read has its reason in the column error.
+        table: gets the decisions; a clip that cannot be read has its reason in "error".
         quiet: no progress bar.
 
     Returns:
         One row a clip, in order.
     """
-    with tqdm(total=len(clips), unit="clip", desc="classifying", disable=quiet) as bar:
-        for first in range(0, len(clips), GROUP):
-            group = clips[first : first + GROUP]
-            waiting = [clip for clip in group if "predicted" not in results.rows.get((clip.path,), ())]
-            usable: list[tuple[ClipEntry, AudioClip]] = []
-            for clip in waiting:
-                try:
-                    usable.append((clip, resample(load_clip(clip.file), judge.backend.spectral.sample_rate)))
-                except LMACError as error:
-                    results.add([{"path": clip.path, "label": clip.label, "error": str(error)}])
-            if usable:
-                results.add(_judge_group(judge, *zip(*usable, strict=True)))
-            bar.update(len(group))
-    return results.finish([(clip.path,) for clip in clips])
+    with table, tqdm(clips, unit="clip", desc="classifying", disable=quiet) as bar:
+        for clip in bar:
+            sound = sound_sha256(clip.file)
+            row = table.open_row("none", clip.path, sound)
+            if "predicted" not in row or row.get("label") != clip.label:
+                table.add("none", clip.path, sound, _decisions(evaluator, clip))
+    return table.finish([("none", clip.path) for clip in clips])
 
 
-@torch.no_grad()
-def _judge_group(judge: Judge, clips: Sequence[ClipEntry], audio: Sequence[AudioClip]) -> list[Row]:
-    waveforms = [clip.waveform for clip in audio]
-    logits = judge.logits(embed(waveforms, judge.backend))
-    quiet, loud = (
-        judge.logits(embed([waveform * 10 ** (gain / 20) for waveform in waveforms], judge.backend)).argmax(1)
-        for gain in GAINS_DB
+def _decisions(evaluator: MaskEvaluator, clip: Clip) -> Row:
+    backend, labels = evaluator.backend, evaluator.labels
+    try:
+        waveform = resample(load_clip(clip.file), backend.spectral.sample_rate).waveform
+    except LMACError as error:
+        return {"label": clip.label, "error": str(error)}
+    logits = evaluator.logits(
+        embed([waveform, *(waveform * 10 ** (gain / 20) for gain in GAINS_DB)], backend)
     )
-    probability = logits.double().softmax(1).amax(1)
-    return [
-        {
-            "path": clip.path,
-            "label": clip.label,
-            "error": None,
-            "predicted": judge.labels[int(logits[index].argmax())],
-            "predicted_quiet": judge.labels[int(quiet[index])],
-            "predicted_loud": judge.labels[int(loud[index])],
-            "rank": 1.0 + int((logits[index] > logits[index, judge.labels.index(clip.label)]).sum()),
-            "probability": float(probability[index]),
-        }
-        for index, clip in enumerate(clips)
-    ]
+    predicted, quiet, loud = (labels[index] for index in logits.argmax(1).tolist())
+    return {
+        "label": clip.label,
+        "error": None,
+        "predicted": predicted,
+        "predicted_quiet": quiet,
+        "predicted_loud": loud,
+        "rank": rank_of(logits[0], labels.index(clip.label)),
+        "probability": float(logits[0].double().softmax(0).amax()),
+    }
 
 
 def confusion_counts(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
     """How often each label was taken for each other one.
 
     Args:
-        rows: of `judge_zero_shot`; those with an error are passed over.
+        rows: of `evaluate_zero_shot`; those with an error are passed over.
         labels: order of both axes.
 
     Returns:
@@ -95,18 +83,17 @@ def confusion_counts(rows: Sequence[Row], labels: Sequence[str]) -> Tensor:
     return counts
 
 
-def zero_shot_summary(rows: Sequence[Row], labels: Sequence[str]) -> dict:
+def zero_shot_summary(rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Any]:
     """Accuracies, the gain check and the commonest confusions, as JSON values.
 
     Args:
-        rows: of `judge_zero_shot`.
+        rows: of `evaluate_zero_shot`.
         labels: all labels to choose from.
 
     Returns:
         n_clips, n_failed, n_labels; top1_percent and top5_percent (None without clips); chance_percent;
         changed_percent: gain in dB -> share of clips whose top prompt changes; per_label: label -> n,
-            top1_percent,
-        top5_percent; confusions: the ten commonest, with how many clips of the label they are.
+            top1_percent, top5_percent; confusions: the ten commonest, with how many clips of the label they are.
     """
     scored = [row for row in rows if "predicted" in row]
     counts = confusion_counts(rows, labels)
@@ -151,7 +138,7 @@ def _percent(hits: Sequence[bool]) -> float | None:
     return 100.0 * sum(hits) / len(hits) if hits else None
 
 
-def zero_shot_markdown(summary: dict, title: str) -> str:
+def zero_shot_markdown(summary: Mapping[str, Any], title: str) -> str:
     """The summary for people."""
     shown = {
         key: "–" if (value := summary[key]) is None else f"{value:.1f} %"

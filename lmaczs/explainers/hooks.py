@@ -58,7 +58,7 @@ def call_order() -> Iterator[list[nn.Module]]:
     """
     order: list[nn.Module] = []
 
-    def note(module: nn.Module, _inputs: tuple) -> None:
+    def note(module: nn.Module, _inputs: tuple[object, ...]) -> None:
         if module not in order:
             order.append(module)
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from lmaczs.clap import similarity
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.recording import Recording, listen
-from lmaczs.metrics.faithfulness import faithfulness
-from lmaczs.metrics.shape import mask_shape
+from lmaczs.metrics.registry import MaskSample
+from lmaczs.metrics.registry import measure as measure_sample
 from lmaczs.types import ExplainResult, Progress, no_progress, part_of
 
 
@@ -56,7 +56,7 @@ def logits_of_parts(
 
 
 def metrics_of_parts(result: ExplainResult, logits: Tensor, target: int) -> dict[str, float]:
-    """Faithfulness and shape of one explanation from `logits_of_parts`."""
-    values = faithfulness(logits[0:1], logits[1:2], logits[2:3], torch.tensor([target]))
-    values |= mask_shape(result.explanation.mask.unsqueeze(0))
-    return {key: float(value[0]) for key, value in values.items()}
+    """Every metric of single explanations (`lmaczs.metrics.registry`) from `logits_of_parts`."""
+    explanation = result.explanation
+    whole, kept, removed = logits
+    return measure_sample(MaskSample(whole, kept, removed, target, explanation.mask, explanation.evidence))

@@ -221,6 +221,8 @@ class Destination:
             for row in good:
                 self._write_entry(name, row["path"], {"row": {k: v for k, v in row.items() if v is not None}})
             with self._plain_errors():
+                for files in {row["files"] for row in rows if row["files"]} - {row["files"] for row in good}:
+                    self._remove(self._path(files))
                 self._remove(self._marker(name))  # from here on the unit is an unfinished one
                 self._remove(path)
 

@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 from lmaczs.data.clips import Clip
 from lmaczs.data.places import local_copy, open_place, plain_text, safe_name, shown
 from lmaczs.data.shards import read_members
-from lmaczs.errors import AudioError, LMACError, StorageError
+from lmaczs.errors import AudioError, DatasetError, LMACError, StorageError
 from lmaczs.signal.audio import load_clip
 from lmaczs.signal.formats import is_sound
 from lmaczs.signal.scratch import scratch_folder
@@ -151,6 +151,7 @@ def _read_shard(shard: Clip, begin: Begin, digest: "hashlib._Hash") -> Iterator[
     def wanted(member: tarfile.TarInfo) -> bool:
         return is_sound(member.name)
 
+    fault: LMACError | None = None
     try:
         file_system, path = open_place(shard.url)
         with file_system.open(path, "rb") as stream:
@@ -166,11 +167,12 @@ def _read_shard(shard: Clip, begin: Begin, digest: "hashlib._Hash") -> Iterator[
                         copy.write_bytes(data)
                         outcome = _load(name, copy)
                     yield Reading(name, sha256, outcome)
-            finally:
-                while hashed.read(BLOCK):  # what a tar file holds behind its end belongs to it too
-                    pass
-    except StorageError:
-        raise
-    except (LMACError, OSError) as error:
-        fault = error if isinstance(error, LMACError) else _unreadable(shard.path, error)
+            except DatasetError as error:
+                fault = error
+            # What a tar file holds behind its end belongs to it too.
+            while hashed.read(BLOCK):
+                pass
+    except OSError as error:
+        fault = fault or _unreadable(shard.path, error)
+    if fault:
         yield Reading(shard.path, None, fault)

@@ -175,8 +175,9 @@ class _UnitWork:
     def begin(self, path: str, sha256: str | None) -> bool:
         """Whether a clip is to be done; it is noted before, for the case that nobody comes back from it."""
         digest = clip_digest(path)
+        again = digest in self.met  # a shard may hold a name twice
         self.met.add(digest)
-        if digest in self._finished and self._finished[digest] == sha256:
+        if again or (digest in self._finished and self._finished[digest] == sha256):
             return False
         times = self.lost.get(digest, 0)
         if times >= MOST_TIMES:

@@ -1,13 +1,5 @@
-"""Every explainer and every control through the checks, one row for each question about a clip.
+"""Every method and every control through the checks of a plan, one row for each question about a clip."""
 
-- cascade (Adebayo et al. 2018): the explanation of the predicted prompt, while the audio encoder loses its trained
-  weights block by block from the output to the input.
-- text: the same with the prompt read by a text encoder of random weights; the sound is heard as before.
-- decoder: the same with random weights in the explainer itself, for explainers that were trained.
-- prompts: the clip's label against labels of other clips; also gives mask means over similarities.
-"""
-
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,216 +8,110 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.similarity import prompts_from_labels, similarities
-from lmaczs.data.clip_table import ClipEntry
+from lmaczs.clap.recording import Recording, listen
+from lmaczs.clap.target import Target, make_target
+from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
-from lmaczs.evaluation.hearing import HeardClips
-from lmaczs.evaluation.masks import CONTROLS, IDEAL, control_mask
-from lmaczs.evaluation.rows import ResultRows, Row
-from lmaczs.explainers.base import Explainer
-from lmaczs.sanity.likeness import spearman, ssim
-from lmaczs.sanity.randomise import Block, audio_blocks, explainer_block, randomised, text_block
+from lmaczs.evaluation.clips import rank_of
+from lmaczs.evaluation.contenders import Contender
+from lmaczs.evaluation.evaluator import MaskEvaluator
+from lmaczs.evaluation.provenance import sound_sha256
+from lmaczs.evaluation.scores import Row, ScoreTable
+from lmaczs.sanity.likeness import order_kept, ssim
+from lmaczs.sanity.plan import OTHER_CLIP, RIGHT, UNRELATED, SanityPlan, Step
+from lmaczs.sanity.randomise import fresh_sentences, randomised
 from lmaczs.signal.audio import load_clip, resample
-from lmaczs.signal.windows import cut_windows, plan_windows
-from lmaczs.types import AudioClip, MaskDomain, TextState
+from lmaczs.types import AudioClip
 
-GROUP = 32  # clips whose masks are in memory together
-REFERENCE = 16  # clips on which batch normalisations measure their inputs again
-CHECKS = ("cascade", "text", "decoder", "prompts")
-UNTOUCHED = tuple(name for name in CONTROLS if name != IDEAL)  # masks that know neither model nor prompt
-OTHER_CLIP, RIGHT, UNRELATED = "another clip", "right", "unrelated"
-KEYS = ("path", "check", "step", "seed")
-TEXT_COLUMNS = ("label", "prompt", "error")
-NUMBER_COLUMNS = ("rank", "similarity")
-MASK_COLUMNS = ("mask_mean", "ssim", "spearman")  # of each method, as "method/mask_mean"
+# Clips whose masks are in memory together.
+GROUP = 32
+# Clips on which batch normalisations measure their inputs again.
+REFERENCE = 16
+# Columns of a contender, after its key.
+MASK_MEAN, SSIM, SPEARMAN = "mask/mean", "mask/ssim", "mask/spearman"
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What is checked, and how.
+class LoadedClip:
+    """A clip that could be read.
 
     Attributes:
-        backend: the CLAP.
-        explainers: by the name that they have in the tables, all in one mask domain.
-        labels: to choose between.
-        domain: of the masks.
-        checks: of `CHECKS`.
-        seeds: how many random models.
-        unrelated: how many other labels each clip is explained for.
-        seed: of everything that is drawn.
+        entry: of the table.
+        sound: hash of its file.
+        audio: at the backend's rate.
     """
 
-    backend: CLAPBackend
-    explainers: Mapping[str, Explainer]
-    labels: tuple[str, ...]
-    domain: MaskDomain = "stft"
-    checks: tuple[str, ...] = CHECKS
-    seeds: int = 5
-    unrelated: int = 3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be checked.
-
-        Raises:
-            LMACError: a number is below 1, there is no such check, or only one label to tell apart.
-        """
-        if unknown := [check for check in self.checks if check not in CHECKS]:
-            raise LMACError(f"There is no check '{unknown[0]}': choose among {', '.join(CHECKS)}.")
-        if not self.checks:
-            raise LMACError(f"No check was asked for: choose among {', '.join(CHECKS)}.")
-        if self.seeds < 1:
-            raise LMACError(f"{self.seeds} random models were asked for: ask for at least 1.")
-        if self.unrelated < 1:
-            raise LMACError(f"{self.unrelated} unrelated prompts were asked for: ask for at least 1.")
-        if "prompts" in self.checks and len(self.labels) < 2:
-            raise LMACError(
-                f"All clips have the label '{self.labels[0]}', so no prompt is unrelated: give clips of at least two "
-                "labels, or leave out the check 'prompts'."
-            )
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Names in the tables: explainers, then controls."""
-        return (*self.explainers, *UNTOUCHED)
-
-    def takes(self, method: str, step: "Step") -> bool:
-        """Controls and explainers without weights of their own have no decoder that could be randomised."""
-        return step.check != "decoder" or (
-            method in self.explainers and explainer_block(self.explainers[method]) is not None
-        )
-
-    def read(self, labels: Sequence[str]) -> TextState:
-        """Prompts of labels, past the backend's cache, which knows nothing of random weights; on its device."""
-        prompts = prompts_from_labels(labels)
-        found = {prompt: self.backend.embed_sentences([prompt])[0] for prompt in dict.fromkeys(prompts)}
-        return TextState(tuple(prompts), torch.stack([found[prompt] for prompt in prompts]))
-
-    def unrelated_labels(self, clip: ClipEntry) -> list[str]:
-        """Labels of other clips, the same in every run; more of them begin with the fewer."""
-        others = [label for label in self.labels if label != clip.label]
-        random.Random(f"{self.seed} {clip.path}").shuffle(others)
-        return others[: self.unrelated]
+    entry: Clip
+    sound: str
+    audio: AudioClip
 
 
-@dataclass(frozen=True)
-class Step:
-    """One question that is put to a group of clips.
-
-    Attributes:
-        check: as in the column.
-        name: as in the column step.
-        number: of the random model or of the unrelated prompt, as in the column seed.
-        blocks: that are randomised.
-    """
-
-    check: str
-    name: str
-    number: int = 0
-    blocks: tuple[Block, ...] = ()
-
-    def key(self, path: str) -> tuple[str, ...]:
-        """Of a clip's row."""
-        return (path, self.check, self.name, str(self.number))
-
-
-def plan_steps(trial: Trial) -> list[Step]:
-    """Everything that is asked, in order.
-
-    Raises:
-        LMACError: the backend has no weights to randomise.
-    """
-    steps = [Step("chance", OTHER_CLIP)]
-    seeds = range(trial.seeds)
-    if "cascade" in trial.checks:
-        blocks = audio_blocks(trial.backend)
-        steps += [
-            Step("cascade", block.name, seed, tuple(blocks[: depth + 1]))
-            for seed in seeds
-            for depth, block in enumerate(blocks)
-        ]
-    if "text" in trial.checks:
-        block = text_block(trial.backend)
-        steps += [Step("text", block.name, seed, (block,)) for seed in seeds]
-    if "decoder" in trial.checks:
-        found = [explainer_block(explainer) for explainer in trial.explainers.values()]
-        own = tuple(block for block in found if block is not None)
-        steps += [Step("decoder", "decoder", seed, own) for seed in seeds if own]
-    if "prompts" in trial.checks:
-        steps += [Step("prompts", RIGHT)]
-        steps += [
-            Step("prompts", UNRELATED, turn) for turn in range(min(trial.unrelated, len(trial.labels) - 1))
-        ]
-    return steps
-
-
-def columns(trial: Trial) -> list[str]:
-    """All number columns of the result file."""
-    return [*NUMBER_COLUMNS, *(f"{method}/{name}" for method in trial.methods for name in MASK_COLUMNS)]
-
-
-def run_checks(
-    trial: Trial, clips: Sequence[ClipEntry], results: ResultRows, quiet: bool = False
-) -> list[Row]:
+def run_checks(plan: SanityPlan, clips: Sequence[Clip], table: ScoreTable, quiet: bool = False) -> list[Row]:
     """Ask everything that has no answer yet.
 
     Args:
-        trial: what is checked.
+        plan: what is checked.
         clips: to check on.
-        results: gets the rows of one step of one group of clips at a time; a clip that cannot be read has one row
-            with its reason in the column error.
+        table: gets the answers; a clip that cannot be read has its reason in "error".
         quiet: no progress bar.
 
     Returns:
         All rows, by clip and step.
     """
-    steps = plan_steps(trial)
-    listen = Reference(trial, clips)
-    with tqdm(total=len(clips) * len(steps), unit="step", desc="sanity", disable=quiet) as bar:
+    steps = plan.steps()
+    hear_reference = Reference(plan.evaluator, clips)
+    # Random models measure some of the clips, and masks are held against those of the next clip: with another sound of
+    # any clip, the answers about all of them are others.
+    together = sound_sha256(*(clip.file for clip in clips))
+    sounds = {clip.path: sound_sha256(clip.file, together) for clip in clips}
+    with table, tqdm(total=len(clips) * len(steps), unit="step", desc="sanity", disable=quiet) as bar:
         # Groups are cut before finished clips are left out: a run that goes on computes what one run would have.
         for first in range(0, len(clips), GROUP):
             group = clips[first : first + GROUP]
-            if _missing(trial, group, steps, results):
-                loaded = [(clip, load_entry(clip, trial.backend.spectral.sample_rate)) for clip in group]
-                usable = [(clip, audio) for clip, audio in loaded if isinstance(audio, AudioClip)]
-                results.add(
-                    dict(zip(KEYS, steps[0].key(clip.path), strict=True))
-                    | {"label": clip.label, "error": str(audio)}
-                    for clip, audio in loaded
-                    if isinstance(audio, LMACError)
-                )
-                readable = [clip for clip, _ in usable]
-                heard = Group(trial, usable) if _missing(trial, readable, steps, results) else None
-                for step in steps:
-                    methods = _missing(trial, readable, [step], results)
-                    if heard is not None and methods:
-                        bar.set_postfix_str(f"{step.name}, seed {step.number}", refresh=False)
-                        results.add(step_rows(heard, step, methods, listen))
-                    bar.update(len(group))
+            for step, count in _check_group(plan, group, sounds, steps, table, hear_reference):
+                bar.set_postfix_str(f"{step.name}, seed {step.number}", refresh=False)
+                bar.update(count)
+    keys = [(step.condition, clip.path) for clip in clips for step in steps]
+    return table.finish(keys)
+
+
+def _check_group(
+    plan: SanityPlan,
+    clips: Sequence[Clip],
+    sounds: Mapping[str, str],
+    steps: Sequence[Step],
+    table: ScoreTable,
+    hear_reference: Callable[[], object],
+) -> Iterator[tuple[Step, int]]:
+    """Answer the steps for some clips; yields each step when it is done."""
+
+    def missing(step: Step, some: Sequence[Clip]) -> list[Contender]:
+        rows = [table.open_row(step.condition, clip.path, sounds[clip.path]) for clip in some]
+        return [c for c in plan.takers(step) if any(f"{c.key}/{MASK_MEAN}" not in row for row in rows)]
+
+    group: Group | None = None
+    readable: list[Clip] = list(clips)
+    if any(missing(step, clips) for step in steps):
+        loaded = []
+        for clip in clips:
+            found = load_entry(clip, plan.evaluator.backend.spectral.sample_rate)
+            if isinstance(found, AudioClip):
+                loaded.append(LoadedClip(clip, sounds[clip.path], found))
             else:
-                bar.update(len(steps) * len(group))
-    keys = [step.key(clip.path) for clip in clips for step in steps]
-    return results.finish([key for key in keys if key in results.rows])
+                facts = {"label": clip.label, "error": str(found)}
+                table.add(steps[0].condition, clip.path, sounds[clip.path], facts)
+        readable = [one.entry for one in loaded]
+        group = Group(plan, loaded) if any(missing(step, readable) for step in steps) else None
+    for step in steps:
+        contenders = missing(step, readable) if group is not None else []
+        if group is not None and contenders:
+            rows = step_rows(group, step, contenders, hear_reference)
+            for one, row in zip(group.clips, rows, strict=True):
+                table.add(step.condition, one.entry.path, one.sound, row)
+        yield step, len(clips)
 
 
-def _missing(
-    trial: Trial, clips: Sequence[ClipEntry], steps: Sequence[Step], results: ResultRows
-) -> list[str]:
-    """Methods that have not answered all of these steps for all of these clips."""
-    return [
-        method
-        for method in trial.methods
-        if any(
-            trial.takes(method, step)
-            and f"{method}/mask_mean" not in results.rows.get(step.key(clip.path), {})
-            for step in steps
-            for clip in clips
-        )
-    ]
-
-
-def load_entry(clip: ClipEntry, sample_rate: int) -> AudioClip | LMACError:
+def load_entry(clip: Clip, sample_rate: int) -> AudioClip | LMACError:
     """The recording at the wanted rate, or the reason why it cannot be used."""
     try:
         return resample(load_clip(clip.file), sample_rate)
@@ -238,159 +124,181 @@ class Reference:
     """Real sounds for batch normalisations: the first readable clips, the same ones for every group.
 
     Attributes:
-        trial: whose backend hears them.
+        evaluator: whose backend hears them.
         clips: to choose from.
     """
 
-    trial: Trial
-    clips: Sequence[ClipEntry]
+    evaluator: MaskEvaluator
+    clips: Sequence[Clip]
     _mel_power: list[Tensor] = field(default_factory=list)
 
     def __call__(self) -> None:
         """Run them through the audio encoder."""
-        backend, windows = self.trial.backend, []
+        backend, windows = self.evaluator.backend, []
         if not self._mel_power:
             for clip in self.clips:
                 audio = load_entry(clip, backend.spectral.sample_rate)
                 if isinstance(audio, AudioClip):
-                    plan = plan_windows(audio.waveform.shape[-1], backend.clip_samples)
-                    windows.append(cut_windows(audio.waveform, plan, 0, 1))
+                    state = next(listen(audio, backend).batches(backend))
+                    windows.append(state.mel_power[:1])
                 if len(windows) == REFERENCE:
                     break
-            state = backend.analyze(torch.cat(windows).to(backend.mel_filters.device))
-            self._mel_power.append(state.mel_power)
+            self._mel_power.append(torch.cat(windows))
         backend.encode(self._mel_power[0])
 
 
 class Group:
     """Some clips, heard once by the trained model, with the masks that everything is compared with."""
 
-    def __init__(self, trial: Trial, usable: Sequence[tuple[ClipEntry, AudioClip]]) -> None:
+    def __init__(self, plan: SanityPlan, clips: Sequence[LoadedClip]) -> None:
         """Hear and decide.
 
         Args:
-            trial: what is checked.
-            usable: the clips and their sounds.
+            plan: what is checked.
+            clips: with their sounds.
         """
-        self.trial = trial
-        self.clips = [clip for clip, _ in usable]
-        self._waveforms = [audio.waveform for _, audio in usable]
-        self.heard = self.hear()
-        labels = trial.read(trial.labels).embedding.cpu()
-        self.similarity = similarities(self.heard.embedding, labels)  # (clips, labels)
-        self.predicted = [trial.labels[index] for index in self.similarity.argmax(1).tolist()]
+        self.plan, self.clips = plan, tuple(clips)
+        evaluator = plan.evaluator
+        self.recordings = self.listen()
+        self.logits = evaluator.logits(torch.stack([one.embedding for one in self.recordings]))
+        self.predicted = [evaluator.labels[index] for index in self.logits.argmax(1).tolist()]
         self._masks: dict[tuple[str, bool], list[Tensor]] = {}
         self._with_itself: dict[tuple[str, int], tuple[float, float]] = {}
 
-    def hear(self) -> HeardClips:
+    def listen(self) -> list[Recording]:
         """The clips through the model as it is now."""
-        return HeardClips(self._waveforms, self.trial.backend)
+        return [listen(clip.audio, self.plan.evaluator.backend) for clip in self.clips]
 
     def labels(self, step: Step) -> list[str]:
         """What each clip is explained for: its label or another one, to see what prompts do, else what the model
         hears."""
         if step.name == RIGHT:
-            return [clip.label for clip in self.clips]
+            return [clip.entry.label for clip in self.clips]
         if step.name == UNRELATED:
-            return [self.trial.unrelated_labels(clip)[step.number] for clip in self.clips]
+            return [self.plan.unrelated_labels(clip.entry)[step.number] for clip in self.clips]
         return self.predicted
 
-    def masks(self, method: str, heard: HeardClips, text: TextState) -> list[Tensor]:
-        """Masks of a method, or of a control, to which neither model nor prompt means anything; on the CPU."""
-        if method in self.trial.explainers:
-            return [mask.cpu() for mask in heard.masks(self.trial.explainers[method], text)]
-        if (method, False) in self._masks:
-            return self._masks[method, False]
+    def targets(self, labels: Sequence[str]) -> list[Target]:
+        """Prompts of labels as the text encoder reads them now."""
+        evaluator = self.plan.evaluator
+        with fresh_sentences(evaluator.backend):
+            found = {
+                label: make_target(
+                    evaluator.backend, evaluator.prompts[evaluator.labels.index(label)], evaluator.prompts
+                )
+                for label in dict.fromkeys(labels)
+            }
+        return [found[label] for label in labels]
+
+    def masks(
+        self, contender: Contender, recordings: Sequence[Recording], targets: Sequence[Target]
+    ) -> list[Tensor]:
+        """Masks of a method, or of a control, to which neither model nor prompt means anything."""
+        if contender.is_control and (contender.key, False) in self._masks:
+            return self._masks[contender.key, False]
         return [
-            control_mask(
-                method, waveform, self.trial.backend, self.trial.domain, f"{self.trial.seed} {clip.path}"
-            ).cpu()
-            for waveform, clip in zip(self.heard.waveforms, self.clips, strict=True)
+            contender.explain(recording, target, clip.entry.path).mask
+            for recording, target, clip in zip(recordings, targets, self.clips, strict=True)
         ]
 
-    def originals(self, method: str, for_label: bool = False) -> list[Tensor]:
+    def originals(self, contender: Contender, for_label: bool = False) -> list[Tensor]:
         """Masks of the trained model for what it hears, or for the clips' labels."""
-        if (method, for_label) not in self._masks:
-            labels = [clip.label for clip in self.clips] if for_label else self.predicted
-            self._masks[method, for_label] = self.masks(method, self.heard, self.trial.read(labels))
-        return self._masks[method, for_label]
+        if (contender.key, for_label) not in self._masks:
+            labels = [clip.entry.label for clip in self.clips] if for_label else self.predicted
+            found = self.masks(contender, self.recordings, self.targets(labels))
+            self._masks[contender.key, for_label] = found
+        return self._masks[contender.key, for_label]
 
-    def likeness(self, method: str, index: int, mask: Tensor, other: Tensor) -> tuple[float, float]:
+    def likeness(
+        self, contender: Contender, index: int, original: Tensor, mask: Tensor
+    ) -> tuple[float, float]:
         """SSIM and rank correlation of two masks over the frames that both have."""
-        if mask is other:  # a control: computed once, not at every step
-            if (method, index) not in self._with_itself:
-                self._with_itself[method, index] = ssim(mask, mask), spearman(mask, mask)
-            return self._with_itself[method, index]
-        frames = min(mask.shape[1], other.shape[1])
-        return ssim(mask[:, :frames], other[:, :frames]), spearman(mask[:, :frames], other[:, :frames])
+        # A control's mask is compared with itself once, not at every step.
+        if mask is original:
+            key = (contender.key, index)
+            if key not in self._with_itself:
+                self._with_itself[key] = ssim(mask, mask), order_kept(mask, mask)
+            return self._with_itself[key]
+        frames = min(mask.shape[1], original.shape[1])
+        first, second = original[:, :frames], mask[:, :frames]
+        return ssim(first, second), order_kept(first, second)
 
 
-def step_rows(group: Group, step: Step, methods: Sequence[str], listen: Callable[[], object]) -> list[Row]:
-    """One row a clip, with the numbers of these methods; afterwards all weights are as they were.
+def step_rows(
+    group: Group, step: Step, contenders: Sequence[Contender], hear_reference: Callable[[], object]
+) -> list[Row]:
+    """One row a clip, with the numbers of these contenders; afterwards all weights are as they were.
 
     Args:
         group: the clips.
-        step: one of `plan_steps`.
-        methods: to ask.
-        listen: real sounds through the encoder, for `randomised`.
+        step: one of `SanityPlan.steps`.
+        contenders: to ask.
+        hear_reference: runs real sounds through the encoder, for `randomised`.
     """
-    rows = []
-    for clip, label, similarity in zip(group.clips, group.labels(step), group.similarity, strict=True):
-        column = group.trial.labels.index(label)
-        row: Row = dict(zip(KEYS, step.key(clip.path), strict=True))
-        row |= {"label": clip.label, "prompt": prompts_from_labels([label])[0], "error": None}
-        row |= {"rank": 1.0 + int((similarity > similarity[column]).sum())}
-        rows.append(row | {"similarity": float(similarity[column])})
-    for method in methods:  # before any weight is random
-        if group.trial.takes(method, step):
-            group.originals(method, for_label=step.check == "prompts")
-    with disturbed(group, step, listen) as (heard, text):
-        for method in methods:
-            if group.trial.takes(method, step):
-                masks, others = _pair(group, step, method, heard, text)
-                for index, row in enumerate(rows):
-                    row[f"{method}/mask_mean"] = float(masks[index].double().mean())
-                    if others is not None:
-                        row[f"{method}/ssim"], row[f"{method}/spearman"] = group.likeness(
-                            method, index, masks[index], others[index]
-                        )
+    evaluator = group.plan.evaluator
+    scale = float(evaluator.backend.logit_scale)
+    rows: list[Row] = []
+    for clip, label, logits in zip(group.clips, group.labels(step), group.logits, strict=True):
+        index = evaluator.labels.index(label)
+        rows.append(
+            {
+                "label": clip.entry.label,
+                "prompt": evaluator.prompts[index],
+                "error": None,
+                "rank": rank_of(logits, index),
+                "similarity": float(logits[index]) / scale,
+            }
+        )
+    # Before any weight is random.
+    for contender in contenders:
+        group.originals(contender, for_label=step.check == "prompts")
+    with disturbed(group, step, hear_reference) as (recordings, targets):
+        for contender in contenders:
+            masks, others = _pair(group, step, contender, recordings, targets)
+            for index, row in enumerate(rows):
+                row[f"{contender.key}/{MASK_MEAN}"] = float(masks[index].double().mean())
+                if others is not None:
+                    alike, order = group.likeness(contender, index, others[index], masks[index])
+                    row |= {f"{contender.key}/{SSIM}": alike, f"{contender.key}/{SPEARMAN}": order}
     return rows
 
 
 def _pair(
-    group: Group, step: Step, method: str, heard: HeardClips, text: TextState
+    group: Group, step: Step, contender: Contender, recordings: Sequence[Recording], targets: Sequence[Target]
 ) -> tuple[list[Tensor], list[Tensor] | None]:
     """The masks of a step, and those that they are held against."""
-    originals = group.originals(method, for_label=step.check == "prompts")
+    originals = group.originals(contender, for_label=step.check == "prompts")
     if step.name == RIGHT:
         return originals, None
-    if step.name == OTHER_CLIP:  # the next clip: masks with nothing in common but the method
+    # The next clip: masks with nothing in common but the method.
+    if step.name == OTHER_CLIP:
         return originals, [*originals[1:], originals[0]] if len(originals) > 1 else None
-    return group.masks(method, heard, text), originals
+    return group.masks(contender, recordings, targets), originals
 
 
 @contextmanager
 def disturbed(
-    group: Group, step: Step, listen: Callable[[], object]
-) -> Iterator[tuple[HeardClips, TextState]]:
+    group: Group, step: Step, hear_reference: Callable[[], object]
+) -> Iterator[tuple[list[Recording], list[Target]]]:
     """The clips as they are heard and the prompts as they are read in a step.
 
     While the block lasts, the weights that the step names are random.
 
     Args:
         group: the clips.
-        step: one of `plan_steps`.
-        listen: real sounds through the encoder, for `randomised`.
+        step: one of `SanityPlan.steps`.
+        hear_reference: runs real sounds through the encoder, for `randomised`.
     """
-    trial, seed = group.trial, f"{group.trial.seed} {step.number}"
-    text = trial.read(group.labels(step))
+    seed, labels = f"{group.plan.seed} {step.number}", group.labels(step)
     if step.check == "text":
         with randomised(step.blocks, seed):
-            text = trial.read(group.labels(step))
-        yield group.heard, text
-    elif step.check == "cascade":
-        with randomised(step.blocks, seed, listen):
-            yield group.hear(), text
+            targets = group.targets(labels)
+        yield group.recordings, targets
+        return
+    targets = group.targets(labels)
+    if step.check == "cascade":
+        with randomised(step.blocks, seed, hear_reference):
+            yield group.listen(), targets
     else:
         with randomised(step.blocks, seed):
-            yield group.heard, text
+            yield group.recordings, targets

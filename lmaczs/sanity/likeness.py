@@ -6,11 +6,13 @@ would blow a constant mask up to noise, or divide by zero.
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-SIGMA, RADIUS = 1.5, 5  # of Wang et al.: an 11 x 11 Gaussian window
+from lmaczs.metrics.statistics import spearman
+
+# Of Wang et al.: an 11 x 11 Gaussian window.
+SIGMA, RADIUS = 1.5, 5
 K1, K2 = 0.01, 0.03
 
 
@@ -18,7 +20,7 @@ def ssim(first: Tensor, second: Tensor) -> float:
     """Structural similarity (Wang et al. 2004) at data range 1, its mean over all positions of the window.
 
     Two faint masks are alike to it wherever they are, because little differs between almost nothing and almost
-    nothing; `spearman` has no such blind spot, and what masks of different sounds reach tells how much of it is
+    nothing; `order_kept` has no such blind spot, and what masks of different sounds reach tells how much of it is
     chance.
 
     Args:
@@ -54,44 +56,28 @@ def _blur(maps: Tensor, radius: int) -> Tensor:
     return maps
 
 
-def spearman(first: Tensor, second: Tensor) -> float:
-    """Rank correlation; equal values share the mean of their ranks.
+def order_kept(original: Tensor, mask: Tensor) -> float:
+    """How much of the order of a mask's cells is left: Spearman's correlation with the original mask.
 
     Args:
-        first: any shape.
-        second: same shape.
+        original: (freq, frames).
+        mask: same shape, of the disturbed model or of another prompt.
 
     Returns:
-        In [-1, 1]. 0 where one of the two is constant, for it then says nothing of the other's order; nan where
-        both are, or where a value is nan.
+        In [-1, 1]. 0 where the mask has become constant, as one that keeps nothing: no order is left. nan where the
+        original is constant: there was none.
 
     Raises:
         ValueError: the shapes differ.
     """
-    _same_shape(first, second)
-    if first.isnan().any() or second.isnan().any():
-        return math.nan
-    return _correlation(_ranks(first), _ranks(second))
+    correlation = spearman(original, mask)
+    if math.isnan(correlation) and _has_order(original) and not mask.isnan().any():
+        return 0.0
+    return correlation
 
 
-def pearson(first: Tensor, second: Tensor) -> float:
-    """Linear correlation, with the same conventions as `spearman`."""
-    _same_shape(first, second)
-    return _correlation(first.double().flatten().numpy(), second.double().flatten().numpy())
-
-
-def _correlation(x: np.ndarray, y: np.ndarray) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    scale_x, scale_y = np.sqrt(x @ x), np.sqrt(y @ y)
-    if scale_x == 0 and scale_y == 0:
-        return math.nan
-    return float(x @ y / (scale_x * scale_y)) if scale_x > 0 and scale_y > 0 else 0.0
-
-
-def _ranks(values: Tensor) -> np.ndarray:
-    # numpy, because its sort is several times as fast as torch's unique
-    _, place, count = np.unique(values.flatten().numpy(), return_inverse=True, return_counts=True)
-    return (count.cumsum() - (count - 1) / 2)[place]
+def _has_order(mask: Tensor) -> bool:
+    return bool(mask.min() < mask.max())
 
 
 def _same_shape(first: Tensor, second: Tensor) -> None:

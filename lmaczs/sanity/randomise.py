@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
-from lmaczs.explainers.base import Explainer
+from lmaczs.explainers.base import Method
 from lmaczs.explainers.hooks import call_order, evaluation_mode
 
-HEAD, STEM = "head", "stem"  # what comes after the last and before the first of the backend's named layers
+# What comes after the last and before the first of the backend's named layers.
+HEAD, STEM = "head", "stem"
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ def text_block(backend: CLAPBackend) -> Block:
     return block
 
 
-def explainer_block(explainer: Explainer) -> Block | None:
-    """An explainer's own trained weights, such as a decoder; None where it has none."""
-    own = [part for part in vars(explainer).values() if isinstance(part, nn.Module)]
-    foreign = set(explainer.backend.modules())
+def method_block(method: Method) -> Block | None:
+    """A method's own trained weights, such as a decoder; None where it has none."""
+    own = [part for part in vars(method).values() if isinstance(part, nn.Module)]
+    foreign = set(method.backend.modules())
     modules = [module for part in own for module in part.modules() if module not in foreign]
     block = Block("decoder", _with_weights(modules))
     return block if block.modules else None
@@ -107,7 +108,7 @@ def _with_weights(modules: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
 @contextmanager
 @torch.no_grad()
 def randomised(
-    blocks: Sequence[Block], seed: str, listen: Callable[[], object] | None = None
+    blocks: Sequence[Block], seed: str, hear_reference: Callable[[], object] | None = None
 ) -> Iterator[None]:
     """Randomise some blocks, and give every bit back at the end, also after an exception.
 
@@ -117,7 +118,7 @@ def randomised(
     Args:
         blocks: whose weights are drawn anew.
         seed: any text.
-        listen: runs real sounds through the model; batch normalisations of the blocks take their statistics from
+        hear_reference: runs real sounds through the model; batch normalisations of the blocks take their statistics from
             this one call. Needed where there are any.
 
     Raises:
@@ -131,17 +132,35 @@ def randomised(
             for module in block.modules:
                 for parameter in module.parameters(recurse=False):
                     parameter.copy_(_drawn_like(parameter, generator))
-        if listen is not None:
-            with _measuring(
-                [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-            ):
-                listen()
+        if hear_reference is not None:
+            norms = [module for module in modules if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+            with _measuring(norms):
+                hear_reference()
         yield
     finally:
         for value, original in kept:
             value.copy_(original)
         if not all(_same_bits(value, original) for value, original in kept):
             raise RuntimeError("The weights after a randomisation are not those before it.")
+
+
+@contextmanager
+def fresh_sentences(backend: CLAPBackend) -> Iterator[None]:
+    """Let the text encoder read every sentence anew, with the weights that it has now.
+
+    The backend keeps the vectors of sentences that it has read; inside the block it keeps none from outside, and
+    afterwards none from inside.
+
+    Args:
+        backend: whose text encoder reads.
+    """
+    kept = dict(backend._text_cache)
+    backend._text_cache.clear()
+    try:
+        yield
+    finally:
+        backend._text_cache.clear()
+        backend._text_cache.update(kept)
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:
@@ -152,9 +171,8 @@ def _drawn_like(values: Tensor, generator: torch.Generator) -> Tensor:
     """Normal noise of a tensor's own size; drawn on the CPU, so that all devices agree."""
     values = values.float()
     noise = torch.randn(values.shape, generator=generator).to(values.device)
-    if (
-        values.ndim > 1
-    ):  # with a mean, such as the negative one of many trained layers, a ReLU would stay shut for good
+    # With a mean, such as the negative one of many trained layers, a ReLU would stay shut for good.
+    if values.ndim > 1:
         return values.square().mean().sqrt() * noise
     return values.mean() + values.std(correction=0) * noise
 

@@ -7,23 +7,29 @@ from typing import Any
 import torch
 
 from lmaczs.evaluation.masks import CONTROLS
-from lmaczs.evaluation.rows import Row
-from lmaczs.sanity.checks import OTHER_CLIP, RIGHT, UNRELATED, UNTOUCHED, Trial
-from lmaczs.sanity.likeness import pearson, spearman
+from lmaczs.evaluation.report import table_lines
+from lmaczs.evaluation.scores import Row
+from lmaczs.metrics.statistics import pearson, spearman
+from lmaczs.sanity.checks import MASK_MEAN
+from lmaczs.sanity.plan import OTHER_CLIP, RIGHT, UNRELATED, UNTOUCHED, SanityPlan
 
-BLOCKS_JUDGED = 3  # of the cascade
-MOST_ALIKE = 0.3  # to the original, after that many blocks
-MOST_LEFT = 1 / 3  # of the right prompt's mask mean, for an unrelated prompt
-LEAST_CORRELATION = 0.6  # of mask mean and similarity
+# Blocks of the cascade that the verdict is about.
+BLOCKS_JUDGED = 3
+# Likeness to the original, after that many blocks.
+MOST_ALIKE = 0.3
+# Share of the right prompt's mask mean, for an unrelated prompt.
+MOST_LEFT = 1 / 3
+# Of mask mean and similarity.
+LEAST_CORRELATION = 0.6
 LIKENESS = {"ssim": "SSIM", "spearman": "Spearman"}
 
 
-def sanity_summary(rows: Sequence[Row], trial: Trial) -> dict[str, Any]:
+def sanity_summary(rows: Sequence[Row], plan: SanityPlan) -> dict[str, Any]:
     """Aggregate the rows of `run_checks`.
 
     Args:
         rows: one for each clip and step.
-        trial: that made them.
+        plan: that made them.
 
     Returns:
         n_clips, n_failed, blocks (steps of the cascade, in order), n_heard (clips whose label the model puts first)
@@ -36,24 +42,30 @@ def sanity_summary(rows: Sequence[Row], trial: Trial) -> dict[str, Any]:
         - mask_mean: correlations with the similarity over all right and unrelated prompts.
         - verdict: question -> value, target, passed; only of what was checked. Not passed where there is no value.
     """
-    answered = [row for row in rows if "error" not in row]
+    answered = [step_of(row) for row in rows if "error" not in row]
     right = [row for row in answered if row["step"] == RIGHT]
     return {
-        "n_clips": len({row["path"] for row in answered}),
-        "n_failed": len({row["path"] for row in rows if "error" in row}),
+        "n_clips": len({row["clip"] for row in answered}),
+        "n_failed": len({row["clip"] for row in rows if "error" in row}),
         "n_heard": sum(row["rank"] == 1 for row in right),
         "blocks": list(dict.fromkeys(row["step"] for row in answered if row["check"] == "cascade")),
-        "methods": {method: _method(answered, method) for method in trial.methods},
+        "methods": {contender.name: _method(answered, contender.key) for contender in plan.contenders},
     }
 
 
-def _method(rows: Sequence[Row], method: str) -> dict[str, Any]:
+def step_of(row: Row) -> Row:
+    """A row with check, step and seed as they stand in the name of its condition."""
+    check, step, seed = row["condition"].split("/")
+    return {**row, "check": check, "step": step, "seed": seed}
+
+
+def _method(rows: Sequence[Row], key: str) -> dict[str, Any]:
     changed = list(dict.fromkeys(row["step"] for row in rows if row["check"] != "prompts"))
-    steps = {step: _likeness([row for row in rows if row["step"] == step], method) for step in changed}
+    steps = {step: _likeness([row for row in rows if row["step"] == step], key) for step in changed}
     found: dict[str, Any] = {"steps": {name: step for name, step in steps.items() if step["ssim"]["n"]}}
-    prompts = [row for row in rows if row["check"] == "prompts" and f"{method}/mask_mean" in row]
+    prompts = [row for row in rows if row["check"] == "prompts" and f"{key}/{MASK_MEAN}" in row]
     if prompts:
-        found["prompts"], found["mask_mean"] = _prompts(prompts, method), _correlation(prompts, method)
+        found["prompts"], found["mask_mean"] = _prompts(prompts, key), _correlation(prompts, key)
     found["verdict"] = _verdict(found, [row["step"] for row in rows if row["check"] == "cascade"])
     return found
 
@@ -61,7 +73,8 @@ def _method(rows: Sequence[Row], method: str) -> dict[str, Any]:
 def _likeness(rows: Sequence[Row], method: str) -> dict[str, Any]:
     result = {}
     for key in LIKENESS:
-        values = [(row["seed"], row[f"{method}/{key}"]) for row in rows if f"{method}/{key}" in row]
+        column = f"{method}/mask/{key}"
+        values = [(row["seed"], row[column]) for row in rows if column in row]
         seeds = {seed: _mean([value for at, value in values if at == seed]) for seed, _ in values}
         result[key] = {
             "mean": _mean([value for _, value in values]),
@@ -74,12 +87,12 @@ def _likeness(rows: Sequence[Row], method: str) -> dict[str, Any]:
 
 def _prompts(rows: Sequence[Row], method: str) -> dict[str, Any]:
     """What an unrelated prompt leaves of the mask."""
-    column = f"{method}/mask_mean"
-    right = {row["path"]: row for row in rows if row["step"] == RIGHT}
+    column = f"{method}/{MASK_MEAN}"
+    right = {row["clip"]: row for row in rows if row["step"] == RIGHT}
     others: dict[str, list[Row]] = {path: [] for path in right}
     for row in rows:
-        if row["step"] == UNRELATED and row["path"] in others:
-            others[row["path"]].append(row)
+        if row["step"] == UNRELATED and row["clip"] in others:
+            others[row["clip"]].append(row)
     # An empty mask for the right prompt leaves nothing to compare with.
     left = {
         path: _mean([row[column] for row in others[path]]) / right[path][column]
@@ -99,7 +112,7 @@ def _prompts(rows: Sequence[Row], method: str) -> dict[str, Any]:
 
 
 def _correlation(rows: Sequence[Row], method: str) -> dict[str, Any]:
-    points = [(row["similarity"], row[f"{method}/mask_mean"]) for row in rows]
+    points = [(row["similarity"], row[f"{method}/{MASK_MEAN}"]) for row in rows]
     similarity, mask_mean = (
         torch.tensor(values, dtype=torch.float64) for values in zip(*points, strict=True)
     )
@@ -141,63 +154,79 @@ QUESTIONS = {
 }
 
 
-def report_markdown(summary: Mapping[str, Any], trial: Trial, title: str) -> str:
-    """Everything for people, verdicts first."""
+def report_markdown(summary: Mapping[str, Any], plan: SanityPlan, title: str) -> str:
+    """Everything for people, verdicts first.
+
+    Args:
+        summary: of `sanity_summary`.
+        plan: that made the rows.
+        title: what was checked.
+    """
     methods = summary["methods"]
     lines = [
         f"# Sanity checks: {title}",
         "",
-        f"{summary['n_clips']} clips, {summary['n_failed']} not readable; {trial.domain} masks; "
-        f"{trial.seeds} random models; masks as they are returned, shown and heard.",
+        f"{summary['n_clips']} clips, {summary['n_failed']} not readable; {plan.domain} masks; "
+        f"{plan.seeds} random models; masks as they are returned, shown and heard.",
         "",
         "## Verdicts",
         "",
     ]
     questions = [key for key in QUESTIONS if any(key in found["verdict"] for found in methods.values())]
     if questions:
-        lines += _table(
-            ["method", *(QUESTIONS[key] for key in questions)],
-            [
-                [name, *(_answer(found["verdict"].get(key)) for key in questions)]
-                for name, found in methods.items()
-            ],
-        )
-    steps = list(dict.fromkeys(step for found in methods.values() for step in found["steps"]))
-    steps = [step for step in steps if step != OTHER_CLIP] + [step for step in steps if step == OTHER_CLIP]
-    if any(step != OTHER_CLIP for step in steps):
-        lines += [*_CASCADE_TEXT, ""]
-        for key, label in LIKENESS.items():
-            heads = [f"+ {step}" if step in summary["blocks"][1:] else step for step in steps]
-            lines += [f"### {label} to the original mask ↓", ""]
-            lines += _table(["method", *heads, "n"], _likeness_rows(methods, steps, key))
-    if any("prompts" in found for found in methods.values()):
-        lines += [*_PROMPT_TEXT, ""]
-        lines += _table(
-            [
-                "method", "mask mean, right", "mask mean, unrelated", "left for unrelated ↓", "n",
-                "left where the label is heard ↓", "n", "SSIM ↓", "Spearman ↓", "n",
-            ],
-            [[name, *_prompt_cells(found["prompts"])] for name, found in methods.items() if "prompts" in found],
-        )  # fmt: skip
-        lines += ["## Does the mask grow with the similarity?", ""]
-        lines += [
-            "Mask mean against cosine similarity over all right and unrelated prompts of the table above.",
-            "",
+        heads = ["method", *(QUESTIONS[key] for key in questions)]
+        cells = [
+            [name, *(_answer(found["verdict"].get(key)) for key in questions)]
+            for name, found in methods.items()
         ]
-        lines += _table(
-            ["method", "Spearman ↑", "Pearson ↑", "n"],
-            [
-                [name, _number(found["mask_mean"]["spearman"]), _number(found["mask_mean"]["pearson"])]
-                + [str(found["mask_mean"]["n"])]
-                for name, found in methods.items()
-                if "mask_mean" in found
-            ],
-        )
-    lines += ["## Controls", ""]
-    lines += ["They know neither model nor prompt: this is how failing looks.", ""]
+        lines += _padded_table(heads, cells)
+    lines += _cascade_section(summary)
+    lines += _prompt_section(methods)
+    lines += ["## Controls", "", "They know neither model nor prompt: this is how failing looks.", ""]
     lines += [f"- **{name}**: {CONTROLS[name]}." for name in UNTOUCHED]
     lines += ["", "A dash: there is nothing to measure, as with the rank correlation of a constant mask.", ""]
     return "\n".join(lines)
+
+
+def _cascade_section(summary: Mapping[str, Any]) -> list[str]:
+    methods = summary["methods"]
+    steps = list(dict.fromkeys(step for found in methods.values() for step in found["steps"]))
+    steps = [step for step in steps if step != OTHER_CLIP] + [step for step in steps if step == OTHER_CLIP]
+    if not any(step != OTHER_CLIP for step in steps):
+        return []
+    lines = [*_CASCADE_TEXT, ""]
+    for key, label in LIKENESS.items():
+        heads = [f"+ {step}" if step in summary["blocks"][1:] else step for step in steps]
+        lines += [f"### {label} to the original mask ↓", ""]
+        lines += _padded_table(["method", *heads, "n"], _likeness_rows(methods, steps, key))
+    return lines
+
+
+def _prompt_section(methods: Mapping[str, Any]) -> list[str]:
+    asked = {name: found for name, found in methods.items() if "prompts" in found}
+    if not asked:
+        return []
+    heads = [
+        "method", "mask mean, right", "mask mean, unrelated", "left for unrelated ↓", "n",
+        "left where the label is heard ↓", "n", "SSIM ↓", "Spearman ↓", "n",
+    ]  # fmt: skip
+    correlations = {name: found["mask_mean"] for name, found in asked.items()}
+    return [
+        *_PROMPT_TEXT,
+        "",
+        *_padded_table(heads, [[name, *_prompt_cells(found["prompts"])] for name, found in asked.items()]),
+        "## Does the mask grow with the similarity?",
+        "",
+        "Mask mean against cosine similarity over all right and unrelated prompts of the table above.",
+        "",
+        *_padded_table(
+            ["method", "Spearman ↑", "Pearson ↑", "n"],
+            [
+                [name, _number(found["spearman"]), _number(found["pearson"]), str(found["n"])]
+                for name, found in correlations.items()
+            ],
+        ),
+    ]
 
 
 _CASCADE_TEXT = (
@@ -207,7 +236,7 @@ _CASCADE_TEXT = (
     "The last columns randomise the text encoder or the method's own decoder alone. Random weights are as large as the "
     "trained ones, and batch normalisations measure their inputs again. **another clip** compares "
     "masks of different sounds by the same method: what chance gives. SSIM at data range 1 calls all faint masks "
-    "alike; the rank correlation does not.",
+    "alike; the rank correlation does not. It is 0 where a mask has become constant: no order is left.",
 )
 _PROMPT_TEXT = (
     "## Does the explanation change with the prompt?",
@@ -253,6 +282,5 @@ def _number(value: float, decimals: int = 2) -> str:
     return "–" if math.isnan(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"  # no "-0.00"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+def _padded_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [*table_lines(heads, rows), ""]

@@ -1,4 +1,4 @@
-"""The published AudioSet MobileNet, written plainly from its table: random weights under its names, and what they give."""
+"""The published AudioSet MobileNet, plainly from its table: random weights under its names, what they give."""
 
 import torch
 import torch.nn.functional as F

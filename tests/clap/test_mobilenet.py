@@ -73,7 +73,9 @@ def test_mel_scale_and_triangles_by_hand():
     assert to_mel(torch.tensor(700.0)).item() == pytest.approx(1127 * math.log(2))
     centres = band_centres_hz(GRID)
     spacing = to_mel(centres).diff()
-    torch.testing.assert_close(spacing, torch.full_like(spacing, 1127 * math.log1p(15000 / 700) / 129), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        spacing, torch.full_like(spacing, 1127 * math.log1p(15000 / 700) / 129), atol=0.01, rtol=0
+    )
     plain = htk_filterbank(GRID, pre_emphasis=0.0)
     assert plain.shape == (128, 513) and float(plain[:, -1].abs().max()) == 0.0
     # Between the outer centres neighbouring triangles add up to 1.

@@ -15,7 +15,8 @@ def code_points(prompt):
     "prompt",
     [
         "rain", "Rain", "rain.", "RAIN!", "the rain", " this is the sound of rain ", "This is the sound of rain.",
-        "this is a sound of rain", "The sound of rain", "the noise of the rain", "sounds of rain", "it is the sound of rain",
+        "this is a sound of rain", "The sound of rain", "the noise of the rain", "sounds of rain",
+        "it is the sound of rain",
     ],
 )  # fmt: skip
 def test_prefix_capitals_article_and_full_stop_say_nothing(prompt):

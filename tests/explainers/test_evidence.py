@@ -66,9 +66,7 @@ def decoder_that_says_nothing(backend, objective, domain):
 
 @both_domains
 @pytest.mark.parametrize("objective", ["contrast", "paper"])
-def test_a_decoder_that_puts_out_nothing_keeps_nothing(
-    debug_backend, recording, target, objective, domain
-):
+def test_a_decoder_that_puts_out_nothing_keeps_nothing(debug_backend, recording, target, objective, domain):
     method = LMACZS.wrap(
         debug_backend, decoder_that_says_nothing(debug_backend, objective, domain), objective
     )

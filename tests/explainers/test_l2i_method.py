@@ -91,7 +91,9 @@ def test_silence_has_no_vote_and_no_component(l2i, debug_backend, make_beep):
     beep = make_beep().waveform
     gap = torch.cat([beep, torch.zeros(5 * 32000), beep])
     alone, spread = (
-        explain_clip(AudioClip(waveform, 16000, "beep"), PROMPTS, debug_backend, l2i, target="rain", measure=False)
+        explain_clip(
+            AudioClip(waveform, 16000, "beep"), PROMPTS, debug_backend, l2i, target="rain", measure=False
+        )
         for waveform in (beep, gap)
     )
     for one, other in zip(alone.explanation.components, spread.explanation.components, strict=True):
@@ -120,7 +122,9 @@ def test_without_a_positive_component_the_prompt_is_absent_and_nothing_is_kept(
     interpreter = fresh_interpreter()
     text = debug_backend.encode_text(["a beep"]).embedding[0]
     linear = interpreter.theta.linear
-    linear.weight.data = torch.zeros_like(linear.weight) if weights == "zero" else -text.expand_as(linear.weight)
+    linear.weight.data = (
+        torch.zeros_like(linear.weight) if weights == "zero" else -text.expand_as(linear.weight)
+    )
     if linear.bias is not None:
         linear.bias.data.zero_()
     clip, l2i = make_beep(5.0), L2I(debug_backend, interpreter=interpreter)
@@ -240,5 +244,7 @@ def test_a_release_for_another_backend_or_of_another_shape_is_refused(
 
 
 def test_mel_masks_are_refused_in_one_sentence(debug_backend):
-    with pytest.raises(LMACError, match="L2I has no masks in the domain 'mel': choose 'stft', or another method"):
+    with pytest.raises(
+        LMACError, match="L2I has no masks in the domain 'mel': choose 'stft', or another method"
+    ):
         load_explainer("l2i", debug_backend, "mel")

@@ -86,7 +86,9 @@ def test_chosen_area_follows_the_values():
 
 def test_nothing_is_kept_where_no_mask_promises_a_gain():
     logits = torch.randn(3, 128, 200, generator=torch.Generator().manual_seed(0))
-    gains = torch.stack([torch.zeros(len(AREAS)), torch.ones(len(AREAS)), torch.full((len(AREAS),), NEEDED_GAIN)])
+    gains = torch.stack(
+        [torch.zeros(len(AREAS)), torch.ones(len(AREAS)), torch.full((len(AREAS),), NEEDED_GAIN)]
+    )
     masks, present = mask_of_largest_gain(logits, gains, 0.5)
     unrelated, named, hardly = masks.mean(dim=(1, 2)).tolist()
     assert present.tolist() == [False, True, True]

@@ -14,7 +14,6 @@ from lmaczs.explainers.rise import random_masks
 from lmaczs.explainers.smoothgrad import WRAPPED
 from lmaczs.hearing import make_target
 from lmaczs.signal.masking import masked_mel_power
-from speed import resident_mb
 
 both_domains = pytest.mark.parametrize("domain", ["stft", "mel"])
 
@@ -47,7 +46,9 @@ def test_a_gradient_per_decibel_is_the_slope_of_the_score(debug_backend, window,
             score_levels(debug_backend, target, levels + sign * direction, domain).item()
             for sign in (0.02, -0.02)
         )
-        assert float((gradient * direction).sum()) == pytest.approx((higher - lower) / 0.04, rel=0.01)
+        assert float((gradient * direction).sum()) == pytest.approx(
+            (higher - lower) / 0.04, rel=0.01, abs=5e-5
+        ), "float32 scores differ by 2e-6 by rounding alone"
 
 
 def test_noise_is_fresh_in_every_copy(debug_backend, window, target, monkeypatch):
@@ -80,16 +81,16 @@ def test_seed_and_sigma_of_smoothgrad_count(debug_backend, window, target):
 
 @both_domains
 @pytest.mark.parametrize("of", WRAPPED)
-def test_smoothgrad_of_one_clean_copy_is_the_method_itself(debug_backend, windows, target, of, domain):
+def test_smoothgrad_of_one_clean_copy_is_the_method_itself(debug_backend, window, target, of, domain):
     """And so it is of the mean of several: it adds noise to any method that works by gradients, and nothing else."""
-    expected = load_explainer(of, debug_backend, domain).map_windows(windows, target).values
-    for n in (1, 3):
+    expected = load_explainer(of, debug_backend, domain).map_windows(window, target).values
+    for n in (1, 2):
         method = load_explainer("smoothgrad", debug_backend, domain, of=of, n=n, sigma=0)
-        found = method.map_windows(windows, target)
+        found = method.map_windows(window, target)
         scale = float(expected.abs().max())
         torch.testing.assert_close(found.values / scale, expected / scale, atol=1e-4, rtol=0)
         assert found.completeness_error is None
-    assert method.passes() == 3 * load_explainer(of, debug_backend, domain).passes()
+    assert method.passes() == 2 * load_explainer(of, debug_backend, domain).passes()
 
 
 @pytest.mark.parametrize("of", WRAPPED)
@@ -112,9 +113,7 @@ def test_integrated_gradients_add_up(debug_backend, make_beep, domain):
         found = load_explainer("integrated-gradients", debug_backend, domain).map_windows(audio, target)
         levels = grid_levels(debug_backend, audio, domain)
         silence = torch.full_like(levels, silence_db(debug_backend, domain))
-        sound, nothing = (
-            score_levels(debug_backend, target, levels, domain) for levels in (levels, silence)
-        )
+        sound, nothing = (score_levels(debug_backend, target, levels, domain) for levels in (levels, silence))
         error = (found.values.sum(dim=(1, 2)) - (sound - nothing)).abs() / (sound - nothing).abs()
         # float32 sums.
         torch.testing.assert_close(found.completeness_error, error, atol=1e-3, rtol=0)
@@ -197,6 +196,8 @@ def test_random_masks_are_smooth_shifted_and_as_full_as_asked():
 
 def test_memory_of_rise_does_not_grow_with_its_masks(debug_backend, window, target, monkeypatch):
     """800 masks of 257 x 101 cells would take 83 MB, and their encoder passes more; a chunk of 8 takes 1 MB."""
+    from speed import resident_mb
+
     sizes, held = [], []
     encode = debug_backend.encode
     monkeypatch.setattr(debug_backend, "encode", lambda mel: sizes.append(len(mel)) or encode(mel))

@@ -68,7 +68,8 @@ def test_integrated_gradients_are_captums_with_its_rule(debug_backend, pair, tar
         change = level_logits(debug_backend, PROMPT, domain)(levels) - level_logits(
             debug_backend, PROMPT, domain
         )(silence)
-    torch.testing.assert_close(found.completeness_error, (delta / change).abs().float(), atol=1e-4, rtol=0)
+    # captum sums in float32.
+    torch.testing.assert_close(found.completeness_error, (delta / change).abs().float(), atol=5e-4, rtol=0)
 
 
 def test_occlusion_is_captums_on_the_mel_grid(debug_backend, pair, target):
@@ -81,9 +82,7 @@ def test_occlusion_is_captums_on_the_mel_grid(debug_backend, pair, target):
     method = load_explainer("occlusion", debug_backend, "mel", bands=10, seconds=0.7, overlap=2)
     strides = tuple(cells // 2 for cells in method.size)
     with torch.no_grad():
-        theirs = attr.Occlusion(logits).attribute(
-            pair.mel_power, method.size, strides=strides, baselines=0.0
-        )
+        theirs = attr.Occlusion(logits).attribute(pair.mel_power, method.size, strides=strides, baselines=0.0)
     close(method.map_windows(pair, target).values, theirs)
 
 

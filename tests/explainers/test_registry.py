@@ -41,7 +41,11 @@ def test_options_are_the_knobs_of_a_method_and_nothing_of_what_is_explained():
         ("saliency", {"loud": 1}, "'saliency' has no option 'loud': it takes none"),
         ("rise", {"score": "logit"}, "'rise' has no option 'score': it takes n, bands, seconds, keep, seed"),
         ("lmac-zs", {"decoder": 1}, "'lmac-zs' has no option 'decoder': it takes release"),
-        ("smoothgrad", {"of": "rise"}, "option of is 'rise': choose a method that works by gradients, one of"),
+        (
+            "smoothgrad",
+            {"of": "rise"},
+            "option of is 'rise': choose a method that works by gradients, one of",
+        ),
         ("smoothgrad", {"of": "smoothgrad"}, "option of is 'smoothgrad'"),
         ("smoothgrad", {"n": 0}, "option n is 0: choose a whole number, 1 or more"),
         ("smoothgrad", {"n": 2.5}, "option n is 2.5"),
@@ -131,3 +135,9 @@ def test_a_new_method_explains_recordings_of_any_length(toy, debug_backend, make
         assert 0 < float(result.explanation.mask.mean()) < 0.15 and "ff" in result.metrics
         whole = result.listening.kept.waveform + result.listening.removed.waveform
         torch.testing.assert_close(whole, recording.clip.waveform, atol=1e-5, rtol=0)
+
+
+def test_a_new_method_is_told_on_the_page(toy):
+    from lmaczs.ui.facts import about
+
+    assert "Loudest band (nobody 2026): Keeps the loudest rows." in about()

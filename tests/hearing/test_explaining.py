@@ -147,7 +147,9 @@ def test_what_is_explained_is_the_target_among_all_prompts(debug_backend, make_b
 
 def test_a_score_that_compares_needs_more_than_one_prompt(debug_backend, beep_in_noise):
     method = load_explainer("saliency", debug_backend)
-    with pytest.raises(LMACError, match="'contrastive' compares the prompt with others, and it is the only one"):
+    with pytest.raises(
+        LMACError, match="'contrastive' compares the prompt with others, and it is the only one"
+    ):
         explain_clip(beep_in_noise, ["rain"], debug_backend, method, score="contrastive")
     with pytest.raises(LMACError, match="no score 'loss'"):
         explain_clip(beep_in_noise, PROMPTS, debug_backend, method, score="loss")
@@ -231,9 +233,7 @@ def test_the_most_probable_prompts_come_one_after_the_other(debug_backend, beep_
     assert torch.equal(alone.explanation.mask, again.explanation.mask)
 
 
-def test_an_attribution_lies_on_the_recordings_own_axis_beside_its_mask(
-    debug_backend, make_beep, loud_cells
-):
+def test_an_attribution_lies_on_the_recordings_own_axis_beside_its_mask(debug_backend, make_beep, loud_cells):
     clip = make_beep(4.7)
     method = load_explainer("integrated-gradients", debug_backend, "mel", steps=4)
     explanation = explain_clip(clip, PROMPTS, debug_backend, method, measure=False).explanation

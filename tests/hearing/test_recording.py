@@ -17,9 +17,7 @@ def test_an_opened_recording_gives_what_a_fresh_one_gives(debug_backend, make_be
         clip = make_beep(duration_s)
         recording = listen(clip, debug_backend)
         assert sum(len(state.embedding) for state in recording.states) == (2 if duration_s == 3.0 else 0)
-        first, again = (
-            explain(recording, PROMPTS, debug_backend, method, measure=False) for _ in range(2)
-        )
+        first, again = (explain(recording, PROMPTS, debug_backend, method, measure=False) for _ in range(2))
         fresh = explain_clip(clip, PROMPTS, debug_backend, method, measure=False)
         assert torch.equal(first.explanation.mask, fresh.explanation.mask)
         assert torch.equal(first.explanation.mask, again.explanation.mask)

@@ -90,9 +90,7 @@ def test_no_method_explains_a_silent_minute(debug_backend, make_beep, name):
     together = torch.cat([found.mask[:, :100], found.mask[:, 3100:]], dim=1)
     torch.testing.assert_close(together, expected, atol=1e-5, rtol=0)
     parts = split(recording, found, method, debug_backend)
-    torch.testing.assert_close(
-        parts.kept.waveform + parts.removed.waveform, clip.waveform, atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(parts.kept.waveform + parts.removed.waveform, clip.waveform, atol=1e-6, rtol=0)
 
 
 # --- horn, then hum

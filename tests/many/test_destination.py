@@ -7,22 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pandas
 import pytest
-from test_explain_many import ALL, PROMPTS, counted, desk, explain_many, rows_of, sound_bytes, write_shard
+import torch
+from runs import ALL, REQUEST, explain_many, rows_of, sound_bytes, write_shard
 
 from lmaczs.cli.files import folder_written_whole, write_text_whole
 from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError, StorageError
+from lmaczs.explainers import load_explainer
+from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config
 from lmaczs.many import engines, worker
 from lmaczs.many.destination import Destination
 from lmaczs.many.units import FILES, Unit
-from lmaczs.many.worker import ExplainRequest, Worker, method_sha256
+from lmaczs.many.worker import Worker, method_sha256
 from lmaczs.signal import scratch
-
-__all__ = ["counted", "desk"]  # fixtures
+from lmaczs.signal.audio import load_clip
 
 
 def test_another_sound_under_the_same_name_is_explained_again(desk, counted, capsys):
@@ -48,6 +51,19 @@ def test_rows_carry_the_hash_of_the_bytes(desk):
         assert rows.loc[path, "sha256"] == hashlib.sha256(data).hexdigest()
 
 
+def test_files_of_a_sound_that_is_gone_go_too_and_a_name_twice_in_a_shard_counts_once(desk, counted):
+    write_shard(desk / "set.tar", {"0.wav": sound_bytes(0)})
+    with tarfile.open(desk / "set.tar", "a") as archive:
+        archive.add(desk / "clips" / "a.wav", "0.wav")
+    assert explain_many("set.tar") == 0 and counted == ["0"]
+    explain_many("clips", "kept", "--save", "mask")
+    place = desk / "kept" / rows_of("kept").set_index("path").loc["b.wav", "files"]
+    assert place.is_dir()
+    (desk / "clips" / "b.wav").write_bytes(b"no sound any more")
+    explain_many("clips", "kept", "--save", "mask")
+    assert not place.exists() and rows_of("kept")["error"].notna().sum() == 2
+
+
 def test_a_recording_that_cannot_be_read_now_keeps_its_row(desk, counted):
     explain_many()
     before = rows_of()
@@ -66,7 +82,7 @@ def test_a_clip_that_changed_while_its_unit_was_unfinished_is_done_again(desk):
     destination.prepare({})
     unit = Unit(FILES, (Clip("a.wav", str(desk / "clips" / "a.wav")),))
     destination.commit(unit, {"path": "a.wav", "sha256": "of another sound", "error": "old"})
-    assert Worker(ExplainRequest(PROMPTS, "grad-cam++", backend="debug"), destination, "cpu").do(unit) == (
+    assert Worker(REQUEST, destination, "cpu").do(unit) == (
         1,
         0,
     )
@@ -101,9 +117,27 @@ def test_other_weights_are_refused_in_one_sentence(desk, monkeypatch, capsys):
     assert explain_many() == 1
 
 
-def test_the_hash_of_a_method_is_that_of_its_weights_and_settings(debug_backend):
-    from lmaczs.explainers import load_explainer
+def test_another_decoder_is_refused_in_the_same_folder(desk, debug_backend, monkeypatch, capsys):
+    """As after a change of LMACZS_RELEASES."""
 
+    def decoder_of(seed):
+        torch.manual_seed(seed)
+        return build_decoder(debug_backend, decoder_config(debug_backend, "stft")).eval()
+
+    def answer_with(seed):
+        method = LMACZS.wrap(debug_backend, decoder_of(seed))
+        monkeypatch.setattr(worker, "load_explainer", lambda *_, **__: method)
+
+    answer_with(0)
+    assert explain_many() == 1
+    answer_with(1)
+    assert explain_many() == 2
+    assert "results of other settings (method_sha256)" in capsys.readouterr().err
+    answer_with(0)
+    assert explain_many() == 1
+
+
+def test_the_hash_of_a_method_is_also_that_of_its_options(debug_backend):
     plain, same = (load_explainer("smoothgrad", debug_backend) for _ in range(2))
     assert method_sha256(plain) == method_sha256(same)
     assert method_sha256(plain) != method_sha256(load_explainer("smoothgrad", debug_backend, n=3))
@@ -112,8 +146,7 @@ def test_the_hash_of_a_method_is_that_of_its_weights_and_settings(debug_backend)
 def test_a_worker_with_other_weights_than_the_run_is_refused(desk):
     destination = Destination("out")
     destination.prepare({"backend_sha256": "another", "method_sha256": "another"})
-    request = ExplainRequest(PROMPTS, "grad-cam++", backend="debug")
-    ray_worker = engines.RayWorker(request.to_json(), destination.url, "cpu")
+    ray_worker = engines.RayWorker(REQUEST.to_json(), destination.url, "cpu")
     unit = Unit(FILES, (Clip("a.wav", str(desk / "clips" / "a.wav")),))
     (report,) = ray_worker({"unit": unit.to_json()})
     assert "other weights than the run that started it (backend_sha256, method_sha256)" in report["refused"]
@@ -205,8 +238,6 @@ def test_an_ffmpeg_without_room_is_not_a_damaged_recording(desk, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     (desk / "x.m4a").write_bytes(b"\0\0\0\x18ftypM4A " + b"\0" * 100)
-    from lmaczs.signal.audio import load_clip
-
     with pytest.raises(StorageError, match="no space left"):
         load_clip(desk / "x.m4a")
 

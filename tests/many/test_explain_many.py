@@ -1,18 +1,14 @@
 """`explain-many`: every clip once, failures as rows, and nothing done twice after a run that was cut short."""
 
-import io
 import os
 import signal
-import tarfile
 import time
 
 import fsspec
-import numpy as np
 import pandas
 import pytest
-import soundfile
+from runs import ALL, PROMPTS, REQUEST, explain_many, rows_of, sound_bytes, write_shard
 
-from lmaczs.cli import main
 from lmaczs.data.clips import Clip
 from lmaczs.data.sources import list_source
 from lmaczs.errors import LMACError
@@ -25,67 +21,6 @@ from lmaczs.many.units import FILES, Unit
 from lmaczs.many.worker import ExplainRequest, Worker
 from lmaczs.metrics.registry import explanation_keys
 from lmaczs.signal.audio import load_clip
-
-PROMPTS = ("a beep", "rain on a roof")
-REQUEST = ExplainRequest(PROMPTS, "grad-cam++", backend="debug")
-
-
-def sound_bytes(seed, seconds=0.5):
-    rng = np.random.default_rng(seed)
-    time_s = np.arange(round(16000 * seconds)) / 16000
-    wave = 0.3 * np.sin(2 * np.pi * 200 * (seed + 1) * time_s) + 0.02 * rng.standard_normal(len(time_s))
-    buffer = io.BytesIO()
-    soundfile.write(buffer, wave, 16000, format="WAV")
-    return buffer.getvalue()
-
-
-def write_shard(path, members):
-    with tarfile.open(path, "w") as archive:
-        for name, data in members.items():
-            header = tarfile.TarInfo(name)
-            header.size = len(data)
-            archive.addfile(header, io.BytesIO(data))
-
-
-@pytest.fixture
-def desk(tmp_path, monkeypatch):
-    """A folder with five recordings, one of them damaged, things that are none, and prompts."""
-    (tmp_path / "clips" / "inner").mkdir(parents=True)
-    (tmp_path / "clips" / ".hidden").mkdir()
-    for seed, name in enumerate(["a.wav", "b.wav", "inner/c.wav", "inner/ü d.wav"]):
-        (tmp_path / "clips" / name).write_bytes(sound_bytes(seed))
-    (tmp_path / "clips" / "bad.wav").write_bytes(b"no recording")
-    (tmp_path / "clips" / "notes.txt").write_text("none")
-    (tmp_path / "clips" / ".hidden" / "x.wav").write_bytes(sound_bytes(9))
-    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-ALL = ["a.wav", "b.wav", "bad.wav", "inner/c.wav", "inner/ü d.wav"]
-
-
-def explain_many(source="clips", out="out", *more):
-    model = ("--backend", "debug", "--device", "cpu", "--method", "grad-cam++")
-    return main(["explain-many", source, "--prompts-file", "prompts.txt", *model, "--out", out, *more])
-
-
-def rows_of(out="out"):
-    return pandas.read_parquet(f"{out}/rows").sort_values("path").reset_index(drop=True)
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """Names of the clips that were really explained, in order."""
-    names = []
-
-    def count(clip, backend):
-        names.append(clip.name)
-        return real(clip, backend)
-
-    real = worker.listen
-    monkeypatch.setattr(worker, "listen", count)
-    return names
 
 
 def test_rows_are_the_pipelines_numbers_and_a_failure_is_a_row(desk, debug_backend, capsys):

@@ -63,7 +63,7 @@ def test_a_second_start_reads_the_caches_and_other_clips_make_them_again(
 ):
     clips = training_clips(str(clips_csv))
     first = open_captioned(clips, debug_backend, tmp_path / "cache", 3)
-    monkeypatch.setattr("captioned.load_dataset_clip", lambda clip: pytest.fail("decoded again"))
+    monkeypatch.setattr("train.captioned.load_dataset_clip", lambda clip: pytest.fail("decoded again"))
     again = open_captioned(clips, debug_backend, tmp_path / "cache", 3)
     assert torch.equal(first.features, again.features) and (first.samples == again.samples).all()
     monkeypatch.undo()

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 
 from lmaczs.clap.decisions import load_head
 from lmaczs.data.sonyc_ust import TAGS
-from lmaczs.data.tagged_mixtures import CLASSES
 from lmaczs.errors import LMACError
 from lmaczs.explainers.l2i.surrogates import load_surrogate, surrogate_logits
 from lmaczs.explainers.l2i.vibi import relaxed_choice
 from train import train_classifier, train_l2i_baselines
 from train.make_tagged_mixtures import make
+from train.tagged_mixtures import CLASSES
 from train.train_classifier import ClassifierConfig, best_thresholds
 from train.train_l2i_baselines import BaselineConfig
 

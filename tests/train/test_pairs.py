@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lmaczs.explainers.lmac_zs.decoder import AREAS
+from train.pairs import COMPARED, Sounds, draw_areas, make_pairs
 from train.texts import TextBank
-from train.train_lmac_zs import COMPARED, Sounds, TrainConfig, draw_areas, make_pairs
+from train.train_lmac_zs import TrainConfig
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import sys
 import pytest
 import soundfile
 import torch
-from lmaczs.pipeline import explain_clip
 from safetensors.torch import load_file
 
 from lmaczs.errors import PromptError
 from lmaczs.explainers import load_explainer
+from lmaczs.hearing import explain_clip
 from lmaczs.hub import load_golden, load_release
 from train import fit_nmf, train_l2i
 from train.clips import read_clips

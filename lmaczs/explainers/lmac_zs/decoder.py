@@ -73,18 +73,17 @@ class TextBlock(nn.Module):
 
     def forward(self, maps: Tensor, tokens: Tensor) -> Tensor:
         """Maps (pairs, channels, time, freq) and tokens (pairs, tokens, text_dim) -> maps."""
-        pairs, channels, time, freq = maps.shape
-        states = self.norm(maps).flatten(2).transpose(1, 2)  # (pairs, positions, channels)
+        # (pairs, positions, channels)
+        states = self.norm(maps).flatten(2).transpose(1, 2)
 
         def split(states: Tensor) -> Tensor:
-            return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            return torch.unflatten(states, -1, (self.heads, -1)).transpose(1, 2)
 
         key, value = self.key_value(tokens).chunk(2, dim=-1)
         heard = F.scaled_dot_product_attention(split(self.query(states)), split(key), split(value))
         heard = self.out(heard.transpose(1, 2).flatten(2))
-        maps = maps + heard.transpose(1, 2).unflatten(2, (time, freq))
-        scale, shift = self.film(tokens.mean(1))[:, :, None, None].chunk(2, dim=1)
-        return maps * (1 + scale) + shift
+        maps = maps + heard.transpose(1, 2).reshape(maps.shape)
+        return _film(maps, self.film(tokens.mean(1)))
 
 
 class Stage(nn.Module):
@@ -236,6 +235,7 @@ def _box_mean(maps: Tensor, axis: int, reach: int = 12) -> Tensor:
 
 
 def _film(maps: Tensor, parameters: Tensor) -> Tensor:
+    """FiLM: scale and shift each channel of (pairs, channels, ...) by parameters (pairs, 2 * channels)."""
     scale, shift = parameters[:, :, None, None].chunk(2, dim=1)
     return maps * (1 + scale) + shift
 

@@ -94,6 +94,7 @@ class LMACZS(WindowMethod):
 
     def _view(self, audio: AudioState) -> SpectrogramView:
         """What the decoder sees of the windows; kept for the next prompt about the same ones."""
+        view: SpectrogramView
         windows, view = self._last_view
         if windows is None or windows() is not audio:
             view = view_spectrogram(audio, self.domain)

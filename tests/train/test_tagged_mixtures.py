@@ -6,7 +6,7 @@ import torch
 
 from lmaczs.data.registry import DATASETS
 from lmaczs.data.sonyc_ust import TAGS
-from lmaczs.data.tagged_mixtures import (
+from train.tagged_mixtures import (
     BACKGROUND_DB,
     CLASSES,
     GAIN_DB,
