@@ -10,7 +10,7 @@ from lmaczs.explainers.base import Method, MethodEntry
 from lmaczs.types import Explanation, Progress, no_progress
 
 # Key in `lmaczs.evaluation.masks.CONTROLS` -> label.
-CONTROLS = {
+PAGE_CONTROLS = {
     "random": "Random cells",
     "energy": "The loudest cells",
 }
@@ -21,7 +21,7 @@ class Control(Method):
     """Goes the way of every method, from the mask over what is heard to the numbers.
 
     Attributes:
-        control: key in `CONTROLS`.
+        control: key in `PAGE_CONTROLS`.
     """
 
     entry: ClassVar[MethodEntry] = MethodEntry("control", "Control", "", "Knows nothing of the classifier.")

@@ -22,7 +22,7 @@ from lmaczs.results import prediction_row, result_row
 from lmaczs.signal.audio import save_wav
 from lmaczs.types import ExplainResult
 from lmaczs.ui import text
-from lmaczs.ui.prompts import check_prompts, read_prompts
+from lmaczs.ui.prompts import check_prompts, split_prompts
 from lmaczs.ui.studio import Studio
 
 Result = TypeVar("Result")
@@ -144,7 +144,7 @@ def _path(audio: Any) -> str:
 
 def _prompts(value: Any) -> list[str]:
     """A list of sentences; one text with a sentence per line will do."""
-    return read_prompts(value) if isinstance(value, str) else check_prompts(value)
+    return split_prompts(value) if isinstance(value, str) else check_prompts(value)
 
 
 def _target(value: Any) -> str | None:

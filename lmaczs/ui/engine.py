@@ -72,9 +72,9 @@ class Engine:
         Raises:
             LMACError: it cannot run here.
         """
-        from lmaczs.ui.controls import CONTROLS, Control
+        from lmaczs.ui.controls import PAGE_CONTROLS, Control
 
-        if name in CONTROLS:
+        if name in PAGE_CONTROLS:
             return Control(self.backend, domain, control=str(name))
         found = self.methods(domain)
         if not found:

@@ -6,7 +6,7 @@ from typing import Any
 from lmaczs.explainers import METHODS, entry_of
 from lmaczs.metrics.registry import METRICS, explanation_keys
 from lmaczs.ui import text
-from lmaczs.ui.controls import CONTROLS
+from lmaczs.ui.controls import PAGE_CONTROLS
 from lmaczs.ui.settings import read
 
 TEST_SET = "test_set.json"
@@ -28,7 +28,7 @@ def page_facts() -> dict[str, Any]:
         for entry in map(METRICS.__getitem__, explanation_keys())
     ]
     test_set = json.loads(read(TEST_SET))
-    return {"columns": columns, "controls": CONTROLS, "absent": text.ABSENT, "test_set": test_set}
+    return {"columns": columns, "controls": PAGE_CONTROLS, "absent": text.ABSENT, "test_set": test_set}
 
 
 def about() -> str:

@@ -13,7 +13,7 @@ from lmaczs.ui import text
 from lmaczs.ui.archive import write_archive
 from lmaczs.ui.component_payload import component_payload
 from lmaczs.ui.components import with_files
-from lmaczs.ui.controls import CONTROLS
+from lmaczs.ui.controls import PAGE_CONTROLS
 from lmaczs.ui.payload import (
     check_payload,
     clip_payload,
@@ -22,7 +22,7 @@ from lmaczs.ui.payload import (
     scores_payload,
 )
 from lmaczs.ui.progress import Stopped, watched
-from lmaczs.ui.prompts import check_prompts, read_prompts
+from lmaczs.ui.prompts import check_prompts, split_prompts
 from lmaczs.ui.request_order import Request, RequestOrder
 from lmaczs.ui.studio import CachedRecording, CachedResult, Studio
 
@@ -50,7 +50,7 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Question:
+class ExplanationRequest:
     """What is to be explained: one prompt of one recording.
 
     Attributes:
@@ -107,7 +107,7 @@ class Handlers:
         """
         request = request or Request()
         with _Sentences() as said:
-            prompts = read_prompts(typed)
+            prompts = split_prompts(typed)
 
             def work(report: Progress) -> tuple[CachedRecording, Prediction]:
                 heard = self.studio.hear(sound, report)
@@ -115,7 +115,7 @@ class Handlers:
 
             heard, prediction = yield from self._watched(work, request)
             yield Update(scores=scores_payload(prediction, prediction.predicted), notice=say(""))
-            yield from self._explained(Question(heard, prompts, None), [None], request)
+            yield from self._explained(ExplanationRequest(heard, prompts, None), [None], request)
         yield from said
 
     def explain(
@@ -133,7 +133,7 @@ class Handlers:
             sound: path of the recording.
             prompts: what probabilities are relative to; may come from a browser, as all that follows.
             target: index of the prompt to explain.
-            methods: keys of explainers or of `lmaczs.ui.controls.CONTROLS`; None is the default explainer.
+            methods: keys of explainers or of `lmaczs.ui.controls.PAGE_CONTROLS`; None is the default explainer.
             domain: of the masks.
             request: whose work it is, and which; see `stop`.
         """
@@ -142,7 +142,7 @@ class Handlers:
             checked, sentence, place = _choice(prompts, target, methods, domain)
             heard = yield from self._watched(lambda report: self.studio.hear(sound, report), request)
             yield Update(notice=say(""))
-            yield from self._explained(Question(heard, checked, sentence, place), methods, request)
+            yield from self._explained(ExplanationRequest(heard, checked, sentence, place), methods, request)
         yield from said
 
     def archive(
@@ -184,7 +184,7 @@ class Handlers:
             return {"methods": {}, "closed": {}}
 
     def _explained(
-        self, question: Question, methods: Sequence[str | None], request: Request
+        self, question: ExplanationRequest, methods: Sequence[str | None], request: Request
     ) -> Generator[Update, None, None]:
         """Each method's explanation as soon as it can be played, then again with the check of its parts."""
         failed = []
@@ -201,7 +201,7 @@ class Handlers:
             yield Update(notice=say(" ".join(dict.fromkeys(failed))))
 
     def _one(
-        self, question: Question, method: str | None, found: Found, request: Request
+        self, question: ExplanationRequest, method: str | None, found: Found, request: Request
     ) -> Generator[Update, None, None]:
         heard, domain = question.heard, question.domain
 
@@ -210,7 +210,7 @@ class Handlers:
 
         explained = yield from self._watched(work, request, method)
         result = explained.result
-        if method in CONTROLS:
+        if method in PAGE_CONTROLS:
             payload = control_payload(result, method, heard.id)
             found.controls.append(payload)
         else:

@@ -8,7 +8,7 @@ MAX_PROMPTS = 100
 MAX_CHARACTERS = 300
 
 
-def read_prompts(text: str | None) -> list[str]:
+def split_prompts(text: str | None) -> list[str]:
     """One prompt a line; blank lines and repeated prompts are passed over.
 
     Raises:

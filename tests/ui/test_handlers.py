@@ -12,7 +12,7 @@ from lmaczs.hearing import explain_clip
 from lmaczs.metrics.registry import explanation_keys
 from lmaczs.signal.audio import load_clip
 from lmaczs.ui import progress, text
-from lmaczs.ui.controls import CONTROLS
+from lmaczs.ui.controls import PAGE_CONTROLS
 from lmaczs.ui.events import numbered
 from lmaczs.ui.handlers import Handlers, Update
 from lmaczs.ui.prompts import MAX_PROMPTS
@@ -126,7 +126,7 @@ def test_methods_come_one_by_one_and_each_answer_holds_the_earlier_ones(handlers
     for before, after in zip(order, order[1:], strict=False):
         assert set(before) <= set(after)
     assert [payload["method"] for payload in answers[-1]["results"]] == FAST
-    assert [payload["method"] for payload in answers[-1]["controls"]] == list(CONTROLS)
+    assert [payload["method"] for payload in answers[-1]["controls"]] == list(PAGE_CONTROLS)
     assert all(payload["metrics"] for payload in (*answers[-1]["results"], *answers[-1]["controls"]))
     assert {payload["clip"]["original"]["path"] for payload in answers[-1]["results"]} == {
         answers[-1]["results"][0]["clip"]["original"]["path"]

@@ -18,7 +18,7 @@ from lmaczs.ui import endpoints, text
 from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.handlers import Handlers
 from lmaczs.ui.layout import build_demo
-from lmaczs.ui.prompts import add_prompts, check_prompts, read_prompts
+from lmaczs.ui.prompts import add_prompts, check_prompts, split_prompts
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.studio import Studio
 
@@ -119,7 +119,7 @@ def test_a_new_method_and_a_new_metric_are_on_the_page_at_once(clip: str, monkey
 
 
 def test_prompts_are_cleaned_and_nothing_typed_is_lost():
-    assert read_prompts("  a dog \n\na dog\n rain\tfalls ") == ["a dog", "rain falls"]
+    assert split_prompts("  a dog \n\na dog\n rain\tfalls ") == ["a dog", "rain falls"]
     assert add_prompts("mine", ["a", "b"]) == "mine\na\nb"
     assert add_prompts("a \nmine\n", ["a", "b"]) == "a \nmine\nb"
     assert add_prompts("", ["a"]) == "a"

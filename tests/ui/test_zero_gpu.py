@@ -15,7 +15,7 @@ from lmaczs.errors import AudioError, LMACError, PromptError
 from lmaczs.explainers import METHODS
 from lmaczs.types import AudioState, no_progress
 from lmaczs.ui import zero_gpu
-from lmaczs.ui.controls import CONTROLS
+from lmaczs.ui.controls import PAGE_CONTROLS
 from lmaczs.ui.engine import Engine
 from lmaczs.ui.layout import build_demo
 from lmaczs.ui.progress import Stopped
@@ -153,7 +153,7 @@ def test_every_method_says_itself_what_it_costs(spaces, sound, monkeypatch):
 
     monkeypatch.setattr(zero_gpu, "lend", note)
     runner = LentRunner(engine)
-    for method in (*engine.methods(), *CONTROLS):
+    for method in (*engine.methods(), *PAGE_CONTROLS):
         runner.explain(recording, PROMPTS, None, method, "stft", no_progress)
     windows = len(recording.plan.windows)
     assert asked == {name: windows * method.passes() for name, method in engine.methods().items()}
