@@ -49,6 +49,7 @@ from train.plain_errors import plain_errors
 
 Optimiser, Schedule = torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler
 START_FILE = "mn04_as.safetensors"
+TUNED = "tune.pt"  # state of stage 2
 BATCH = 32  # of passes without a gradient
 
 
@@ -236,13 +237,13 @@ class Training:
     def _save(self, step: int, optimiser: Optimiser, schedule: Schedule) -> None:
         parts = {"model": self.model, "scales": self.scales, "optimiser": optimiser, "schedule": schedule}
         state = {name: part.state_dict() for name, part in parts.items()} | {"step": step}
-        write_whole(self.folder / "tune.pt", lambda path: torch.save(state, path))
+        write_whole(self.folder / TUNED, lambda path: torch.save(state, path))
 
     def _resume(self, optimiser: Optimiser, schedule: Schedule) -> int:
         """Go on where an earlier run stopped; the step that is next."""
-        if not (self.folder / "tune.pt").exists():
+        if not (self.folder / TUNED).exists():
             return 0
-        state = torch.load(self.folder / "tune.pt", weights_only=True)
+        state = torch.load(self.folder / TUNED, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.scales.load_state_dict(state["scales"])
         optimiser.load_state_dict(state["optimiser"])
@@ -296,7 +297,8 @@ def main(arguments: argparse.Namespace) -> None:
     left_out = measured_wordings(arguments.recipe.parent / recipe.wordings)
     phrases = class_phrases(arguments.recipe.parent / recipe.phrases, left_out)
     run.prepare(phrases, left_out, MiniLM())
-    run.learn_heads()
+    if not (folder / TUNED).exists():  # else stage 2 has begun, and holds what stage 1 learned
+        run.learn_heads()
     run.model.requires_grad_(True)
     run.tune()
     run.join()
@@ -309,7 +311,7 @@ def main(arguments: argparse.Namespace) -> None:
         name: score(run.model, clips, store) for name, (clips, store) in development.items()
     }
     metrics["match"] = calibrate(run.model, development)
-    minutes = round((time.monotonic() - began) / 60, 1)
+    minutes = _minutes(folder, (time.monotonic() - began) / 60)
     print(
         json.dumps({"seed": arguments.seed, "minutes": minutes, "config": vars(run.model.config), **metrics})
     )
@@ -317,6 +319,14 @@ def main(arguments: argparse.Namespace) -> None:
     release(
         arguments.out or folder / "compact-clap-2", run.model, run.clips, settings, arguments.start_weights
     )
+
+
+def _minutes(folder: Path, these: float) -> float:
+    """Minutes of the whole run, those before it was resumed too; a stage that was cut off counts from its checkpoint."""
+    file = folder / "minutes.json"
+    before = json.loads(file.read_text()) if file.exists() else 0.0
+    write_whole(file, lambda path: path.write_text(json.dumps(before + these)))
+    return round(before + these, 1)
 
 
 def parser() -> argparse.ArgumentParser:

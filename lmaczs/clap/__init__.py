@@ -77,7 +77,7 @@ def _laion(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]
 BACKENDS: dict[str, BackendEntry] = {
     "compact": BackendEntry("Compact CLAP", "for non-commercial use", _compact),  # works without a network
     # Version 1 stays the default, and version 2 out of the wheel and off the page, until decoders for it are there.
-    "compact-2": BackendEntry("Compact CLAP 2", "open, with attributions", _compact_2),
+    "compact-2": BackendEntry("Compact CLAP 2", "Apache-2.0 and MIT, with attributions", _compact_2),
     "debug": BackendEntry("Tiny untrained CLAP for tests", "Apache-2.0", _debug),
     "msclap-2022": BackendEntry("Microsoft CLAP 2022", "MS-PL", _msclap_2022, download_mb=2300),
     "msclap-2023": BackendEntry("Microsoft CLAP 2023", "MS-PL", _msclap_2023, download_mb=690),

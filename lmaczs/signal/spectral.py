@@ -137,7 +137,8 @@ def mel_to_bins(mel_filters: Tensor) -> Tensor:
     centre = (mel_filters @ bins) / mel_filters.sum(1).clamp_min(1e-12)
     right = torch.searchsorted(centre.contiguous(), bins).clamp(1, len(centre) - 1)
     left = right - 1
-    share = ((bins - centre[left]) / (centre[right] - centre[left])).clamp(0, 1)
+    # Narrow low bands can share a bin, and so a centre.
+    share = ((bins - centre[left]) / (centre[right] - centre[left]).clamp_min(1e-6)).clamp(0, 1)
     rows = torch.arange(len(bins), device=mel_filters.device)
     weights = mel_filters.new_zeros(len(bins), len(centre))
     weights[rows, left] = 1 - share

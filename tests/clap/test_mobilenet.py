@@ -8,7 +8,7 @@ from published_mobilenet import published_scores, published_state
 
 from lmaczs.clap.htk_mel import band_centres_hz, centred_window, htk_filterbank, to_mel
 from lmaczs.clap.mobilenet import HIDDEN_AFTER, MobileNet, from_published
-from lmaczs.signal.spectral import SpectralConfig, power_of, stft
+from lmaczs.signal.spectral import SpectralConfig, mel_to_bins, power_of, stft
 
 GRID = SpectralConfig(32000, 1024, 320, 128, 0.0, 15000.0, window=centred_window(800, 1024))
 
@@ -98,3 +98,9 @@ def test_the_window_is_symmetric_and_in_the_middle():
     window = torch.tensor(GRID.window)
     assert torch.equal(window, window.flip(0)) and float(window[:112].abs().max()) == 0.0
     assert float(window.max()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_bands_that_share_a_bin_still_have_a_way_back_to_bins():
+    """The two lowest bands hold bin 1 alone; rows of the weights sum to 1."""
+    weights = mel_to_bins(htk_filterbank(GRID))
+    torch.testing.assert_close(weights.sum(1), torch.ones(513))
