@@ -53,14 +53,15 @@ class ClassShift(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, features) -> (batch, classes)."""
-        return self.linear(F.dropout((features - self.mean) / self.deviation, 0.2, self.training))
+        change: Tensor = self.linear(F.dropout((features - self.mean) / self.deviation, 0.2, self.training))
+        return change
 
     @torch.no_grad()
     def fold_into(self, layer: nn.Linear) -> None:
         """Add the change to a layer that has the same input and output."""
         weight = self.linear.weight / self.deviation
         layer.weight += weight
-        layer.bias += self.linear.bias - weight @ self.mean
+        layer.bias.add_(self.linear.bias - weight @ self.mean)
 
 
 @torch.no_grad()

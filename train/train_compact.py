@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 # Run as a file, the repository is not where Python looks for packages.
 if not __package__:
@@ -33,6 +34,7 @@ from lmaczs.errors import CheckpointError, LMACError
 from train.checkpoints import write_whole
 from train.compact_data import (
     CollectionClip,
+    Mixture,
     development_rows,
     mel_decibels,
     mel_power,
@@ -41,13 +43,14 @@ from train.compact_data import (
     white_bands,
 )
 from train.compact_network import ClassShift, blend, deep_parameters, deep_scores, shallow_maps
-from train.compact_objective import Mixture, Objective, Scales, Weights
+from train.compact_objective import Objective, Scales, Weights
 from train.compact_recipe import Recipe, read_recipe
 from train.compact_release import calibrate, release, score
 from train.compact_texts import ConceptTexts, class_phrases, concept_texts, measured_wordings
 from train.plain_errors import plain_errors
 
-Optimiser, Schedule = torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler
+Optimiser: TypeAlias = torch.optim.Optimizer
+Schedule: TypeAlias = torch.optim.lr_scheduler.LRScheduler
 START_FILE = "mn04_as.safetensors"
 TUNED = "tune.pt"  # state of stage 2
 BATCH = 32  # of passes without a gradient
@@ -144,7 +147,7 @@ class Training:
 
     def learn_heads(self) -> None:
         """Stage 1: projections, scales and the last layer."""
-        views = [self._kept(f"view-{n}.pt", lambda n=n: self.view(n)) for n in range(self.recipe.views)]
+        views = [self._kept(f"view-{n}.pt", partial(self.view, n)) for n in range(self.recipe.views)]
         model, recipe, scales = self.model, self.recipe, self.scales
         shift = ClassShift(model.feature_mean, model.feature_deviation, model.class_mean.numel())
         heads = [
@@ -235,7 +238,12 @@ class Training:
         return {name: round(value.item(), 4) for name, value in losses.items()}
 
     def _save(self, step: int, optimiser: Optimiser, schedule: Schedule) -> None:
-        parts = {"model": self.model, "scales": self.scales, "optimiser": optimiser, "schedule": schedule}
+        parts: dict[str, Any] = {
+            "model": self.model,
+            "scales": self.scales,
+            "optimiser": optimiser,
+            "schedule": schedule,
+        }
         state = {name: part.state_dict() for name, part in parts.items()} | {"step": step}
         write_whole(self.folder / TUNED, lambda path: torch.save(state, path))
 
@@ -307,7 +315,7 @@ def main(arguments: argparse.Namespace) -> None:
         for name, clips in development_rows(arguments.clips).items()
         if clips
     }
-    metrics: dict[str, dict] = {
+    metrics: dict[str, dict[str, float]] = {
         name: score(run.model, clips, store) for name, (clips, store) in development.items()
     }
     metrics["match"] = calibrate(run.model, development)
