@@ -38,7 +38,7 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f'Folds: {report["folds"]}. Percent with 95 % bootstrap intervals over clips. Prompts: "this is the sound of '
         '{label}". Development folds (ESC-50 4, UrbanSound8K 3) are what settings were chosen by; test folds were scored '
-        "once, with the final weights. The copies of both sets end at 8 kHz, so that the low-pass has nothing to take away.",
+        "once, with the final weights. Both sets end at 8 kHz here: the low-pass takes nothing away.",
         "",
         "| set | folds | model | top-1 ↑ | top-5 ↑ | n | had seen the set |",
         "|---|---|---|---:|---:|---:|---|",
