@@ -14,6 +14,7 @@ import soundfile
 import torch
 from matplotlib.image import imread
 
+from lmaczs.clap import load_backend
 from lmaczs.cli import main
 from lmaczs.data.clips import Clip
 from lmaczs.errors import LMACError
@@ -22,7 +23,7 @@ from lmaczs.evaluation import mixtures, zero_shot
 from lmaczs.evaluation.clips import ClipEvaluation, evaluate_clips
 from lmaczs.evaluation.conditions import Contamination
 from lmaczs.evaluation.confusion import save_confusion_picture
-from lmaczs.evaluation.contenders import Contender, contenders
+from lmaczs.evaluation.contenders import Contender, contenders, load_methods
 from lmaczs.evaluation.evaluator import MaskEvaluator
 from lmaczs.evaluation.masks import IDEAL, Control, control_mask, ideal_ratio_mask
 from lmaczs.evaluation.mixtures import evaluate_mixtures, plan_mixtures
@@ -850,3 +851,12 @@ def test_evaluate_clap_writes_its_summary_and_picture(mixed_set, tmp_path, capsy
     text = (out / "summary.md").read_text("utf-8")
     assert "top-1 ↑" in text and "| +12 dB | 0.00 % | 1 |" in text
     assert text.strip() in capsys.readouterr().out
+
+
+def test_one_method_with_two_releases_stands_in_a_table_under_two_names():
+    backend = load_backend("compact", "cpu")
+    (own,) = load_methods("lmac-zs", (), backend, ["stft"])
+    (other,) = load_methods("lmac-zs-paper", ("lmac-zs-compact-stft-paper",), backend, ["stft"])
+    assert (own.objective, other.objective) == ("contrast", "paper")
+    with pytest.raises(LMACError, match="no explainer 'lmac-zs-paper'"):
+        load_methods("lmac-zs-paper", (), backend, ["stft"])

@@ -10,7 +10,7 @@ from lmaczs.clap.recording import Recording
 from lmaczs.clap.target import Target
 from lmaczs.errors import BackendUnavailableError, CheckpointError, LMACError
 from lmaczs.evaluation.masks import CONTROLS, FORMS, SOFT_ONLY, Control
-from lmaczs.explainers import entry_of, load_explainer
+from lmaczs.explainers import METHODS, entry_of, load_explainer
 from lmaczs.explainers.base import Method
 from lmaczs.types import Explanation, MaskDomain
 
@@ -101,7 +101,8 @@ def load_methods(
     """A method in each domain that it has; one of given releases in the domains that these were trained for.
 
     Args:
-        name: of the method.
+        name: of the method; with releases also a name of one's own that begins with the method's, "lmac-zs-paper", so
+            that one method with several weights can stand in a table.
         releases: of its weights; none takes the embedded ones.
         backend: the classifier.
         domains: wanted.
@@ -109,13 +110,15 @@ def load_methods(
     Raises:
         LMACError: the method cannot be loaded, or the releases and the domains do not fit each other.
     """
-    known = [domain for domain in domains if domain in entry_of(name).domains]
+    begins = [key for key in METHODS if name == key or (releases and name.startswith(f"{key}-"))]
+    method_name = max(begins, key=len, default=name)
+    known = [domain for domain in domains if domain in entry_of(method_name).domains]
     if not releases:
         # Where none is left, the method itself says what it can do.
         return [load_explainer(name, backend, domain) for domain in known or domains]
     found: dict[str, Method] = {}
     for release in releases:
-        method = _of_release(name, release, backend, known or domains)
+        method = _of_release(method_name, release, backend, known or domains)
         if method.domain in found:
             raise LMACError(
                 f"--releases gives '{name}' two releases for {method.domain} masks: give one for each domain."
