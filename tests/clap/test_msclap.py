@@ -89,7 +89,8 @@ def test_text_embeddings_are_the_references(pair):
     )
     expected = F.normalize(reference.caption_encoder({key: batch[key] for key in keys}), dim=-1)
     prompts = [sentence.removesuffix(" <|endoftext|>") for sentence in sentences]
-    found = backend.encode_text(prompts).embedding
+    # Past the gate, which refuses the long one: what the tower cuts is cut as in the reference.
+    found = torch.cat([backend.embed_sentences([prompt]) for prompt in prompts])
     assert float((found - expected).norm(dim=1).max()) < 1e-4
     assert float((found[0] - found[1:]).norm(dim=1).min()) > 0.1  # the prompts are told apart
 
