@@ -18,7 +18,7 @@ from miniatures import (
 from lmaczs.clap.convert import load_strictly
 from lmaczs.clap.msclap import VERSION_2022, VERSION_2023, build_msclap, load_msclap
 from lmaczs.errors import BackendUnavailableError, CheckpointError
-from lmaczs.pipeline import open_recording
+from lmaczs.hearing import listen
 from lmaczs.signal.audio import make_clip
 from lmaczs.signal.masking import masked_waveform
 from lmaczs.signal.spectral import frequencies_hz, istft
@@ -70,7 +70,7 @@ def expected(pair):
 
 @pytest.mark.parametrize("name", SOUNDS)
 def test_audio_embeddings_are_the_references(pair, expected, name):
-    heard = open_recording(make_clip(SOUNDS[name], RATE), pair[1]).embedding
+    heard = listen(make_clip(SOUNDS[name], RATE), pair[1]).embedding
     embedding, apart = expected
     error = float((heard - embedding[name]).norm())
     assert error < 1e-4 and error < 0.01 * apart  # of unit norm; and far less than what tells sounds apart
@@ -89,7 +89,7 @@ def test_text_embeddings_are_the_references(pair):
     )
     expected = F.normalize(reference.caption_encoder({key: batch[key] for key in keys}), dim=-1)
     prompts = [sentence.removesuffix(" <|endoftext|>") for sentence in sentences]
-    # Past the gate, which refuses the long one: what the tower cuts is cut as in the reference.
+    # Without the gate for prompts, which refuses one that is too long: the reference cuts it.
     found = torch.cat([backend.embed_sentences([prompt]) for prompt in prompts])
     assert float((found - expected).norm(dim=1).max()) < 1e-4
     assert float((found[0] - found[1:]).norm(dim=1).min()) > 0.1  # the prompts are told apart
