@@ -138,7 +138,7 @@ def test_panels_share_one_clock_and_are_heard_when_pressed(visit: Visit):
     visit.ready()
     visit.run_quick_methods()
     visit.open_tab("Compare")
-    visit.panel("optimized-mask").locator("canvas").wait_for()
+    visit.panel("grad-cam").locator("canvas").wait_for()
     visit.play.click()
     visit.until("state.pos > 0.3")
     before = visit.state()["pos"]

@@ -79,10 +79,12 @@ def test_switching_parts_keeps_the_place_and_never_clicks(explained: Visit):
             visit.until(f"state.pos > {place + 0.15}")
         end = visit.state()["pos"]
         samples = recorder.take()
-        if not recorder.broken:
+        # On a busy machine the recorder and the page's clock are read at different moments.
+        late = abs(end - start - len(samples) / recorder.rate)
+        if not recorder.broken and late < 0.6:
             break
-    assert not recorder.broken
-    assert visit.state()["playing"] and end - start == pytest.approx(len(samples) / recorder.rate, abs=0.6)
+    assert not recorder.broken and late < 0.6
+    assert visit.state()["playing"]
     # Band 1 is in every one of these mixes: its tone goes on as if nothing had happened.
     size = round(0.05 * recorder.rate)
     pieces = samples[: len(samples) // size * size].reshape(-1, size)
