@@ -150,7 +150,8 @@ means (by {megabytes:.1f} MB of weights that include a table of phrases for the 
 
 It has never been trained on ESC-50 or UrbanSound8K, nor on recordings that repeat theirs. Clips of two of their folds
 were scored to choose settings (development); the other folds were scored once, see `benchmarks/classifier/`. The phrases
-for AudioSet's classes were written by hand from the classes' names; whoever wrote them knew the labels of both sets.
+for AudioSet's classes were written by hand from the classes' names; their writer knew
+the labels of both sets, and some phrases follow confusions seen on the development folds.
 
 Trained in one run of {minutes} minutes on 2 cores that others used too, seed {seed}: `train/recipes/compact-clap.yaml`.
 
