@@ -8,6 +8,7 @@ from lmaczs.errors import LMACError
 from lmaczs.explainers import METHODS, load_explainer
 from lmaczs.types import AudioClip, ExplainResult, MaskDomain, Prediction, Progress
 from lmaczs.ui import text
+from lmaczs.ui.controls import PAGE_CONTROLS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,10 +73,10 @@ class Engine:
         Raises:
             LMACError: it cannot run here.
         """
-        from lmaczs.ui.controls import PAGE_CONTROLS, Control
+        from lmaczs.evaluation.masks import Control
 
         if name in PAGE_CONTROLS:
-            return Control(self.backend, domain, control=str(name))
+            return Control(self.backend, domain, control=str(name), seed="page")
         found = self.methods(domain)
         if not found:
             raise LMACError(text.NO_METHOD.format(backend=self.backend.name))
