@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from lmaczs.clap.compact2 import Compact2CLAP, Compact2Config
-from lmaczs.clap.compact_release import KIND, golden_tensors
+from lmaczs.clap.compact_release import KIND, check_ranges, golden_tensors
 from lmaczs.errors import CheckpointError
-from lmaczs.hub import load_release, save_release, with_tuples
+from lmaczs.hub import load_release, rebuild, save_release
+from lmaczs.settings import build_settings
 
 NAME = "compact-clap-2"
 
@@ -48,20 +49,29 @@ def load_compact2(name: str | Path = NAME, sentence_encoder: nn.Module | None = 
         CheckpointError: it is damaged, or its weights do not fit its config.
     """
     release = load_release(name, KIND)
-    try:
-        model = Compact2CLAP(compact2_config(release.config), sentence_encoder)
-        model.load_state_dict(release.state, strict=True)
-    except (TypeError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"The weights of '{release.folder.name}' do not fit its config.json: fetch the release again."
-        ) from error
+    config = compact2_config(release.config, release.folder.name)
+    model = rebuild(lambda: Compact2CLAP(config, sentence_encoder), release, "CLAP").requires_grad_(True)
     # float16 keys are not quite of unit norm; a cosine must not pass 1.
     keys = model.class_text.keys
     keys.copy_(torch.nn.functional.normalize(keys, dim=-1))
     return model.eval()
 
 
-def compact2_config(values: Mapping[str, Any]) -> Compact2Config:
-    """Rebuild the dataclass from JSON values, which know no tuples."""
+def compact2_config(values: Mapping[str, Any], name: str) -> Compact2Config:
+    """Rebuild the dataclass from JSON values; arguments and errors as in `compact_config`."""
     fields = {key: value for key, value in values.items() if key != "backend"}
-    return Compact2Config(**with_tuples(fields))
+    where = f"config.json of the release '{name}'"
+    config = build_settings(Compact2Config, fields, where, CheckpointError)
+    limits = (
+        ("sample_rate", config.sample_rate, 1000, 384_000),
+        ("n_fft", config.n_fft, 16, 65_536),
+        ("hop_length", config.hop_length, 1, config.n_fft),
+        ("window_samples", config.window_samples, 2, config.n_fft),
+        ("n_mels", config.n_mels, 1, config.n_fft // 2 + 1),
+        ("f_max", config.f_max, 1, config.sample_rate / 2),
+        ("clip_seconds", config.clip_seconds, 0.1, 60),
+        ("learned_dim", config.learned_dim, 1, 65_536),
+        ("phrases", config.phrases, 1, 1_000_000),
+    )
+    check_ranges(limits, where)
+    return config

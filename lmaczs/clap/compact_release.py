@@ -1,6 +1,6 @@
 """The compact CLAP as a release folder: written after training, read by `lmaczs.clap.load_backend`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def compact_config(values: Mapping[str, Any], name: str) -> CompactConfig:
     where = f"config.json of the release '{name}'"
     config = build_settings(CompactConfig, fields, where, CheckpointError)
     grid = config.spectral
-    for key, value, low, high in (
+    limits = (
         ("sample_rate", grid.sample_rate, 1000, 384_000),
         ("n_fft", grid.n_fft, 16, 65_536),
         ("hop_length", grid.hop_length, 1, grid.n_fft),
@@ -81,12 +81,26 @@ def compact_config(values: Mapping[str, Any], name: str) -> CompactConfig:
         ("number of widths", len(config.widths), 5, 5),
         ("smallest width", min(config.widths, default=0), 1, 65_536),
         ("largest width", max(config.widths, default=0), 1, 65_536),
-    ):
+    )
+    check_ranges(limits, where)
+    return config
+
+
+def check_ranges(limits: Iterable[tuple[str, float, float, float]], where: str) -> None:
+    """Refuse values of a config that no model has.
+
+    Args:
+        limits: name, value, lowest and highest that is accepted, of each.
+        where: says what holds the values.
+
+    Raises:
+        CheckpointError: a value is out of range.
+    """
+    for key, value, low, high in limits:
         if not low <= value <= high:
             raise CheckpointError(
                 f"{where} says {key} {value:g}, outside {low:g} to {high:g}: fetch the release again."
             )
-    return config
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ def to_mel(hertz: Tensor) -> Tensor:
 
 def band_edges_mel(config: SpectralConfig) -> Tensor:
     """(n_mels + 2,) edges and centres of the bands, equally far apart in mel."""
-    low, high = to_mel(torch.tensor([config.f_min, config.f_max], dtype=torch.float64))
+    low, high = to_mel(torch.tensor([config.f_min, config.f_max], dtype=torch.float64, device="cpu"))
     return torch.linspace(float(low), float(high), config.n_mels + 2, dtype=torch.float64)
 
 
@@ -44,9 +44,12 @@ def htk_filterbank(config: SpectralConfig, pre_emphasis: float = PRE_EMPHASIS) -
 
 def centred_window(length: int, n_fft: int) -> tuple[float, ...]:
     """Symmetric Hann window of `length` samples in the middle of a frame of `n_fft`."""
-    window = torch.zeros(n_fft, dtype=torch.float64)
+    # On the CPU also where a model is built without memory: these are settings.
+    window = torch.zeros(n_fft, dtype=torch.float64, device="cpu")
     start = (n_fft - length) // 2
-    window[start : start + length] = torch.hann_window(length, periodic=False, dtype=torch.float64)
+    window[start : start + length] = torch.hann_window(
+        length, periodic=False, dtype=torch.float64, device="cpu"
+    )
     return tuple(window.tolist())
 
 
