@@ -131,6 +131,17 @@ def test_a_release_gives_back_what_was_saved_and_refuses_what_does_not_fit(model
     (folder / "config.json").write_text(json.dumps(config | {"learned_dim": 9}))
     with pytest.raises(CheckpointError, match="do not fit its config.json"):
         load_compact2(folder, HashedSentences())
+    for key, value in (
+        ("hop_length", 0),
+        ("sample_rate", 0),
+        ("n_mels", 10**9),
+        ("f_max", "high"),
+        ("loud", 1),
+    ):
+        (folder / "config.json").write_text(json.dumps(config | {key: value}))
+        with pytest.raises(CheckpointError, match=key) as raised:
+            load_compact2(folder, HashedSentences())
+        assert "\n" not in str(raised.value)
 
 
 def test_the_embedded_release_reproduces_its_golden_example():
