@@ -10,6 +10,9 @@ from lmaczs.clap.prompts import checked_prompts
 from lmaczs.signal.spectral import SpectralConfig, mel_frequencies_hz, power_of, stft
 from lmaczs.types import AudioState, TextState
 
+# Whose embeddings and tokens a model keeps.
+PROMPTS_KEPT = 4096
+
 
 def full_precision(like: Tensor) -> torch.autocast:
     """Switch autocast off for the front end: decibels of a half-precision power lose what is quiet.
@@ -46,6 +49,7 @@ class CLAPBackend(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self._text_cache: dict[str, Tensor] = {}
+        self._token_cache: dict[str, Sequence[int]] = {}
 
     @property
     @abstractmethod
@@ -120,6 +124,17 @@ class CLAPBackend(nn.Module, ABC):
         """Map sentence features (prompts, width) to the joint space: (prompts, embed_dim), unit norm."""
         return features
 
+    def _tokens_once(self, prompt: str) -> Sequence[int]:
+        """Tokens of a prompt; the same prompts are asked for with every explanation."""
+        if prompt in self._token_cache:
+            return self._token_cache[prompt]
+        tokens = self.prompt_tokens(prompt)
+        if len(tokens) <= self.max_tokens:
+            if len(self._token_cache) > PROMPTS_KEPT:
+                self._token_cache.clear()
+            self._token_cache[prompt] = tokens
+        return tokens
+
     def encode_text(self, prompts: Sequence[str]) -> TextState:
         """Embed prompts; a sentence seen before comes from a cache.
 
@@ -129,10 +144,11 @@ class CLAPBackend(nn.Module, ABC):
         Raises:
             PromptError: see `lmaczs.clap.prompts.checked_prompts`.
         """
-        cleaned = checked_prompts(prompts, self.prompt_tokens, self.max_tokens)
+        cleaned = checked_prompts(prompts, self._tokens_once, self.max_tokens)
         missing = [prompt for prompt in dict.fromkeys(cleaned) if prompt not in self._text_cache]
         if missing:
-            if len(self._text_cache) > 4096:  # bounded: a public page sees any number of prompts
+            # Bounded: a public page sees any number of prompts.
+            if len(self._text_cache) > PROMPTS_KEPT:
                 self._text_cache.clear()
                 missing = list(dict.fromkeys(cleaned))
             # One sentence per call: padding in a batch changes the last bits, and a cached prompt must equal a fresh one.

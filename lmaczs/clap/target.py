@@ -89,20 +89,18 @@ def make_target(
         raise LMACError(f"There is no score '{score}': choose one of {known}.")
     # What is made in inference mode could take no part in a gradient.
     with torch.inference_mode(False), torch.no_grad():
-        own = backend.encode_text([prompt])
-        embedding = own.embedding[0].clone()
-        others = tuple(dict.fromkeys(rival.strip() for rival in rivals))
-        vectors = (
-            backend.encode_text(others).embedding.clone()
-            if others
-            else embedding.new_zeros(0, len(embedding))
-        )
+        # All at once: a prompt that the model cannot tell from a rival is refused before any work is done.
+        sentences = tuple(dict.fromkeys(sentence.strip() for sentence in (*rivals, prompt)))
+        vectors = backend.encode_text(sentences).embedding.clone()
+        own = sentences.index(prompt.strip())
+        embedding = vectors[own]
         distinct = (vectors @ embedding) <= 1 - 1e-6
+        distinct[own] = False
         rival_embeddings = vectors[distinct]
-    kept = tuple(rival for rival, other in zip(others, distinct.tolist(), strict=True) if other)
+    kept = tuple(rival for rival, other in zip(sentences, distinct.tolist(), strict=True) if other)
     if score in COMPARING and not kept:
         raise LMACError(
             f"The score '{score}' compares the prompt with others, and it is the only one: add prompts, or choose "
             "'cosine' or 'logit'."
         )
-    return Target(own.prompts[0], embedding, kept, rival_embeddings, score, float(backend.logit_scale))
+    return Target(sentences[own], embedding, kept, rival_embeddings, score, float(backend.logit_scale))

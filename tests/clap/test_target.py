@@ -6,8 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lmaczs.clap import load_backend
 from lmaczs.clap.target import SCORES, make_target
 from lmaczs.errors import LMACError, PromptError
+from lmaczs.explainers import load_explainer
+from lmaczs.hearing import explain, listen
 
 # The planted model: a beep is (1, 0, 0, 0), all others (0, 1, 0, 0); scale 10.
 RIVALS = ["a beep", "rain", "wind"]
@@ -90,3 +93,29 @@ def test_what_rounding_is_depends_on_how_certain_a_probability_is(planted_backen
     difference = torch.tensor([1e-6])
     assert not target.zero_below_rounding(difference, torch.tensor([0.5])).any()
     assert target.zero_below_rounding(difference, torch.tensor([1e-3])).any()
+
+
+def test_a_prompt_that_is_a_rival_to_the_model_is_refused_before_any_work(make_beep):
+    """Found only when the parts were measured, the explanation was lost."""
+    compact, told = load_backend("compact", "cpu"), []
+    method = load_explainer("saliency", compact)
+    recording = listen(make_beep(), compact)
+    with pytest.raises(PromptError, match="the same to this model"):
+        explain(
+            recording,
+            ["a siren", "rain"],
+            compact,
+            method,
+            target="A SIREN",
+            progress=lambda *step: told.append(step),
+        )
+    assert not told
+
+
+def test_tokens_of_a_prompt_are_made_once(debug_backend, monkeypatch):
+    asked = []
+    tokens = debug_backend.prompt_tokens
+    monkeypatch.setattr(debug_backend, "prompt_tokens", lambda prompt: asked.append(prompt) or tokens(prompt))
+    for _ in range(2):
+        make_target(debug_backend, "a bell that nobody rang", ("a drum that nobody beat",))
+    assert sorted(asked) == ["a bell that nobody rang", "a drum that nobody beat"]
