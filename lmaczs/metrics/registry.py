@@ -4,6 +4,7 @@ Tables, the page, the columns of explain-many, model cards and documents iterate
 exists. To add one: a function in a file of this folder, one entry here, one test.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +49,10 @@ class MaskSample:
     def shape(self) -> dict[str, float]:
         """See `lmaczs.metrics.shape.mask_shape`."""
         return {key: float(value) for key, value in mask_shape(self.mask.unsqueeze(0)).items()}
+
+    def shape_of_cells(self, key: Literal["sps", "comp"]) -> float:
+        """Sparseness or complexity; nan for an empty mask, whose complexity of 0 no explanation could reach."""
+        return self.shape[key] if self.shape["mm"] > 0 else math.nan
 
     @cached_property
     def top_changes(self) -> list[float]:
@@ -150,13 +155,13 @@ _ENTRIES = (
     ),
     MetricEntry(
         "sps", "Sparseness", "0..1", "higher",
-        "Gini index of the mask: 0 is uniform, near 1 is a few cells.", 3,
-        scope="explanation", compute=lambda sample: sample.shape["sps"],
+        "Gini index of the mask, where it is not empty: 0 is uniform, near 1 is a few cells.", 3,
+        scope="explanation", compute=lambda sample: sample.shape_of_cells("sps"),
     ),
     MetricEntry(
         "comp", "Complexity", "nats", "lower",
-        "Entropy of the mask: the logarithm of how many cells share it.",
-        scope="explanation", compute=lambda sample: sample.shape["comp"],
+        "Entropy of the mask, where it is not empty: the logarithm of how many cells share it.",
+        scope="explanation", compute=lambda sample: sample.shape_of_cells("comp"),
     ),
     MetricEntry(
         "mm", "Mask mean", "0..1", "",

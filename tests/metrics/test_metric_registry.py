@@ -1,6 +1,7 @@
 """One entry per metric: complete, computed by one call, and found by everything that iterates over the entries."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -71,3 +72,9 @@ def test_a_new_metric_is_one_entry(sample, monkeypatch):
     monkeypatch.setitem(registry.METRICS, "toy", toy)
     assert measure(sample)["toy"] == float(sample.mask.max())
     assert explanation_keys()[-1] == "toy"
+
+
+def test_an_empty_mask_has_no_sparseness_and_no_complexity(sample):
+    """Its complexity would be 0: a method that finds nothing was the best of a table."""
+    found = measure(replace(sample, mask=torch.zeros(5, 7)))
+    assert math.isnan(found["sps"]) and math.isnan(found["comp"]) and found["mm"] == 0.0
