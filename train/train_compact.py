@@ -252,12 +252,9 @@ class Training:
         return {name: round(value.item(), 4) for name, value in losses.items()}
 
     def _save(self, step: int, optimiser: Optimiser, schedule: Schedule) -> None:
-        parts: dict[str, Any] = {
-            "model": self.model,
-            "scales": self.scales,
-            "optimiser": optimiser,
-            "schedule": schedule,
-        }
+        parts: dict[str, Any] = {"model": self.model, "scales": self.scales}
+        if step < self.recipe.tune_steps:  # else nobody steps any more
+            parts |= {"optimiser": optimiser, "schedule": schedule}
         state = {name: part.state_dict() for name, part in parts.items()} | {"step": step}
         write_whole(self.folder / TUNED, lambda path: torch.save(state, path))
 
@@ -268,8 +265,9 @@ class Training:
         state = torch.load(self.folder / TUNED, weights_only=True, map_location=self.device)
         self.model.load_state_dict(state["model"])
         self.scales.load_state_dict(state["scales"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
+        if state["step"] < self.recipe.tune_steps:
+            optimiser.load_state_dict(state["optimiser"])
+            schedule.load_state_dict(state["schedule"])
         return int(state["step"])
 
     @torch.no_grad()
