@@ -79,26 +79,32 @@ class Student(CompactCLAP):
         return self._teacher[0].project_text(sentence_embedding)
 
 
-def make_student(name: str, teacher: CLAPBackend, sounds: Sounds, steps: int, seed: int) -> Student:
-    """Teach a classifier of another shape what another one decides.
+def fresh_student(name: str, teacher: CLAPBackend, seed: int) -> Student:
+    """A student with fresh weights, on the teacher's device; `name` is a key in `STUDENTS`."""
+    torch.manual_seed(seed)
+    encoder = HTSAT(HTSAT_SHAPE) if name.startswith("htsat") else None
+    student = Student(STUDENTS[name], teacher, encoder).to(teacher.mel_filters.device)
+    return student.eval().requires_grad_(False)
+
+
+def teach(student: Student, teacher: CLAPBackend, sounds: Sounds, steps: int, seed: int) -> None:
+    """Teach a student what another classifier decides.
 
     Args:
-        name: key in `STUDENTS`.
+        student: is changed.
         teacher: frozen.
         sounds: to learn from.
         steps: of 64 windows.
-        seed: of weights and draws.
+        seed: of what is drawn.
     """
-    torch.manual_seed(seed)
     device = teacher.mel_filters.device
-    encoder = HTSAT(HTSAT_SHAPE) if name.startswith("htsat") else None
-    student = Student(STUDENTS[name], teacher, encoder).to(device).train()
+    student.train().requires_grad_(True)
     parameters = [*student.audio_encoder.parameters(), *student.audio_projection.parameters()]
     optimiser = torch.optim.AdamW(parameters, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, max(steps, 2), pct_start=0.1)
     generator = torch.Generator(device).manual_seed(seed)
     texts = sounds.text_of(teacher, generator)
-    for _ in tqdm(range(steps), desc=name, unit="step"):
+    for _ in tqdm(range(steps), desc="student", unit="step"):
         waveform, _, _ = sounds.draw(64, 0.5, generator)
         with torch.no_grad():
             wanted = teacher.analyze(at_rate(waveform, teacher.spectral.sample_rate)).embedding
@@ -111,8 +117,7 @@ def make_student(name: str, teacher: CLAPBackend, sounds: Sounds, steps: int, se
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()
-    tqdm.write(f"{name}: last loss {loss.item():.3f}")
-    return student.eval().requires_grad_(False)
+    student.eval().requires_grad_(False)
 
 
 @torch.no_grad()

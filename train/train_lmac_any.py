@@ -35,7 +35,7 @@ from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState
 from train import augment
-from train.any_family import STUDENTS, Member, make_student, shuffled
+from train.any_family import STUDENTS, Member, fresh_student, shuffled, teach
 from train.any_sounds import Sounds, at_rate, cache_waveforms
 from train.averaging import update_average
 from train.checkpoints import write_whole
@@ -233,12 +233,11 @@ def make_family(
     teacher = family[-1].backend
     for number, name in enumerate(recipe.students):
         file = run / f"{name}.pt"
-        if file.exists():
-            student = make_student(name, teacher, sounds, 0, seed + number)
-            student.load_state_dict(torch.load(file, weights_only=True, map_location=device))
-        else:
-            student = make_student(name, teacher, sounds, recipe.teach_steps, seed + number)
+        student = fresh_student(name, teacher, seed + number)
+        if not file.exists():
+            teach(student, teacher, sounds, recipe.teach_steps, seed + number)
             write_whole(file, partial(torch.save, student.state_dict()))
+        student.load_state_dict(torch.load(file, weights_only=True, map_location=device))
         family.append(Member(name, name.split("-")[0], student))
     for number, layers in enumerate(recipe.shuffled):
         own = family[number % len(recipe.classifiers)]
