@@ -1,5 +1,6 @@
 """Whatever libsndfile cannot read, or reads in part, by ffmpeg where it is installed."""
 
+import os
 import re
 import shutil
 import struct
@@ -94,14 +95,15 @@ def by_ffmpeg(path: bytes, shown: str, max_seconds: float) -> Iterator[Decoded]:
     command: list[str | bytes] = [found, "-nostdin", "-v", "error", "-threads", "1"]
     command += ["-max_alloc", str(MAX_ALLOCATION)]
     command += ["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS]
-    # "file:" keeps a name that starts with a dash or looks like an address from being anything else than a name.
-    command += ["-i", b"file:" + path, "-map", "0:a:0", "-t", str(max_seconds + 1)]
-    # AU: a header of 24 bytes that states no length.
-    command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        with open(path, "rb") as file:
+            # Without its name, which would be taken for a pattern of names, an address or a hint of the format.
+            source = f"/dev/fd/{file.fileno()}".encode() if os.path.exists("/dev/fd") else path
+            command += ["-i", b"file:" + source, "-map", "0:a:0", "-t", str(max_seconds + 1)]
+            # AU: a header of 24 bytes that states no length.
+            command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+            pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            process = subprocess.Popen(command, **pipes, pass_fds=(file.fileno(),))
     except OSError as error:
         raise Undecodable(
             f"ffmpeg could not be started to read '{shown}': save it as wav, flac, ogg or mp3.", final=True
