@@ -168,6 +168,17 @@ def tile_to_length(waveform: Tensor, num_samples: int) -> Tensor:
     return waveform.repeat(repeats)[:num_samples]
 
 
+def wav_header(frames: int, sample_rate: int, channels: int = 1) -> bytes:
+    """Everything of a 32-bit float WAV that comes before its samples."""
+    size, frame = 4 * frames * channels, 4 * channels
+    header = struct.pack("<4sI4s", b"RIFF", 50 + size, b"WAVE")
+    # 3: IEEE float.
+    header += struct.pack(
+        "<4sIHHIIHHH", b"fmt ", 18, 3, channels, sample_rate, frame * sample_rate, frame, 32, 0
+    )
+    return header + struct.pack("<4sII4sI", b"fact", 4, frames, b"data", size)
+
+
 def save_wav(clip: AudioClip, path: str | Path) -> None:
     """Write a 32-bit float WAV: exact, also above full scale, never normalised; complete or not at all.
 
@@ -179,12 +190,7 @@ def save_wav(clip: AudioClip, path: str | Path) -> None:
     """
     path = Path(path)
     samples = clip.waveform.detach().cpu().numpy().astype("<f4", copy=False)
-    size = samples.nbytes
-    rate = clip.sample_rate
-    header = struct.pack("<4sI4s", b"RIFF", 50 + size, b"WAVE")
-    # 3: IEEE float; 1 channel.
-    header += struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, 1, rate, 4 * rate, 4, 32, 0)
-    header += struct.pack("<4sII4sI", b"fact", 4, len(samples), b"data", size)
+    header = wav_header(len(samples), clip.sample_rate)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".wav", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -17,6 +17,8 @@ BITRATES = {
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 MPEG_RATES = (44100, 48000, 32000)
+# What may stand between two frames.
+BETWEEN = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS", bytes(8))
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Layout:
         seconds: that the frames of an MPEG stream amount to; None where nobody counted.
         stated_samples: length that a FLAC stream states; 0 if it does not.
         cut: the end is missing.
+        damaged: something between the frames of an MPEG stream is neither a frame nor a tag.
         more: there is sound in a place where no decoder reads on.
     """
 
@@ -52,6 +55,7 @@ class Layout:
     seconds: float | None = None
     stated_samples: int = 0
     cut: bool = False
+    damaged: bool = False
     more: bool = False
 
 
@@ -249,12 +253,14 @@ def _mpeg(file: BinaryIO, start: int, size: int, max_seconds: float) -> Layout:
     file.seek(start)
     data, base = file.read(BLOCK), start
     at, seconds, cut, first = 0, 0.0, False, True
+    strange = damaged = False
     for _ in range(MOST_STEPS):
         if len(data) - at < 4096 and (more := file.read(BLOCK)):
             base, data, at = base + at, data[at:] + more, 0
         frame = _mpeg_frame(data[at : at + 4])
         if frame is None:
             # Tags and gaps: on to the next two frames in a row.
+            strange = strange or not data.startswith(BETWEEN, at)
             at = _next_frame(data, at + 1)
             if at < 0:
                 if len(data) < BLOCK or not (more := file.read(BLOCK)):
@@ -267,11 +273,13 @@ def _mpeg(file: BinaryIO, start: int, size: int, max_seconds: float) -> Layout:
         else:
             seconds += frame.samples / frame.rate
         first = False
+        # At the end of a file anything may stand.
+        damaged = damaged or strange
         at += frame.length
         cut = base + at > size
         if seconds > max_seconds + 1:
             break
-    return Layout(seconds=max(seconds, 0.0), cut=cut)
+    return Layout(seconds=max(seconds, 0.0), cut=cut, damaged=damaged)
 
 
 def _next_frame(data: bytes, at: int) -> int:

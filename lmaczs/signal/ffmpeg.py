@@ -102,8 +102,13 @@ def by_ffmpeg(path: bytes, shown: str, max_seconds: float) -> Iterator[Decoded]:
             command += ["-i", b"file:" + source, "-map", "0:a:0", "-t", str(max_seconds + 1)]
             # AU: a header of 24 bytes that states no length.
             command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
-            pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            process = subprocess.Popen(command, **pipes, pass_fds=(file.fileno(),))
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=() if source == path else (file.fileno(),),
+            )
     except OSError as error:
         raise Undecodable(
             f"ffmpeg could not be started to read '{shown}': save it as wav, flac, ogg or mp3.", final=True

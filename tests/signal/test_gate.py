@@ -208,9 +208,7 @@ def test_rates_up_to_768_khz_are_read(tmp_path, rate):
 def test_resampling_on_the_way_gives_the_bits_of_resampling_afterwards(tmp_path, monkeypatch):
     monkeypatch.setattr("lmaczs.signal.decoding.BLOCK_VALUES", 7001)
     path = write(tmp_path / "a.wav", sound(3.0, channels=2))
-    assert torch.equal(
-        load_clip(path, sample_rate=16000).waveform, resample(load_clip(path), 16000).waveform
-    )
+    assert torch.equal(load_clip(path, sample_rate=16000).waveform, resample(load_clip(path), 16000).waveform)
 
 
 def test_a_recording_that_would_fill_the_memory_is_kept_at_48_khz(tmp_path, monkeypatch):
