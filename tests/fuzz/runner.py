@@ -2,7 +2,8 @@
 
 A case is a function (seed, number, folder) of a module. It makes its input from seed and number alone, writes into the
 empty folder if it has to, and uses what is tested. It returns if the input was accepted, raises LMACError if it was
-refused, and `Fault` if what came back is wrong. Anything else that it raises is a traceback that a user would see.
+refused, and `Fault` if what came back is wrong. Anything else that it raises is a traceback that a user would see. A
+function `prepare` of the same module, if there is one, is called once before, without limits.
 """
 
 import multiprocessing
@@ -141,7 +142,10 @@ class _Worker:
 
 def _serve(line: Connection, case: str, seed: int, megabytes: int) -> None:
     module, _, name = case.partition(":")
-    function = getattr(import_module(module), name)
+    cases = import_module(module)
+    function = getattr(cases, name)
+    # Models are loaded once, as on a page.
+    getattr(cases, "prepare", lambda: None)()
     # What the libraries have mapped is theirs; a case may add the limit to it.
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     most = mapped + megabytes * (1 << 20)
