@@ -115,7 +115,8 @@ def layout_of(file: BinaryIO, size: int, max_seconds: float) -> Layout:
         return _riff(file, start, size)
     if _mpeg_frame(head[:4]) is not None:
         return _mpeg(file, start, size, max_seconds)
-    return Layout()
+    # A tag that lies about its length.
+    return _mpeg(file, 10, size, max_seconds) if start else Layout()
 
 
 def _behind_tags(file: BinaryIO) -> int:
@@ -145,7 +146,7 @@ def _flac(file: BinaryIO, start: int, size: int) -> Layout:
         at += len(block)
         tail = data[-7:]
     stated, parts = 0, []
-    for first, stop in zip(starts, [*starts[1:], size], strict=True):
+    for first, stop in zip(starts, [*starts[1:], size], strict=False):
         file.seek(first + 21)
         field = file.read(5)
         if len(field) < 5:
@@ -279,7 +280,7 @@ def _mpeg(file: BinaryIO, start: int, size: int, max_seconds: float) -> Layout:
         cut = base + at > size
         if seconds > max_seconds + 1:
             break
-    return Layout(seconds=max(seconds, 0.0), cut=cut, damaged=damaged)
+    return Layout(seconds=seconds, cut=cut, damaged=damaged) if seconds > 0 else Layout()
 
 
 def _next_frame(data: bytes, at: int) -> int:

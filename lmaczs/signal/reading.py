@@ -177,7 +177,7 @@ def _notes(heard: Heard, layout: Layout, shown: str) -> tuple[str, ...]:
     whole = layout.seconds is not None and (layout.seconds - heard.seconds) * heard.rate <= 2 * FRAME_SAMPLES
     if heard.cut or layout.cut or 0 < heard.levels.frames < layout.stated_samples:
         notes.append(f"'{shown}' is cut off, its end is missing: {used}")
-    elif layout.damaged or (heard.damaged and not whole):
+    elif layout.damaged or (not whole and (heard.damaged or layout.seconds is not None)):
         notes.append(f"'{shown}' is damaged or cut off: {used}")
     if layout.more:
         notes.append(f"'{shown}' holds more sound, behind the end of what players play: {used}")

@@ -143,6 +143,33 @@ def test_artwork_is_no_sound(tmp_path):
     assert abs(open_sound(tmp_path / "art.mp3").frames - len(sound())) <= FRAME
 
 
+@needs_ffmpeg
+def test_a_tag_that_lies_about_its_length_hides_no_sound_without_a_word(tmp_path):
+    plain = ffmpeg(write(tmp_path / "a.wav"), tmp_path / "a.mp3", "-b:a", "64k", "-id3v2_version", "0")
+
+    def tagged(stated):
+        length = bytes((stated >> shift) & 127 for shift in (21, 14, 7, 0))
+        path = tmp_path / "tag.mp3"
+        path.write_bytes(b"ID3\x04\x00\x00" + length + bytes(50) + plain.read_bytes())
+        return path
+
+    assert abs(open_sound(tagged(0)).frames - len(sound())) <= 4 * FRAME
+    # Players pass over what the tag claims.
+    assert "damaged" in load_clip(tagged(5000)).notes[0]
+    with pytest.raises(AudioError, match="no sound could be decoded"):
+        load_clip(tagged(1 << 20))
+
+
+@pytest.mark.parametrize(
+    "head", [b"fLaC", b"OggS", b"RIFF", b"FORM", b"ID3", b"\xff\xfb\x90\x00", b"RIFF" + bytes(8)]
+)
+@pytest.mark.parametrize("rest", [b"", bytes(100), b"\xff" * 100])
+def test_a_head_alone_is_no_recording(tmp_path, head, rest):
+    (tmp_path / "head.wav").write_bytes(head + rest)
+    with pytest.raises(AudioError, match=r"head\.wav"):
+        load_clip(tmp_path / "head.wav")
+
+
 ENCODINGS = {
     "id3.aac": ("-c:a", "aac", "-f", "adts", "-write_id3v2", "1"),
     "a.ac3": (),
