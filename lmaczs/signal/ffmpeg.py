@@ -21,7 +21,7 @@ MAX_ALLOCATION = 1 << 28
 # of the web; formats without a mark of their own would make sound of anything.
 DEMUXERS = (
     "aac,ac3,adx,aea,aiff,amr,ape,asf,au,avi,avr,caf,dsf,dts,dtshd,eac3,flac,flv,gxf,ircam,loas,matroska,mlp,mov,mp3,"
-    "mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,paf,pvf,rm,sbc,sds,shn,sox,svx,iff,tak,truehd,tta,voc,w64,wav,wtv,wv,"
+    "mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,paf,pvf,rm,sds,shn,sox,svx,iff,tak,truehd,tta,voc,w64,wav,wtv,wv,"
     "xwma"
 )
 HEADS = {

@@ -16,7 +16,7 @@ FFMPEG_SUFFIXES = (
     ".mka", ".mkv", ".aac", ".adts", ".adt", ".loas", ".latm", ".wma", ".wmv", ".asf", ".amr", ".awb", ".flv", ".avi",
     ".ac3", ".eac3", ".ec3", ".dts", ".dtshd", ".thd", ".mlp", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob", ".m2p",
     ".wv", ".spx", ".ogv", ".ogx", ".tta", ".ape", ".mpc", ".tak", ".dsf", ".shn", ".oma", ".aa3", ".adx", ".sox",
-    ".mxf", ".nut", ".rm", ".ra", ".xwma", ".wtv", ".sbc", ".mp1", ".mpga", ".8svx",
+    ".mxf", ".nut", ".rm", ".ra", ".xwma", ".wtv", ".mp1", ".mpga", ".8svx",
 )  # fmt: skip
 SOUND_SUFFIXES = frozenset(LIBSNDFILE_SUFFIXES + FFMPEG_SUFFIXES)
 
