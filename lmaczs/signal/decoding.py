@@ -3,8 +3,9 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -14,7 +15,7 @@ from lmaczs.signal.containers import Layout, Part, PartReader
 
 BLOCK_VALUES = 1 << 20
 # libsndfile gives nothing of a block in which it meets damage.
-FLAC_BLOCK = 1024
+SMALL_BLOCK = 1024
 # What libsndfile's parsers raise.
 UNREADABLE = (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError)
 # libsndfile's length of a stream that does not state it.
@@ -94,34 +95,45 @@ def by_libsndfile(path: bytes, layout: Layout) -> Iterator[Decoded]:
             sound = Decoded(first.samplerate, first.channels, iter(()), first.format)
             sound.frame_bytes = PLAIN_BYTES.get(first.subtype, 0) * first.channels
             sound.cut = layout.cut
-            sound.blocks = _blocks_of(first, parts[1:], opened, sound)
+            sound.blocks = _blocks_of(first, parts, opened, sound)
             yield sound
 
 
 def _blocks_of(
-    first: _Stream, others: tuple[Part | None, ...], opened: Callable[[Part | None], _Stream], sound: Decoded
+    first: _Stream, parts: tuple[Part | None, ...], opened: Callable[[Part | None], _Stream], sound: Decoded
 ) -> Iterator[np.ndarray]:
-    yield from _blocks(first, sound)
-    for part in others:
+    yield from _blocks(first, partial(opened, parts[0]), sound)
+    for part in parts[1:]:
         with opened(part) as stream:
             if (stream.samplerate, stream.channels) != (sound.rate, sound.channels):
                 raise Uneven("streams of different rates or channels")
-            yield from _blocks(stream, sound)
+            yield from _blocks(stream, partial(opened, part), sound)
 
 
-def _blocks(stream: _Stream, sound: Decoded) -> Iterator[np.ndarray]:
-    size = FLAC_BLOCK if stream.format == "FLAC" else max(BLOCK_VALUES // stream.channels, 1)
-    done = 0
+def _blocks(stream: _Stream, again: Callable[[], _Stream], sound: Decoded) -> Iterator[np.ndarray]:
+    size, done = max(BLOCK_VALUES // stream.channels, 1), 0
     try:
         while len(block := stream.read(size, dtype="float32", always_2d=True)):
             done += len(block)
             yield block
     except (soundfile.SoundFileError, RuntimeError):
         sound.damage = "it is damaged"
+        for block in _up_to_damage(again, done, size):
+            done += len(block)
+            yield block
     stated = stream.frames
     # The length of MPEG streams is an estimate, whatever they are in.
     counted = not stream.subtype.startswith("MPEG")
     sound.cut |= (counted and done < stated < UNKNOWN_FRAMES) or _says_cut(stream.extra_info)
+
+
+def _up_to_damage(again: Callable[[], _Stream], done: int, size: int) -> Iterator[np.ndarray]:
+    """What stands before the damage in the block that holds it, by smaller ones; `done` frames are known."""
+    with again() as stream, suppress(soundfile.SoundFileError, RuntimeError):
+        while done > 0:
+            done -= len(stream.read(min(size, done), dtype="float32", always_2d=True)) or done
+        while len(block := stream.read(SMALL_BLOCK, dtype="float32", always_2d=True)):
+            yield block
 
 
 def _says_cut(log: str) -> bool:

@@ -27,7 +27,7 @@ def ends_in_every_way(seed, number, folder):
 
 
 def test_the_runner_tells_how_a_case_ended():
-    report = run("tests.fuzz.test_fuzz:ends_in_every_way", 0, range(8), seconds=10)
+    report = run("tests.fuzz.test_fuzz:ends_in_every_way", 0, range(8), seconds=3)
     verdicts = [outcome.verdict for outcome in report.outcomes]
     assert verdicts == [
         "accepted",

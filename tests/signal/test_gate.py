@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -299,3 +300,28 @@ def test_all_of_a_file_can_be_had_again_at_its_own_rate(tmp_path):
     found = open_sound(write(tmp_path / "a.wav", samples, subtype="FLOAT"), sample_rate=16000)
     assert (found.rate, found.channels, found.frames) == (RATE, 3, len(samples))
     assert np.array_equal(np.concatenate(list(found.blocks())), samples)
+
+
+MEMORY = """
+import resource, sys
+from lmaczs.signal.audio import load_clip
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+clip = load_clip(sys.argv[1], sample_rate=16000)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(len(clip.waveform), (after - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_the_sound_at_the_wanted_rate(tmp_path):
+    rate, seconds = 192_000, 300
+    second = (0.1 * np.sin(np.arange(rate) * 2 * np.pi / rate)).astype(np.float32)
+    with soundfile.SoundFile(tmp_path / "long.flac", "w", rate, 2) as file:
+        for _ in range(seconds):
+            file.write(np.stack([second, second], axis=1))
+    command = [sys.executable, "-c", MEMORY, tmp_path / "long.flac"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    samples, megabytes = map(int, done.stdout.split())
+    assert samples == seconds * 16000
+    # 19 MB are kept; the file's own samples would be 460 MB.
+    assert megabytes < 120
