@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from lmaczs.signal.audio import load_clip, resample, tile_to_length
 from lmaczs.signal.spectral import power_of, power_to_db, stft
 from train import augment
 
+# Mel power of clips in dB: a file on the disk, or a tensor on the device that trains.
+Store: TypeAlias = np.ndarray | Tensor
 NEVER = ("esc50", "urbansound8k")  # measured with, and so never trained on
 DEVELOPMENT = {"esc50": "4", "urbansound8k": "3"}  # folds to choose by
 
@@ -118,11 +121,19 @@ def _clip(row: dict[str, str], folder: Path) -> CollectionClip:
     )
 
 
-def mel_decibels(clips: Sequence[CollectionClip], model: Compact2CLAP, cache: Path) -> np.ndarray:
+def mel_decibels(
+    clips: Sequence[CollectionClip], model: Compact2CLAP, cache: Path, device: torch.device
+) -> Store:
     """Mel power of every clip at its own level, computed once and kept in a file.
 
+    Args:
+        clips: recordings.
+        model: whose front end hears them.
+        cache: file.
+        device: that trains; one that is no CPU holds all of it in its memory.
+
     Returns:
-        (clips, n_mels, frames) float16, dB re a power of 1, not below -100; memory-mapped.
+        (clips, n_mels, frames) float16, dB re a power of 1, not below -100; memory-mapped on a CPU.
     """
     listing = cache.with_suffix(".txt")
     wanted = "\n".join(str(clip.path) for clip in clips)
@@ -135,42 +146,54 @@ def mel_decibels(clips: Sequence[CollectionClip], model: Compact2CLAP, cache: Pa
             audio = resample(load_clip(clip.path, allow_silence=True), model.spectral.sample_rate)
             waveform = tile_to_length(audio.waveform, model.clip_samples).unsqueeze(0)
             with torch.no_grad():
-                mel = model.mel_power(power_of(stft(waveform, model.spectral)))
-            store[index] = power_to_db(mel[0]).half().numpy()
+                mel = model.mel_power(power_of(stft(waveform.to(model.mel_filters.device), model.spectral)))
+            store[index] = power_to_db(mel[0]).half().cpu().numpy()
         store.flush()
         listing.write_text(wanted, "utf-8")  # written last: a listing means a whole cache
-    return np.memmap(cache, np.float16, "r", shape=shape)
+    stored = np.memmap(cache, np.float16, "r", shape=shape)
+    return stored if device.type == "cpu" else torch.from_numpy(np.array(stored)).to(device)
 
 
-def mel_power(store: np.ndarray, rows: Tensor) -> Tensor:
-    """(rows, n_mels, frames) power of some clips."""
-    return 10 ** (torch.from_numpy(store[rows.numpy()].astype(np.float32)) / 10)
+def mel_power(store: Store, rows: Tensor) -> Tensor:
+    """(rows, n_mels, frames) power of some clips, on the device of `rows`."""
+    decibels = store[rows] if isinstance(store, Tensor) else torch.from_numpy(store[rows.cpu().numpy()])
+    return 10 ** (decibels.to(rows.device).float() / 10)
 
 
-def vary(power: Tensor, white: Tensor, generator: torch.Generator) -> Tensor:
+def vary(power: Tensor, white: Tensor, noise_db: tuple[float, float], generator: torch.Generator) -> Tensor:
     """Other microphones, rooms and moments: shift in time, equalise, add noise, silence before, cut what is high.
 
     Args:
         power: (batch, n_mels, frames) mel power.
-        white: (n_mels,) mel power of white noise of power 1, see `white_bands`.
+        white: of `white_bands`.
+        noise_db: least and largest distance of white noise below a clip, dB.
         generator: source of what is drawn.
     """
     size, bands, frames = power.shape
     power = augment.equalise(augment.time_roll(power, generator), 8.0, generator)
-    noisy = torch.rand(size, generator=generator) < 0.25
-    if noisy.any():
-        power[noisy] = augment.add_noise(power[noisy], 8.0, generator)
-    hissing = torch.rand(size, generator=generator) < 0.4
-    if hissing.any():
-        power[hissing] = add_white(power[hissing], white, generator)
-    for row in torch.nonzero(torch.rand(size, generator=generator) < 0.25)[:, 0].tolist():
-        late = int(torch.randint(frames // 25, frames // 2, (), generator=generator))
-        power[row] = torch.cat([torch.zeros(bands, late), power[row, :, : frames - late]], dim=1)
+    noisy, hissing, late, limited = augment.uniform((4, size), 0, 1, generator) < torch.tensor(
+        [[0.25], [0.4], [0.25], [0.35]], device=power.device
+    )
+    power = torch.where(noisy[:, None, None], augment.add_noise(power, 8.0, generator), power)
+    power = torch.where(hissing[:, None, None], add_white(power, white, noise_db, generator), power)
+    power = delay(power, torch.where(late, augment.uniform((size,), 0.04, 0.5, generator), 0.0))
     # A band limit is no class: clips that end at 8 kHz must not be told from those that don't.
-    limited = torch.rand(size, generator=generator) < 0.35
-    edge = torch.randint(round(0.55 * bands), round(0.95 * bands), (size,), generator=generator)
-    above = limited[:, None] & (torch.arange(bands)[None] > edge[:, None])
+    edge = augment.uniform((size,), 0.55, 0.95, generator) * bands
+    above = limited[:, None] & (torch.arange(bands, device=power.device)[None] > edge[:, None])
     return power.masked_fill(above[:, :, None], 0.0)
+
+
+def delay(power: Tensor, shares: Tensor) -> Tensor:
+    """Put silence before the sound, and cut what no longer fits: (batch, n_mels, frames) -> the same.
+
+    Args:
+        power: mel power.
+        shares: (batch,) of the window that is silent, in [0, 1].
+    """
+    frames = power.shape[2]
+    index = torch.arange(frames, device=power.device)[None] - (shares * frames).long()[:, None]
+    moved = power.gather(2, index.clamp_min(0)[:, None].expand_as(power))
+    return moved.masked_fill((index < 0)[:, None], 0.0)
 
 
 def white_bands(model: Compact2CLAP) -> Tensor:
@@ -179,24 +202,26 @@ def white_bands(model: Compact2CLAP) -> Tensor:
     The second column undoes width and pre-emphasis of the bands: with it the power of a waveform follows from its mels.
     """
     filters = model.mel_filters
-    plain = htk_filterbank(model.spectral, pre_emphasis=0.0)
+    plain = htk_filterbank(model.spectral, pre_emphasis=0.0).to(filters.device)
     gain = filters.sum(1) / plain.sum(1).clamp_min(1e-6)
     return torch.stack([filters.sum(1), 1 / gain.clamp_min(1e-6)], dim=1)
 
 
-def add_white(power: Tensor, white: Tensor, generator: torch.Generator) -> Tensor:
-    """Add white noise 12 to 40 dB below each clip's power: (batch, n_mels, frames) -> the same.
+def add_white(
+    power: Tensor, white: Tensor, noise_db: tuple[float, float], generator: torch.Generator
+) -> Tensor:
+    """Add white noise below each clip's power: (batch, n_mels, frames) -> the same.
 
     Args:
         power: mel power.
         white: of `white_bands`.
+        noise_db: least and largest distance below the clip, dB.
         generator: source of what is drawn.
     """
     bands, weights = white.unbind(1)
-    ratio = augment.uniform((len(power),), 12.0, 40.0, generator)
+    ratio = augment.uniform((len(power),), *noise_db, generator)
     level = (power.mean(dim=2) @ weights) / (bands @ weights) * 10 ** (-ratio / 10)
-    fluctuation = -torch.rand(power.shape, generator=generator).clamp_min(1e-6).log()
-    return power + level[:, None, None] * bands[:, None] * fluctuation
+    return power + level[:, None, None] * bands[:, None] * augment.noise_power(power.shape, generator)
 
 
 @dataclass(frozen=True)
@@ -216,30 +241,39 @@ class Mixture:
     share: Tensor
 
 
-def mixtures(
-    store: np.ndarray,
-    rows: Tensor,
-    weights: Tensor,
-    white: Tensor,
-    mixed_share: float,
-    generator: torch.Generator,
-) -> Mixture:
+@dataclass(frozen=True)
+class Variation:
+    """What is drawn for a batch, beside the clips.
+
+    Attributes:
+        weights: (clips,) how often a clip is drawn as the second one of a mixture.
+        white: of `white_bands`.
+        noise_db: least and largest distance of white noise below a clip, dB.
+        mixed_share: probability of a mixture, in [0, 1].
+    """
+
+    weights: Tensor
+    white: Tensor
+    noise_db: tuple[float, float]
+    mixed_share: float
+
+
+def mixtures(store: Store, rows: Tensor, variation: Variation, generator: torch.Generator) -> Mixture:
     """Vary clips and mix some of them with others at -8 to 8 dB.
 
     Args:
         store: of `mel_decibels`.
         rows: (batch,) clips.
-        weights: (clips,) how often others are drawn.
-        white: of `white_bands`.
-        mixed_share: probability of a mixture, in [0, 1].
-        generator: source of what is drawn.
+        variation: what is drawn.
+        generator: source of what is drawn, on the device of `rows`.
     """
-    power = vary(mel_power(store, rows), white, generator)
-    mixed = torch.rand(len(rows), generator=generator) < mixed_share
-    ratio = augment.uniform((len(rows),), -8, 8, generator)
-    others = torch.multinomial(weights, len(rows), replacement=True, generator=generator)
+    size, white, noise_db = len(rows), variation.white, variation.noise_db
+    power = vary(mel_power(store, rows), white, noise_db, generator)
+    mixed = augment.uniform((size,), 0, 1, generator) < variation.mixed_share
+    ratio = augment.uniform((size,), -8, 8, generator)
+    others = torch.multinomial(variation.weights, size, replacement=True, generator=generator)
     if mixed.any():
-        partner = vary(mel_power(store, others[mixed]), white, generator)
+        partner = vary(mel_power(store, others[mixed]), white, noise_db, generator)
         power[mixed] = augment.mix(power[mixed], partner, ratio[mixed])
-    share = torch.where(mixed, 0.2 + 0.6 * torch.sigmoid(ratio * 0.23), torch.ones(len(rows)))
+    share = torch.where(mixed, 0.2 + 0.6 * torch.sigmoid(ratio * 0.23), 1.0)
     return Mixture(power, rows, torch.where(mixed, others, -1), share)

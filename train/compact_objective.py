@@ -54,7 +54,7 @@ class Objective:
         self.model, self.texts, self.concept_of, self.weights = model, texts, concept_of, weights
         with torch.no_grad():
             self.shares = model.class_text(texts.sentences)
-        mass = torch.zeros(len(texts.concepts)).index_add_(0, concept_of, sampling)
+        mass = sampling.new_zeros(len(texts.concepts)).index_add_(0, concept_of, sampling)
         self.log_prior = (mass / mass.sum()).log()
 
     def __call__(
@@ -97,8 +97,8 @@ class Objective:
     def target(self, mixture: Mixture) -> Tensor:
         """(batch, concepts), rows sum to 1."""
         size = len(mixture.first)
-        target = torch.zeros(size, len(self.texts.concepts))
-        row = torch.arange(size)
+        target = mixture.share.new_zeros(size, len(self.texts.concepts))
+        row = torch.arange(size, device=target.device)
         target[row, self.concept_of[mixture.first]] += mixture.share
         mixed = mixture.second >= 0
         target[row[mixed], self.concept_of[mixture.second[mixed]]] += 1 - mixture.share[mixed]
@@ -106,7 +106,9 @@ class Objective:
 
     def _project(self, sentences: Tensor, generator: torch.Generator) -> Tensor:
         """Learned part of sentences with noise, so that a meaning is a region and not a point."""
-        noise = self.weights.text_noise * torch.randn(sentences.shape, generator=generator)
+        noise = self.weights.text_noise * torch.randn(
+            sentences.shape, generator=generator, device=generator.device
+        )
         return F.normalize(self.model.text_projection(F.normalize(sentences + noise, dim=1)), dim=1)
 
 

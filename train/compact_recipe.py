@@ -17,6 +17,8 @@ class Recipe:
     silence_db: float
     phrase_temperature: float
     mixed_share: float
+    least_noise_db: float
+    most_noise_db: float
     views: int
     head_steps: int
     head_batch: int

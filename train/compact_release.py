@@ -16,17 +16,17 @@ from lmaczs.clap.compact2 import Compact2CLAP
 from lmaczs.clap.compact2_release import save_compact2
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.errors import CheckpointError
-from train.compact_data import CollectionClip, mel_power
+from train.compact_data import CollectionClip, Store, mel_power
 from train.compact_texts import SIBLING_COSINE
 
 BATCH = 32
 WEAK, STRONG = 0.95, 0.99  # of the similarities with unrelated prompts lie below the limits
 
-Scored = tuple[Sequence[CollectionClip], np.ndarray]  # clips of a development fold with their mel decibels
+Scored = tuple[Sequence[CollectionClip], Store]  # clips of a development fold with their mel decibels
 
 
 @torch.no_grad()
-def embed_clips(model: Compact2CLAP, store: np.ndarray) -> Tensor:
+def embed_clips(model: Compact2CLAP, store: Store) -> Tensor:
     """(clips, embed_dim) of clips as they are."""
     parts = torch.arange(len(store)).split(BATCH)
     return torch.cat([model.encode(mel_power(store, rows))[0] for rows in parts])
@@ -34,7 +34,7 @@ def embed_clips(model: Compact2CLAP, store: np.ndarray) -> Tensor:
 
 @torch.no_grad()
 def _compare(
-    model: Compact2CLAP, clips: Sequence[CollectionClip], store: np.ndarray
+    model: Compact2CLAP, clips: Sequence[CollectionClip], store: Store
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Similarities (clips, labels), the true label of each clip, and which labels are related (labels, labels)."""
     labels = sorted({clip.label for clip in clips})
@@ -45,7 +45,7 @@ def _compare(
     return similarity, truth, meaning @ meaning.T > SIBLING_COSINE
 
 
-def score(model: Compact2CLAP, clips: Sequence[CollectionClip], store: np.ndarray) -> dict[str, float]:
+def score(model: Compact2CLAP, clips: Sequence[CollectionClip], store: Store) -> dict[str, float]:
     """Zero-shot top-1 and top-5 in percent over the labels of the clips, and their number."""
     similarity, truth, _ = _compare(model, clips, store)
     rank = (similarity > similarity.gather(1, truth[:, None])).sum(1)

@@ -73,7 +73,7 @@ class ConceptTexts:
     Attributes:
         concepts: names, sorted.
         sentences: (sentences, 384) of all captions.
-        rows_of: for each concept, rows of `sentences`.
+        counts: (concepts,) how many of `sentences` each concept has; they stand together.
         siblings: (concepts, concepts) bool, the diagonal too: not negatives of each other.
         phrases: (phrases, 384) of all classes.
         classes: (phrases,) class of each.
@@ -81,20 +81,24 @@ class ConceptTexts:
 
     concepts: tuple[str, ...]
     sentences: Tensor
-    rows_of: tuple[Tensor, ...]
+    counts: Tensor
     siblings: Tensor
     phrases: Tensor
     classes: Tensor
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Row of one sentence for every concept: (concepts,)."""
-        return torch.stack([rows[torch.randint(len(rows), (), generator=generator)] for rows in self.rows_of])
+        return _one_of_each(self.counts, generator)
 
     def draw_phrases(self, generator: torch.Generator) -> Tensor:
         """Row of one phrase for every class: (classes,); rows of one class stand together."""
-        counts = torch.bincount(self.classes)
-        starts = counts.cumsum(0) - counts
-        return starts + (torch.rand(len(counts), generator=generator) * counts).long()
+        return _one_of_each(torch.bincount(self.classes), generator)
+
+
+def _one_of_each(counts: Tensor, generator: torch.Generator) -> Tensor:
+    """A random row of every group, whose rows stand together: (groups,) sizes -> (groups,) rows."""
+    draws = torch.rand(len(counts), generator=generator, device=generator.device)
+    return counts.cumsum(0) - counts + (draws * counts).long()
 
 
 def concept_texts(
@@ -116,10 +120,15 @@ def concept_texts(
         for concept, found in said.items()
     }
     sentences = embed(encoder, [sentence for found in kept.values() for sentence in found])
-    rows_of = torch.arange(len(sentences)).split([len(found) for found in kept.values()])
-    centre = F.normalize(torch.stack([sentences[rows].mean(0) for rows in rows_of]), dim=1)
+    counts = [len(found) for found in kept.values()]
+    centre = F.normalize(torch.stack([own.mean(0) for own in sentences.split(counts)]), dim=1)
     flat = [phrase for group in phrases for phrase in group]
     classes = torch.tensor([number for number, group in enumerate(phrases) for _ in group])
     return ConceptTexts(
-        tuple(kept), sentences, rows_of, centre @ centre.T > SIBLING_COSINE, embed(encoder, flat), classes
+        tuple(kept),
+        sentences,
+        torch.tensor(counts),
+        centre @ centre.T > SIBLING_COSINE,
+        embed(encoder, flat),
+        classes,
     )

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import Any, TypeAlias
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -35,6 +34,8 @@ from train.checkpoints import write_whole
 from train.compact_data import (
     CollectionClip,
     Mixture,
+    Store,
+    Variation,
     development_rows,
     mel_decibels,
     mel_power,
@@ -60,7 +61,13 @@ class Training:
     """One run: what it is made of, and its stages in order."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, seed: int, start: MobileNet, clips: list[CollectionClip]
+        self,
+        recipe: Recipe,
+        folder: Path,
+        seed: int,
+        start: MobileNet,
+        clips: list[CollectionClip],
+        device: torch.device,
     ) -> None:
         """Nothing is computed yet.
 
@@ -70,17 +77,18 @@ class Training:
             seed: of everything that is drawn.
             start: the published network.
             clips: to train on.
+            device: that computes.
         """
-        self.recipe, self.folder, self.seed, self.start, self.clips = recipe, folder, seed, start, clips
-        self.scales = Scales()
+        self.recipe, self.folder, self.seed, self.clips, self.device = recipe, folder, seed, clips, device
+        self.start, self.scales = start.to(device), Scales().to(device)
         concepts = sorted({clip.concept for clip in clips})
-        self.concept_of = torch.tensor([concepts.index(clip.concept) for clip in clips])
+        self.concept_of = torch.tensor([concepts.index(clip.concept) for clip in clips], device=device)
         # Rare concepts more often than their share, common ones less: as the square root of their number.
         self.sampling = torch.bincount(self.concept_of).float().rsqrt()[self.concept_of]
 
-    def prepare(self, phrases: list[list[str]], left_out: set[str], encoder: torch.nn.Module) -> None:
+    def prepare(self, phrases: list[list[str]], left_out: set[str]) -> None:
         """Sentences, mel power and what is usual for every class."""
-        texts = self._kept("texts.pt", lambda: vars(concept_texts(self.clips, phrases, left_out, encoder)))
+        texts = self._kept("texts.pt", lambda: vars(concept_texts(self.clips, phrases, left_out, MiniLM())))
         self.texts = ConceptTexts(**texts)
         config = Compact2Config(
             level_db=self.recipe.level_db,
@@ -90,11 +98,12 @@ class Training:
             phrase_temperature=self.recipe.phrase_temperature,
         )
         torch.manual_seed(self.seed)
-        self.model = Compact2CLAP(config, encoder, deepcopy(self.start)).eval()
+        self.model = Compact2CLAP(config, encoder=deepcopy(self.start)).eval().to(self.device)
         self.model.class_text.keys.copy_(self.texts.phrases)
         self.model.class_text.classes.copy_(self.texts.classes)
-        self.white = white_bands(self.model)
-        self.store = mel_decibels(self.clips, self.model, self.folder / "mel.f16")
+        self.store = mel_decibels(self.clips, self.model, self.folder / "mel.f16", self.device)
+        noise_db = (self.recipe.least_noise_db, self.recipe.most_noise_db)
+        self.variation = Variation(self.sampling, white_bands(self.model), noise_db, self.recipe.mixed_share)
         clean = self._kept("clean.pt", lambda: torch.cat(encode_all(self.model, self.store), dim=1))
         classes = self.model.class_mean.numel()
         self.clean_scores, features = clean[:, :classes], clean[:, classes:]
@@ -110,7 +119,7 @@ class Training:
         if not file.exists():
             value = make()
             write_whole(file, lambda path: torch.save(value, path))
-        return torch.load(file, weights_only=True)
+        return torch.load(file, weights_only=True, map_location=self.device)
 
     def _generator(self, *numbers: int) -> torch.Generator:
         """A source that depends on the seed and the place in the run only, so that a resumed run draws the same."""
@@ -118,18 +127,22 @@ class Training:
         for number in numbers:
             value = value * 1_000_003 + number
         torch.manual_seed(value % 2**63)  # dropout draws from the global one
-        return torch.Generator().manual_seed(value % 2**63)
+        return torch.Generator(self.device).manual_seed(value % 2**63)
 
     def mixtures(self, rows: Tensor, generator: torch.Generator) -> Mixture:
         """Varied clips, some of them mixed."""
-        return mixtures(self.store, rows, self.sampling, self.white, self.recipe.mixed_share, generator)
+        return mixtures(self.store, rows, self.variation, generator)
+
+    def _every_clip(self) -> Sequence[Tensor]:
+        rows = torch.arange(len(self.clips), device=self.device)
+        return torch.split(rows, BATCH)
 
     @torch.no_grad()
     def view(self, number: int) -> dict[str, Tensor]:
         """Every clip once, varied and mixed, as the start network hears it."""
         generator = self._generator(1, number)
         parts: list[tuple[Tensor, ...]] = []
-        for rows in tqdm(torch.arange(len(self.clips)).split(BATCH), desc=f"view {number}", unit="batch"):
+        for rows in tqdm(self._every_clip(), desc=f"view {number}", unit="batch"):
             mixture = self.mixtures(rows, generator)
             power = mixture.power
             scores, features, _ = self.start(self.model.log_mel(power), self.model.activity(power))
@@ -150,6 +163,7 @@ class Training:
         views = [self._kept(f"view-{n}.pt", partial(self.view, n)) for n in range(self.recipe.views)]
         model, recipe, scales = self.model, self.recipe, self.scales
         shift = ClassShift(model.feature_mean, model.feature_deviation, model.class_mean.numel())
+        shift.to(self.device)
         heads = [
             *model.audio_projection.parameters(),
             *model.text_projection.parameters(),
@@ -166,7 +180,7 @@ class Training:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, recipe.head_steps, pct_start=0.1)
         for step in tqdm(range(recipe.head_steps), desc="heads", unit="step"):
             generator = self._generator(2, step)
-            view = views[int(torch.randint(len(views), (), generator=generator))]
+            view = views[int(torch.randint(len(views), (), generator=generator, device=self.device))]
             rows = torch.multinomial(self.sampling, recipe.head_batch, replacement=True, generator=generator)
             scores, features = view["scores"][rows].float(), view["features"][rows].float()
             mixture = Mixture(scores, view["first"][rows], view["second"][rows], view["share"][rows])
@@ -238,12 +252,9 @@ class Training:
         return {name: round(value.item(), 4) for name, value in losses.items()}
 
     def _save(self, step: int, optimiser: Optimiser, schedule: Schedule) -> None:
-        parts: dict[str, Any] = {
-            "model": self.model,
-            "scales": self.scales,
-            "optimiser": optimiser,
-            "schedule": schedule,
-        }
+        parts: dict[str, Any] = {"model": self.model, "scales": self.scales}
+        if step < self.recipe.tune_steps:  # else nobody steps any more
+            parts |= {"optimiser": optimiser, "schedule": schedule}
         state = {name: part.state_dict() for name, part in parts.items()} | {"step": step}
         write_whole(self.folder / TUNED, lambda path: torch.save(state, path))
 
@@ -251,11 +262,12 @@ class Training:
         """Go on where an earlier run stopped; the step that is next."""
         if not (self.folder / TUNED).exists():
             return 0
-        state = torch.load(self.folder / TUNED, weights_only=True)
+        state = torch.load(self.folder / TUNED, weights_only=True, map_location=self.device)
         self.model.load_state_dict(state["model"])
         self.scales.load_state_dict(state["scales"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
+        if state["step"] < self.recipe.tune_steps:
+            optimiser.load_state_dict(state["optimiser"])
+            schedule.load_state_dict(state["schedule"])
         return int(state["step"])
 
     @torch.no_grad()
@@ -272,10 +284,11 @@ class Training:
 
 
 @torch.no_grad()
-def encode_all(model: Compact2CLAP, store: np.ndarray) -> tuple[Tensor, Tensor]:
+def encode_all(model: Compact2CLAP, store: Store) -> tuple[Tensor, Tensor]:
     """Class scores and features of clips as they are: (clips, classes) and (clips, features)."""
     parts = []
-    for rows in tqdm(torch.arange(len(store)).split(BATCH), desc="encode", unit="batch"):
+    device = model.class_mean.device
+    for rows in tqdm(torch.arange(len(store), device=device).split(BATCH), desc="encode", unit="batch"):
         power = mel_power(store, rows)
         parts.append(model.audio_encoder(model.log_mel(power), model.activity(power))[:2])
     return torch.cat([scores for scores, _ in parts]), torch.cat([features for _, features in parts])
@@ -301,17 +314,20 @@ def main(arguments: argparse.Namespace) -> None:
     recipe, folder = read_recipe(arguments.recipe), arguments.run
     folder.mkdir(parents=True, exist_ok=True)
     start = start_network(arguments.start_weights)
-    run = Training(recipe, folder, arguments.seed, start, training_rows(arguments.clips))
+    device = torch.device(arguments.device)
+    run = Training(recipe, folder, arguments.seed, start, training_rows(arguments.clips), device)
     left_out = measured_wordings(arguments.recipe.parent / recipe.wordings)
     phrases = class_phrases(arguments.recipe.parent / recipe.phrases, left_out)
-    run.prepare(phrases, left_out, MiniLM())
+    run.prepare(phrases, left_out)
     if not (folder / TUNED).exists():  # else stage 2 has begun, and holds what stage 1 learned
         run.learn_heads()
     run.model.requires_grad_(True)
     run.tune()
     run.join()
+    cpu = torch.device("cpu")
+    run.model.to(cpu)
     development = {
-        name: (clips, mel_decibels(clips, run.model, folder / f"{name.replace(':', '-')}.f16"))
+        name: (clips, mel_decibels(clips, run.model, folder / f"{name.replace(':', '-')}.f16", cpu))
         for name, clips in development_rows(arguments.clips).items()
         if clips
     }
@@ -345,6 +361,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--start-weights", type=Path, required=True, help="folder of the published network")
     found.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one resumes")
     found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--device", default="cpu", help="cpu or cuda")
     found.add_argument("--out", type=Path, help="folder of the release; without it one in the run's folder")
     return found
 

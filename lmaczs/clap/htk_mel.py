@@ -17,8 +17,8 @@ def to_mel(hertz: Tensor) -> Tensor:
 
 def band_edges_mel(config: SpectralConfig) -> Tensor:
     """(n_mels + 2,) edges and centres of the bands, equally far apart in mel."""
-    low, high = to_mel(torch.tensor([config.f_min, config.f_max], dtype=torch.float64, device="cpu"))
-    return torch.linspace(float(low), float(high), config.n_mels + 2, dtype=torch.float64)
+    low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (config.f_min, config.f_max))
+    return torch.linspace(low, high, config.n_mels + 2, dtype=torch.float64)
 
 
 def htk_filterbank(config: SpectralConfig, pre_emphasis: float = PRE_EMPHASIS) -> Tensor:
@@ -31,8 +31,9 @@ def htk_filterbank(config: SpectralConfig, pre_emphasis: float = PRE_EMPHASIS) -
     Returns:
         (n_mels, n_fft // 2 + 1) float32 >= 0; the Nyquist bin has weight 0.
     """
-    edges = band_edges_mel(config)
-    hertz = frequencies_hz(config).double()
+    # Bands follow from settings: they are computed on the CPU also where a model is built without memory.
+    with torch.device("cpu"):
+        edges, hertz = band_edges_mel(config), frequencies_hz(config).double()
     mel = to_mel(hertz)[None]
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = torch.minimum((mel - left) / (centre - left), (right - mel) / (right - centre)).clamp_min(0)

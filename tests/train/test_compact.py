@@ -176,7 +176,7 @@ def test_white_noise_is_as_loud_as_it_should_be():
     model = Compact2CLAP(Compact2Config(phrases=1), HashedSentences())
     white = white_bands(model)
     power = white[:, 0].expand(64, -1)[:, :, None].repeat(1, 1, 50)
-    more = (add_white(power, white, torch.Generator().manual_seed(0)) / power).mean(dim=2) - 1
+    more = (add_white(power, white, (12.0, 40.0), torch.Generator().manual_seed(0)) / power).mean(dim=2) - 1
     assert float(more[:, 40:].min()) > 5e-5 and float(more[:, 40:].max()) < 0.12
-    changed = vary(power.clone(), white, torch.Generator().manual_seed(0))
+    changed = vary(power.clone(), white, (12.0, 40.0), torch.Generator().manual_seed(0))
     assert changed.shape == power.shape and bool(torch.isfinite(changed).all())
