@@ -330,7 +330,7 @@ def test_the_program_itself_leaves_with_2_and_one_line(desk):
     (desk / "noise.mp3").write_bytes(data[:4] + np.random.default_rng(0).bytes(20000))
     for name, code, words in (
         ("noise.mp3", 2, "'noise.mp3' cannot be read"),
-        ("broken.mp3", 0, "Note: 'broken.mp3' is damaged"),
+        ("broken.mp3", 0, "Note on 'broken': The recording is damaged"),
     ):
         command = [sys.executable, "-m", "lmaczs", *classify_arguments(name)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -380,8 +380,9 @@ def test_a_note_is_said_and_stored(desk, no_picture, capsys):
     data = (desk / "beep.wav").read_bytes()
     (desk / "cut.wav").write_bytes(data[: len(data) // 2])
     assert main(explain_arguments(clip="cut.wav")) == 0
-    assert "Note: 'cut.wav' is cut off" in capsys.readouterr().err
-    assert "'cut.wav' is cut off" in json.loads((desk / "out" / "result.json").read_text())["notes"][0]
+    assert "Note on 'cut': The recording is cut off" in capsys.readouterr().err
+    (note,) = json.loads((desk / "out" / "result.json").read_text())["notes"]
+    assert "is cut off" in note and "cut.wav" not in note
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (48000, 3), (8000, 1)])

@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
     backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
     backend.check_prompts(prompts)
     predictions = []
-    notes: list[str] = []
+    notes: list[tuple[str, tuple[str, ...]]] = []
     with progress_bar("classify") as progress:
         for number, path in enumerate(arguments.clips):
             with quiet_decoders(), clip_file(path) as file:
                 clip = load_clip(file, sample_rate=backend.spectral.sample_rate)
-            notes += clip.notes
+            notes.append((clip.name, clip.notes))
             step = partial(_show_step, progress, number, len(arguments.clips), clip.name)
             predictions.append(classify(listen(clip, backend, step), prompts, backend))
     pairs = list(zip(map(as_text, arguments.clips), predictions, strict=True))
@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
 
         rows = [{"path": path, **prediction_row(prediction)} for path, prediction in pairs]
         write_text_whole(Path(arguments.json), json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
-    say_notes(notes)
+    for name, said in notes:
+        say_notes(name, said)
     print("\n\n".join(ranked_table(path, prediction) for path, prediction in pairs))
 
 

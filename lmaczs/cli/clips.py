@@ -53,10 +53,15 @@ def check_clips(clips: Sequence[str]) -> None:
         raise LMACError("'-' is given twice, and stdin can be read once: give it once, or name files.")
 
 
-def say_notes(notes: Sequence[str]) -> None:
-    """Tell on stderr what is missing of a recording."""
+def say_notes(clip: str, notes: Sequence[str]) -> None:
+    """Tell on stderr what is missing of a recording.
+
+    Args:
+        clip: its name in messages.
+        notes: of `AudioClip.notes`.
+    """
     for note in notes:
-        print(f"Note: {note}", file=sys.stderr)
+        print(f"Note on '{clip}': {note}", file=sys.stderr)
 
 
 def _is_pipe(path: Path) -> bool:

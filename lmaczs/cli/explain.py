@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         sound, written, label = _explained(arguments, file, prompts, target, options)
     from lmaczs.results import component_files
 
-    say_notes(sound.clip.notes)
+    say_notes(sound.clip.name, sound.clip.notes)
     print(ranked_table(as_text(arguments.clip), written[0].prediction))
     print()
     for result in written:

@@ -87,7 +87,7 @@ def open_sound(
     except OSError as error:
         raise AudioError(f"'{shown}' cannot be read on: check that it is still there.") from error
     if (loudest := heard.levels.loudest_if_cancelled()) is not None:
-        notes += (_alone(shown, loudest),)
+        notes += (_alone(loudest),)
         heard = gather(heard.decoder, shown, sample_rate, loudest)
     heard.levels.check(heard.rate, shown, allow_silence)
     clip = AudioClip(torch.from_numpy(heard.mono), heard.mono_rate, clip_name(path), notes)
@@ -136,7 +136,7 @@ def make_clip(
     levels.add(block, mono)
     notes: tuple[str, ...] = ()
     if (loudest := levels.loudest_if_cancelled()) is not None:
-        notes = (_alone(shown, loudest),)
+        notes = (_alone(loudest),)
         mono, levels = block[:, loudest], Levels(channels)
         levels.add(block, mono)
     levels.check(int(sample_rate), shown)

@@ -166,21 +166,21 @@ def hear(path: bytes, shown: str, sample_rate: int | None) -> tuple[Heard, tuple
                 raise _unreadable(shown, head, error) from fault
             _refuse_part(first, layout, shown)
     heard = max((found for found in (first, second) if found is not None), key=lambda found: found.seconds)
-    return heard, _notes(heard, layout, shown)
+    return heard, _notes(heard, layout)
 
 
-def _notes(heard: Heard, layout: Layout, shown: str) -> tuple[str, ...]:
-    """What is missing, one sentence each."""
+def _notes(heard: Heard, layout: Layout) -> tuple[str, ...]:
+    """What is missing, one sentence each, without the file's name: pages show them to whoever has the same file."""
     notes = []
     used = f"the {heard.seconds:.1f} s that could be read are used."
     # Where streams are joined decoders stumble, and lose nothing.
     whole = layout.seconds is not None and (layout.seconds - heard.seconds) * heard.rate <= 2 * FRAME_SAMPLES
     if heard.cut or layout.cut or 0 < heard.levels.frames < layout.stated_samples:
-        notes.append(f"'{shown}' is cut off, its end is missing: {used}")
+        notes.append(f"The recording is cut off, its end is missing: {used}")
     elif layout.damaged or (not whole and (heard.damaged or layout.seconds is not None)):
-        notes.append(f"'{shown}' is damaged or cut off: {used}")
+        notes.append(f"The recording is damaged or cut off: {used}")
     if layout.more:
-        notes.append(f"'{shown}' holds more sound, behind the end of what players play: {used}")
+        notes.append(f"The file holds more sound, behind the end of what players play: {used}")
     return tuple(notes)
 
 
