@@ -218,10 +218,8 @@ def _first_bytes(path: Path, shown: str) -> bytes:
     return head
 
 
-def _alone(shown: str, channel: int) -> str:
-    return (
-        f"The channels of '{shown}' cancel each other out: channel {channel + 1}, the loudest, is used alone."
-    )
+def _alone(channel: int) -> str:
+    return f"The channels cancel each other out: channel {channel + 1}, the loudest, is used alone."
 
 
 def _printable(text: str, longest: int = 80) -> str:
