@@ -1,11 +1,16 @@
 """What a container holds, found by walking it: the lengths that files state are not believed."""
 
 import io
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
 # Pages or frames that are walked; half an hour in the smallest usual ones is a fifth of it.
 MOST_STEPS = 500_000
+# Streams one behind the other; a day of web radio has fewer.
+MOST_PARTS = 1000
+# Tags in front of a recording; chunks in front of its sound.
+MOST_TAGS, MOST_CHUNKS = 20, 10_000
 BLOCK = 1 << 20
 # kbit/s of MPEG layers by version (1; 2 and 2.5) and layer.
 BITRATES = {
@@ -17,6 +22,8 @@ BITRATES = {
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 MPEG_RATES = (44100, 48000, 32000)
+# Without the bit rates that no frame has, so that long runs of ones are passed over quickly.
+FRAME_START = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")
 # What may stand between two frames.
 BETWEEN = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS", bytes(8))
 
@@ -122,20 +129,22 @@ def layout_of(file: BinaryIO, size: int, max_seconds: float) -> Layout:
 def _behind_tags(file: BinaryIO) -> int:
     """First byte behind ID3v2 tags."""
     at = 0
-    while True:
+    for _ in range(MOST_TAGS):
         file.seek(at)
         head = file.read(10)
         if len(head) < 10 or head[:3] != b"ID3" or any(byte > 127 for byte in head[6:]):
             return at
         length = int.from_bytes(head[6:7]) << 21 | head[7] << 14 | head[8] << 7 | head[9]
         at += 10 + length + (10 if head[5] & 0x10 else 0)
+    return at
 
 
 def _flac(file: BinaryIO, start: int, size: int) -> Layout:
     """Streams begin with "fLaC" and STREAMINFO, which states the samples in 36 bits (RFC 9639, 8.2)."""
-    starts, tail, at = [], b"", start
+    starts: list[int] = []
+    tail, at = b"", start
     file.seek(start)
-    while block := file.read(BLOCK):
+    while len(starts) <= MOST_PARTS and (block := file.read(BLOCK)):
         data = tail + block
         found = data.find(b"fLaC")
         while found >= 0:
@@ -145,6 +154,8 @@ def _flac(file: BinaryIO, start: int, size: int) -> Layout:
             found = data.find(b"fLaC", found + 1)
         at += len(block)
         tail = data[-7:]
+    if len(starts) > MOST_PARTS:
+        return Layout(more=True)
     stated, parts = 0, []
     for first, stop in zip(starts, [*starts[1:], size], strict=False):
         file.seek(first + 21)
@@ -168,6 +179,8 @@ def _ogg(file: BinaryIO, start: int, size: int) -> Layout:
         first, ended = bool(head[5] & 2), bool(head[5] & 4)
         if first and begun:
             starts.append(at)
+            if len(starts) > MOST_PARTS:
+                return Layout(more=True)
         begun = not first
         at += 27 + head[26] + body
     else:
@@ -181,7 +194,8 @@ def _ogg(file: BinaryIO, start: int, size: int) -> Layout:
 
 def _riff(file: BinaryIO, start: int, size: int) -> Layout:
     """Recordings in RIFF or FORM containers one behind the other; a data chunk of 0 bytes from a pipe."""
-    parts, at = [], start
+    parts: list[Part] = []
+    at = start
     while at + 12 <= size:
         file.seek(at)
         head = file.read(8)
@@ -189,6 +203,8 @@ def _riff(file: BinaryIO, start: int, size: int) -> Layout:
             break
         length = int.from_bytes(head[4:], "little" if head[:4] == b"RIFF" else "big")
         stop = at + 8 + length + length % 2
+        if len(parts) == MOST_PARTS:
+            return Layout(more=True)
         parts.append(Part(at, min(stop, size)))
         at = stop
     if len(parts) > 1:
@@ -205,11 +221,13 @@ def _data_chunks(file: BinaryIO, start: int, size: int) -> list[tuple[int, int]]
     head = file.read(12)
     found: list[tuple[int, int]] = []
     at = start + 12
-    while head[:4] == b"RIFF" and head[8:] == b"WAVE" and at < size and len(found) < 2:
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return []
+    for _ in range(MOST_CHUNKS):
         file.seek(at)
         chunk = file.read(8)
         length = int.from_bytes(chunk[4:], "little")
-        if len(chunk) < 8 or not chunk[:4].strip(b" ").isalnum():
+        if len(chunk) < 8 or len(found) == 2 or not chunk[:4].strip(b" ").isalnum():
             break
         if chunk[:4] == b"data":
             following = file.read(8)
@@ -254,15 +272,17 @@ def _mpeg(file: BinaryIO, start: int, size: int, max_seconds: float) -> Layout:
     file.seek(start)
     data, base = file.read(BLOCK), start
     at, seconds, cut, first = 0, 0.0, False, True
-    strange = damaged = False
-    for _ in range(MOST_STEPS):
+    strange, damaged, steps = False, False, 0
+    while steps < MOST_STEPS:
+        steps += 1
         if len(data) - at < 4096 and (more := file.read(BLOCK)):
             base, data, at = base + at, data[at:] + more, 0
         frame = _mpeg_frame(data[at : at + 4])
         if frame is None:
             # Tags and gaps: on to the next two frames in a row.
             strange = strange or not data.startswith(BETWEEN, at)
-            at = _next_frame(data, at + 1)
+            at, tried = _next_frame(data, at + 1)
+            steps += tried
             if at < 0:
                 if len(data) < BLOCK or not (more := file.read(BLOCK)):
                     break
@@ -283,14 +303,17 @@ def _mpeg(file: BinaryIO, start: int, size: int, max_seconds: float) -> Layout:
     return Layout(seconds=seconds, cut=cut, damaged=damaged) if seconds > 0 else Layout()
 
 
-def _next_frame(data: bytes, at: int) -> int:
-    """Place of the next frame that another follows; -1 if there is none."""
-    while (at := data.find(b"\xff", at)) >= 0:
+def _next_frame(data: bytes, at: int) -> tuple[int, int]:
+    """Place of the next frame that another follows, -1 if there is none; and how many places were tried."""
+    tried = 0
+    for tried, found in enumerate(FRAME_START.finditer(data, at), start=1):
+        at = found.start()
         frame = _mpeg_frame(data[at : at + 4])
-        if frame and (at + frame.length >= len(data) or _mpeg_frame(data[at + frame.length :][:4])):
-            return at
-        at += 1
-    return -1
+        if frame and (
+            at + frame.length >= len(data) or _mpeg_frame(data[at + frame.length : at + frame.length + 4])
+        ):
+            return at, tried
+    return -1, tried
 
 
 def _gapless(tag: bytes) -> int:

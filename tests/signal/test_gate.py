@@ -1,5 +1,6 @@
 """Recordings as they come from the field: whole or not at all, and nothing missing without a word."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from lmaczs.errors import AudioError
 from lmaczs.signal import levels, reading
 from lmaczs.signal.audio import load_clip, make_clip, open_sound, resample
+from lmaczs.signal.containers import layout_of
 
 RATE = 44100
 # Lossy encoders add up to two frames at the ends; joined streams have one more header frame each.
@@ -325,3 +327,28 @@ def test_memory_is_that_of_the_sound_at_the_wanted_rate(tmp_path):
     assert samples == seconds * 16000
     # 19 MB are kept; the file's own samples would be 460 MB.
     assert megabytes < 120
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xfb\x90\x00" + b"\xff" * (1 << 23),
+        b"ID3\x04\0\0\0\0\0\0" * (1 << 20),
+        b"RIFF\xff\xff\xff\xffWAVE" + b"abcd\0\0\0\0" * (1 << 20),
+        b"RIFF\x04\0\0\0WAVE" * (1 << 20),
+        b"fLaC\0\0\0\x22" * (1 << 20),
+        (b"OggS\0\2" + bytes(21) + b"OggS\0\0" + bytes(21)) * (1 << 17),
+    ],
+    ids=["ones", "tags", "chunks", "riffs", "flacs", "links"],
+)
+def test_a_walk_has_an_end(data):
+    steps = 0
+
+    class Counting(io.BytesIO):
+        def read(self, size=-1):
+            nonlocal steps
+            steps += 1
+            return super().read(size)
+
+    layout = layout_of(Counting(data), len(data), 1800)
+    assert steps < 60_000 and len(layout.parts) <= 1000
