@@ -222,7 +222,7 @@ BAD = {
     "binary": (classify_arguments("beep.wav", prompts=("--prompts-file", "silent.wav")), "no UTF-8 text"),
     "endless": (
         classify_arguments("beep.wav", prompts=("--prompts-file", "endless.txt")),
-        "10000 characters",
+        "10,000 characters",
     ),
     "prompts-missing": (["classify", "beep.wav"], "is required"),
     "no-command": ([], "required"),

@@ -91,7 +91,7 @@ def _clean(prompt: object, name: str, longest: int) -> str:
     if not plain:
         raise PromptError(f"{name} is empty: type a sentence or remove the line.")
     if len(plain) > longest:
-        raise PromptError(f"{name} has {len(plain)} characters: shorten it to at most {longest}.")
+        raise PromptError(f"{name} has {len(plain):,} characters: shorten it to at most {longest:,}.")
     return plain
 
 

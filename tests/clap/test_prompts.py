@@ -83,7 +83,7 @@ def test_the_embedded_model_asks_its_own_tokenizer_before_it_embeds():
         (["nul\0l"], r"control character U\+0000"),
         (["rain\x1c"], r"control character U\+001C"),  # what `strip` takes for space
         (["next\x85line"], r"control character U\+0085"),
-        (["x" * 2001], "2001 characters"),
+        (["x" * 2001], "2,001 characters"),
         (["x"] * 1001, "1001 prompts are too many"),
     ],
 )

@@ -143,7 +143,7 @@ def test_endless_prompt_is_refused_and_stays_in_its_box(visit: Visit):
     visit.type_prompts("rain", "x" * 10_000)
     visit.classify()
     visit.notice.wait_for()
-    assert "Prompt 2 has 10000 characters" in visit.notice.inner_text()
+    assert "Prompt 2 has 10,000 characters" in visit.notice.inner_text()
     assert len(visit.page.locator("#lz-prompts textarea").input_value()) == 10_005
 
 
