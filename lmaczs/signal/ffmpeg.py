@@ -1,5 +1,6 @@
 """Whatever libsndfile cannot read, or reads in part, by ffmpeg where it is installed."""
 
+import errno
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from lmaczs.errors import AudioError
+from lmaczs.errors import AudioError, StorageError
 from lmaczs.signal.decoding import BLOCK_VALUES, Decoded
 
 TIMEOUT_S = 120
@@ -43,6 +44,9 @@ HEADS = {
 }
 
 CUT = re.compile(rb"truncated|partial file|ended prematurely|unexpected end", re.I)
+# Faults of the machine, not of a recording.
+MACHINE = re.compile(rb"(No space left on device|Too many open files)", re.I)
+MACHINE_ERRORS = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
 DAMAGED = re.compile(rb"Error while decoding|Error submitting|Packet corrupt", re.I)
 
 
@@ -88,6 +92,7 @@ def by_ffmpeg(path: bytes, shown: str, max_seconds: float) -> Iterator[Decoded]:
 
     Raises:
         Undecodable: it is not here, cannot be started, takes too long or finds no sound.
+        StorageError: the machine lacks something.
     """
     found = program()
     if found is None:
@@ -110,6 +115,8 @@ def by_ffmpeg(path: bytes, shown: str, max_seconds: float) -> Iterator[Decoded]:
                 pass_fds=() if source == path else (file.fileno(),),
             )
     except OSError as error:
+        if error.errno in MACHINE_ERRORS:
+            raise _machine(os.strerror(error.errno)) from error
         raise Undecodable(
             f"ffmpeg could not be started to read '{shown}': save it as wav, flac, ogg or mp3.", final=True
         ) from error
@@ -125,6 +132,7 @@ class _Watch:
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.process, self.cut, self.damaged, self.late = process, False, False, False
+        self.machine = ""
         self._timer = threading.Timer(TIMEOUT_S, self._stop)
         self._timer.daemon = True
         self._reader = threading.Thread(target=self._listen, daemon=True)
@@ -140,6 +148,8 @@ class _Watch:
         for line in iter(lambda: stderr.readline(4096), b""):
             self.cut |= bool(CUT.search(line))
             self.damaged |= bool(DAMAGED.search(line))
+            if found := MACHINE.search(line):
+                self.machine = found[1].decode()
 
     def finished(self) -> None:
         """Wait for what is said at the end."""
@@ -162,7 +172,8 @@ def _opened(process: "subprocess.Popen[bytes]", watch: _Watch, shown: str) -> De
     stdout: Any = process.stdout
     head = stdout.read(24)
     if len(head) < 24 or head[:4] != b".snd":
-        _refuse_late(watch, shown)
+        watch.finished()
+        _refuse_faults(watch, shown)
         raise Undecodable(f"No sound could be decoded from '{shown}': check that it plays.")
     offset, _, _, rate, channels = struct.unpack(">5I", head[4:])
     stdout.read(offset - 24)
@@ -177,12 +188,18 @@ def _blocks(stdout: IO[bytes], sound: Decoded, watch: _Watch, shown: str) -> Ite
         whole = len(data) // frame * frame
         yield np.frombuffer(data[:whole], ">f4").reshape(-1, sound.channels).astype(np.float32)
     watch.finished()
-    _refuse_late(watch, shown)
+    _refuse_faults(watch, shown)
     sound.cut = watch.cut
     sound.damage = "it is damaged" if watch.damaged else ""
 
 
-def _refuse_late(watch: _Watch, shown: str) -> None:
+def _machine(fault: str) -> StorageError:
+    return StorageError(f"ffmpeg cannot work here ({fault.lower()}): make room, or close other programs.")
+
+
+def _refuse_faults(watch: _Watch, shown: str) -> None:
+    if watch.machine:
+        raise _machine(watch.machine)
     if watch.late:
         raise Undecodable(
             f"Decoding '{shown}' took longer than {TIMEOUT_S} s: save it as wav, flac, ogg or mp3, or choose a shorter "
