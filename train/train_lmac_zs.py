@@ -28,9 +28,9 @@ from torch import Tensor
 from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
-from lmaczs.explainers.lmac_zs.decoder import LMACZSDecoder
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
 from lmaczs.explainers.lmac_zs.loss import contrast_loss, paper_loss
+from lmaczs.explainers.lmac_zs.score_decoder import Decoder
 from train import augment
 from train.captioned import open_captioned
 from train.clips import ClipSampler, TrainingClip, cache_waveforms, split_clips, training_clips
@@ -54,6 +54,7 @@ class TrainConfig(PairConfig):
         backend: key of the CLAP that is explained.
         weights: file or folder with its weights in the place of the published ones, or "".
         domain: of the masks.
+        prompt: how it enters the decoder, "scores" (order only from the classifier's maps) or "values" (version 1).
         objective: "contrast" (ours) or "paper" (eq. 6 and 7, on clips with their own captions).
         epochs: with the paper's objective, passes over all pairs of clip and caption in the place of `steps`; or 0.
         removed_weight: of the mask-out term.
@@ -73,6 +74,7 @@ class TrainConfig(PairConfig):
     backend: str = "compact"
     weights: str = ""
     domain: str = "stft"
+    prompt: str = "scores"
     objective: str = "contrast"
     epochs: float = 0.0
     removed_weight: float = 1.0
@@ -109,7 +111,7 @@ class MixtureFeed:
         )
 
     def report(
-        self, run: TrainingRun[LMACZSDecoder], step: int, autocast: Autocast
+        self, run: TrainingRun[Decoder], step: int, autocast: Autocast
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses of this process's own batch of the step, and the batch.
 
@@ -142,7 +144,7 @@ class CaptionFeed:
         self.clips = open_captioned(clips, backend, cache, config.seed)
 
     def report(
-        self, run: TrainingRun[LMACZSDecoder], step: int, autocast: Autocast
+        self, run: TrainingRun[Decoder], step: int, autocast: Autocast
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses of the windows of this process with all captions of the step, and the batch."""
         backend, device = self._backend, self._backend.mel_filters.device
@@ -217,9 +219,11 @@ def feed_of(config: TrainConfig) -> type[MixtureFeed] | type[CaptionFeed]:
     return kind
 
 
-def fresh_decoder(config: TrainConfig, backend: CLAPBackend) -> LMACZSDecoder:
+def fresh_decoder(config: TrainConfig, backend: CLAPBackend) -> Decoder:
     """A decoder with fresh weights, or with those of `--init`; with `--worth-only` all but that head is frozen."""
-    decoder = build_decoder(backend, decoder_config(backend, "mel" if config.domain == "mel" else "stft"))
+    decoder = build_decoder(
+        backend, decoder_config(backend, "mel" if config.domain == "mel" else "stft", config.prompt)
+    )
     if config.init:
         weights = load_file(config.init)
         # Decoders of the two domains differ in this constant only, so one may go on from the other.

@@ -55,6 +55,14 @@ class Target:
             else torch.sigmoid(own - others.logsumexp(-1))
         )
 
+    def margin(self, embedding: Tensor) -> Tensor:
+        """How far the prompt is ahead of its rivals, whatever the score is: (windows, embed_dim) -> (windows,).
+
+        Its cosine less the smooth maximum of theirs; the logarithm of the odds is `scale` times as large. Unlike the
+        probability's, its gradient does not vanish where the model is sure. Without rivals it is the cosine.
+        """
+        return margin_of(embedding, self.embedding, self.rival_embeddings, self.scale)
+
     def zero_below_rounding(self, difference: Tensor, whole: Tensor) -> Tensor:
         """Set differences of scores to 0 where float32 cannot tell them from none: a map is scaled later.
 
@@ -67,6 +75,22 @@ class Target:
             # A number near 1 has no finer steps.
             slope = (slope * whole * (1 - whole)).clamp_min(0.05)
         return torch.where(difference.abs() > ROUNDING * slope, difference, 0.0)
+
+
+def margin_of(embedding: Tensor, own: Tensor, rivals: Tensor, scale: float) -> Tensor:
+    """Cosine with one sentence less the smooth maximum of the cosines with its rivals: (windows,).
+
+    Args:
+        embedding: (windows, embed_dim), unit norm.
+        own: (embed_dim,) or (windows, embed_dim).
+        rivals: (rivals, embed_dim) or (windows, rivals, embed_dim); may be none.
+        scale: the model's logit scale.
+    """
+    cosine = (embedding * own).sum(-1)
+    if not rivals.shape[-2]:
+        return cosine
+    others = (rivals @ embedding.unsqueeze(-1)).squeeze(-1)
+    return cosine - (scale * others).logsumexp(-1) / scale
 
 
 def make_target(

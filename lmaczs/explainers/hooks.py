@@ -1,6 +1,6 @@
 """Looking inside a model without leaving a trace; the only hooks in the project."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -32,6 +32,29 @@ def output_as_leaf(module: nn.Module) -> Iterator[list[Tensor]]:
         yield outputs
     finally:
         handle.remove()
+
+
+@contextmanager
+def outputs_of(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """Keep what modules put out, as part of the autograd graph.
+
+    Args:
+        modules: each is called once inside the block; its output is one tensor.
+
+    Yields:
+        A list that gets the outputs in the order of the calls.
+    """
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        outputs.append(output)
+
+    handles = [module.register_forward_hook(keep) for module in modules]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class DecoderConfig:
         channels: of the four upsampling stages and of the full-resolution stage, deep to fine.
         num_text_tokens: tokens that the prompt's vector is spread over; with one, attention is a constant.
         num_heads: of the cross-attention.
+        prompt: how it enters: "values" (tokens are added to the maps) or "scores" (see `ScoreDecoder`).
     """
 
     hidden_channels: tuple[int, ...]
@@ -39,6 +40,7 @@ class DecoderConfig:
     channels: tuple[int, ...] = (128, 64, 48, 32, 16)
     num_text_tokens: int = 8
     num_heads: int = 4
+    prompt: str = "values"
 
     def __post_init__(self) -> None:
         """Refuse what no decoder can have.
@@ -48,6 +50,8 @@ class DecoderConfig:
         """
         if self.domain not in ("stft", "mel"):
             raise ValueError(f"the domain '{self.domain}' is neither stft nor mel")
+        if self.prompt not in ("values", "scores"):
+            raise ValueError(f"the prompt enters as values or scores, not as '{self.prompt}'")
         if len(self.hidden_channels) != 4 or len(self.channels) != 5:
             raise ValueError("a decoder needs the channels of four maps and of five stages")
         sizes = (*self.hidden_channels, *self.channels, self.n_mels, self.mask_bins, self.text_dim)

@@ -12,8 +12,9 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
 from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
-from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, LMACZSDecoder, cut_at_area
+from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, cut_at_area
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
+from lmaczs.explainers.lmac_zs.score_decoder import Decoder, new_decoder
 from lmaczs.hub import load_release, rebuild, refuse_other_backend, trained_for, value_of
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
@@ -50,12 +51,12 @@ class LMACZS(WindowMethod):
         "A decoder, trained once for a classifier, masks the spectrogram for any prompt.",
         trained=True,
     )
-    decoder: LMACZSDecoder = field(kw_only=True, repr=False)
+    decoder: Decoder = field(kw_only=True, repr=False)
     objective: str = field(default="contrast", kw_only=True)
     _last_view: list[Any] = field(default_factory=lambda: [None, None], init=False, repr=False)
 
     @classmethod
-    def wrap(cls, backend: CLAPBackend, decoder: LMACZSDecoder, objective: str = "contrast") -> Self:
+    def wrap(cls, backend: CLAPBackend, decoder: Decoder, objective: str = "contrast") -> Self:
         """The method with this decoder, in the decoder's own domain."""
         domain: MaskDomain = "mel" if decoder.config.domain == "mel" else "stft"
         return cls(backend, domain, decoder=decoder, objective=objective)
@@ -85,7 +86,7 @@ class LMACZS(WindowMethod):
                 f"'{shape.domain}', or another decoder."
             )
         spread = _spread(backend, shape)
-        decoder = _placed(rebuild(lambda: LMACZSDecoder(shape, spread), found, "decoder"), backend)
+        decoder = _placed(rebuild(lambda: new_decoder(shape, spread), found, "decoder"), backend)
         return cls.wrap(backend, decoder, value_of(found, "objective", Literal["contrast", "paper"]))
 
     def passes(self) -> float:
@@ -153,24 +154,24 @@ def choose_area(gains: Tensor) -> Tensor:
     return share @ areas
 
 
-def build_decoder(backend: CLAPBackend, config: DecoderConfig) -> LMACZSDecoder:
+def build_decoder(backend: CLAPBackend, config: DecoderConfig) -> Decoder:
     """A decoder with fresh weights on the backend's device."""
-    return _placed(LMACZSDecoder(config, _spread(backend, config)), backend)
+    return _placed(new_decoder(config, _spread(backend, config)), backend)
 
 
 def _spread(backend: CLAPBackend, config: DecoderConfig) -> Tensor | None:
     return mel_to_bins(backend.mel_filters) if config.domain == "stft" else None
 
 
-def _placed(decoder: LMACZSDecoder, backend: CLAPBackend) -> LMACZSDecoder:
+def _placed(decoder: Decoder, backend: CLAPBackend) -> Decoder:
     """On the backend's device, in the order that the encoder's maps come in."""
     decoder = decoder.to(backend.mel_filters.device)
     # torch's stubs do not know the argument.
     return decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
-    """The shape that fits a backend."""
+def decoder_config(backend: CLAPBackend, domain: MaskDomain, prompt: str = "values") -> DecoderConfig:
+    """The shape that fits a backend; `prompt` as in `DecoderConfig`."""
     spectral = backend.spectral
     return DecoderConfig(
         hidden_channels=tuple(backend.hidden_channels),
@@ -178,9 +179,10 @@ def decoder_config(backend: CLAPBackend, domain: MaskDomain) -> DecoderConfig:
         n_mels=spectral.n_mels,
         mask_bins=spectral.n_bins if domain == "stft" else spectral.n_mels,
         domain=domain,
+        prompt=prompt,
     )
 
 
-def release_config(backend: CLAPBackend, decoder: LMACZSDecoder, objective: str) -> dict[str, Any]:
+def release_config(backend: CLAPBackend, decoder: Decoder, objective: str) -> dict[str, Any]:
     """What a release folder says of a decoder."""
     return {**trained_for(backend), "objective": objective, "decoder": asdict(decoder.config)}

@@ -13,11 +13,11 @@ from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_zs.decoder import (
     AREAS,
     DecoderOutput,
-    LMACZSDecoder,
     cut_at_area,
     details,
     standardise,
 )
+from lmaczs.explainers.lmac_zs.score_decoder import Decoder
 from lmaczs.signal.masking import heard_power, mel_mask_to_stft
 from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState
@@ -46,7 +46,7 @@ def view_spectrogram(audio: AudioState, domain: str) -> SpectrogramView:
 
 
 def decode_pairs(
-    decoder: LMACZSDecoder, audio: AudioState, view: SpectrogramView, rows: Tensor | slice, text: Tensor
+    decoder: Decoder, audio: AudioState, view: SpectrogramView, rows: Tensor | slice, text: Tensor
 ) -> DecoderOutput:
     """Run the decoder on chosen pairs of windows and prompts in one pass.
 
@@ -98,7 +98,7 @@ def in_portions(compute: Callable[..., tuple[Tensor, ...]], count: int, at_once:
 
 def paper_loss(
     backend: CLAPBackend,
-    decoder: LMACZSDecoder,
+    decoder: Decoder,
     audio: AudioState,
     text: Tensor,
     sparsity_weight: float,
@@ -199,7 +199,7 @@ def log_probability(embedding: Tensor, pairs: Pairs, scale: Tensor) -> tuple[Ten
 
 def contrast_loss(
     backend: CLAPBackend,
-    decoder: LMACZSDecoder,
+    decoder: Decoder,
     audio: AudioState,
     pairs: Pairs,
     area: Tensor,
@@ -301,7 +301,7 @@ def _partner_loss(audio: AudioState, pairs: Pairs, removed: Tensor, scale: Tenso
 
 
 def _worth_loss(
-    decoder: LMACZSDecoder, audio: AudioState, pairs: Pairs, area: Tensor, worths: Tensor, reached: Tensor
+    decoder: Decoder, audio: AudioState, pairs: Pairs, area: Tensor, worths: Tensor, reached: Tensor
 ) -> Tensor:
     """How well the decoder foretells what keeping an area reaches; nothing is to be gained for a wrong prompt.
 

@@ -1,0 +1,129 @@
+"""The network of the universal decoder: relevance maps of any grid -> order of the cells, and what an area is worth."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lmaczs.explainers.lmac_any.relevance import CHANNELS, SCALARS, Relevance, in_deviations
+from lmaczs.explainers.lmac_zs.decoder import AREAS, details
+
+# Of the detail of single cells: their contrast in time and in frequency, and their own gradient x power.
+DETAILS = 3
+# What each detail adds at most, in standard deviations of the order that the relevance maps give.
+SHARPENING = 0.5
+
+
+@dataclass(frozen=True)
+class AnyConfig:
+    """Shape of the network; stored as config.json of its release.
+
+    Attributes:
+        widths: channels of its levels, fine to coarse.
+    """
+
+    widths: tuple[int, ...] = (16, 24, 32, 48)
+
+
+@dataclass(frozen=True)
+class CellDetails:
+    """What single cells of the mask's grid show.
+
+    Attributes:
+        values: (windows, DETAILS, rows, frames) in (-1, 1).
+        spread: (rows, n_mels) rows that sum to 1, from mel bands to the rows of the mask; None on the mel grid.
+    """
+
+    values: Tensor
+    spread: Tensor | None
+
+
+class Level(nn.Module):
+    """Two convolutions with normalisation."""
+
+    def __init__(self, wide_in: int, wide_out: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(wide_in, wide_out, 3, padding=1)
+        self.second = nn.Conv2d(wide_out, wide_out, 3, padding=1)
+        self.norms = nn.ModuleList(nn.GroupNorm(4, wide_out) for _ in range(2))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(windows, in, time, freq) -> (windows, out, time, freq)."""
+        maps = F.silu(self.norms[0](self.first(maps)))
+        return F.silu(self.norms[1](self.second(maps)))
+
+
+class AnyDecoder(nn.Module):
+    """A U-Net over relevance maps (see `relevance`); it sees no text, and of a classifier nothing but these maps."""
+
+    def __init__(self, config: AnyConfig | None = None) -> None:
+        """Build with fresh weights; until it knows better, it adds up what speaks for the prompt."""
+        super().__init__()
+        self.config = config or AnyConfig()
+        widths = self.config.widths
+        self.down = nn.ModuleList(
+            Level(wide_in, wide_out) for wide_in, wide_out in zip((CHANNELS, *widths), widths, strict=False)
+        )
+        self.up = nn.ModuleList(
+            Level(coarse + fine, fine) for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.last = nn.Conv2d(widths[0], 1 + DETAILS, 1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
+        self.gains = nn.Sequential(
+            nn.Linear(widths[-1] + SCALARS, 64),
+            nn.SiLU(),
+            nn.Linear(64, 64),
+            nn.SiLU(),
+            nn.Linear(64, len(AREAS)),
+        )
+
+    def forward(self, found: Relevance, cells: CellDetails) -> tuple[Tensor, Tensor]:
+        """Order the cells of windows.
+
+        Args:
+            found: relevance maps.
+            cells: details on the grid of the mask.
+
+        Returns:
+            logits (windows, rows, frames), a higher cell speaks more for the prompt; and gains (windows, len(AREAS)), the
+            expected probability of what is kept less that of what is removed, for that share of the cells.
+        """
+        maps, skips = found.maps, []
+        for number, level in enumerate(self.down):
+            maps = level(maps if number == 0 else F.avg_pool2d(maps, 2, ceil_mode=True))
+            skips.append(maps)
+        summary = torch.cat([maps.mean(dim=(2, 3)), found.scalars], dim=1)
+        for level, skip in zip(self.up, skips[-2::-1], strict=True):
+            maps = F.interpolate(maps, skip.shape[-2:], mode="bilinear", align_corners=False)
+            maps = level(torch.cat([maps, skip], dim=1))
+        parts = self.last(maps).float().transpose(2, 3)
+        order = standard(parts[:, 0] + found.maps[:, 1:].mean(dim=1).transpose(1, 2))
+        sharpening = SHARPENING * torch.sigmoid(parts[:, 1:])
+        if cells.spread is not None:
+            order, sharpening = cells.spread @ order, cells.spread @ sharpening
+        return order + (sharpening * cells.values).sum(1), self.gains(summary).float()
+
+
+def standard(values: Tensor) -> Tensor:
+    """Zero mean and unit deviation over a window: (windows, rows, frames) -> the same shape."""
+    values = values - values.mean(dim=(1, 2), keepdim=True)
+    return values / (values.std(dim=(1, 2), keepdim=True) + 1e-4)
+
+
+def cell_details(
+    power: Tensor, found: Relevance, mel_filters: Tensor | None, spread: Tensor | None
+) -> CellDetails:
+    """Details of the cells of a mask.
+
+    Args:
+        power: (windows, rows, frames) on the mask's grid.
+        found: relevance of the same windows.
+        mel_filters: (n_mels, rows) where the mask lies on STFT bins, else None.
+        spread: (rows, n_mels) as in `CellDetails`; None where the mask lies on mel bands.
+    """
+    gradient = found.gradient if mel_filters is None else mel_filters.T @ found.gradient
+    own = in_deviations(gradient * power)
+    contrast = details(10 * torch.log10(power.clamp_min(1e-10)))[:, 1:]
+    return CellDetails(torch.tanh(torch.cat([contrast, own[:, None]], dim=1)), spread)

@@ -1,0 +1,124 @@
+"""What any differentiable classifier can say about a decision: where its margin changes, and what its maps contribute.
+
+One forward and one backward pass. Nothing here is specific to a model: the channels of its maps are already contracted
+with the gradient of the margin, so a network that reads these maps can read those of every model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.explainers.gradcam import stretch
+from lmaczs.explainers.hooks import evaluation_mode, outputs_of
+from lmaczs.signal.spectral import power_to_db
+
+# Maps of the classifier that are used, from its deepest ones upwards.
+MAPS = 4
+# Of `Relevance.maps`: the level, gradient x power, and two for each map.
+CHANNELS = 2 + 2 * MAPS
+# Of `Relevance.scalars`.
+SCALARS = 5
+# Attributions have a heavy tail: in units of so many standard deviations they are cut off at LARGEST.
+DEVIATIONS, LARGEST = 2.5, 4.0
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """What a decoder for any classifier sees of windows; without autograd graph.
+
+    Attributes:
+        maps: (windows, CHANNELS, frames, n_mels); level, gradient x power, and for each map, shallow to deep, activation
+            x gradient and activation x mean gradient, summed over channels. Signed; all but the level in units of 2.5
+            standard deviations.
+        scalars: (windows, SCALARS); cosine, log odds, log of what speaks for and against, whether there are rivals.
+        gradient: (windows, n_mels, frames), of the margin with respect to mel power.
+    """
+
+    maps: Tensor
+    scalars: Tensor
+    gradient: Tensor
+
+
+def relevance(
+    backend: CLAPBackend, margin: Callable[[Tensor], Tensor], mel_power: Tensor, scale: float, compared: bool
+) -> Relevance:
+    """Run the classifier forwards and backwards once.
+
+    Args:
+        backend: the classifier; nothing of it changes.
+        margin: (windows, embed_dim) -> (windows,), as `Target.margin`; differentiable.
+        mel_power: (windows, n_mels, frames) >= 0.
+        scale: the classifier's logit scale.
+        compared: whether the prompt has rivals.
+    """
+    layers = list(backend.cam_layers.values())[-MAPS:]
+    # Callers may be in no_grad or inference_mode; a copy made here is an ordinary tensor in both cases.
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        evaluation_mode(backend),
+        outputs_of(layers) as outputs,
+    ):
+        power = mel_power.detach().clone().requires_grad_(True)
+        score = margin(backend.encode(power)[0])
+        # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
+        gradients = torch.autograd.grad(score.sum(), [power, *outputs], allow_unused=True)
+    with torch.no_grad():
+        # With respect to the logarithm of the power.
+        attribution = gradients[0] * mel_power
+        channels = [_level(power.detach()), in_deviations(attribution)]
+        grid = mel_power.shape[:0:-1]
+        for activation, gradient in zip(outputs, gradients[1:], strict=True):
+            channels += [in_deviations(found) for found in _contributions(activation, gradient, grid)]
+        # A classifier with fewer maps leaves the shallow ones out.
+        missing = CHANNELS - len(channels)
+        channels[2:2] = [torch.zeros_like(attribution)] * missing
+        speaks, denies = (
+            scale * part.sum(dim=(1, 2)) for part in (attribution.relu(), (-attribution).relu())
+        )
+        odds = scale * score.detach() if compared else torch.zeros_like(speaks)
+        scalars = torch.stack(
+            [
+                score.detach() if not compared else odds / scale,
+                (odds / 6).clamp(-3, 3),
+                speaks.log1p(),
+                denies.log1p(),
+                torch.full_like(odds, float(compared)),
+            ],
+            dim=1,
+        )
+    return Relevance(torch.stack(channels, dim=1).transpose(2, 3), scalars.float(), gradients[0])
+
+
+def _level(mel_power: Tensor) -> Tensor:
+    """Standardised level of each cell, dB: (windows, n_mels, frames)."""
+    level = power_to_db(mel_power)
+    level = level - level.mean(dim=(1, 2), keepdim=True)
+    return level / (level.std(dim=(1, 2), keepdim=True) + 1e-4)
+
+
+def _contributions(activation: Tensor, gradient: Tensor | None, grid: tuple[int, ...]) -> list[Tensor]:
+    """Two maps of what a layer does for the margin, on the mel grid.
+
+    Args:
+        activation: (windows, channels, time, freq).
+        gradient: same shape; None where the margin does not depend on the layer.
+        grid: frames and bands.
+
+    Returns:
+        activation x gradient, and activation x mean gradient (GradCAM without the ReLU); each (windows, n_mels, frames).
+    """
+    if gradient is None:
+        return [activation.new_zeros(len(activation), *grid[::-1])] * 2
+    mean = gradient.mean(dim=(2, 3), keepdim=True)
+    found = [(activation * weight).sum(dim=1) for weight in (gradient, mean)]
+    return [stretch(stretch(values, grid[0], 1), grid[1], 2).transpose(1, 2) for values in found]
+
+
+def in_deviations(values: Tensor) -> Tensor:
+    """Signed values in units of DEVIATIONS standard deviations of a window, cut off at ±LARGEST: the same shape."""
+    spread = values.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    return (values / (DEVIATIONS * spread).clamp_min(1e-30)).clamp(-LARGEST, LARGEST)

@@ -1,0 +1,347 @@
+"""Train the universal decoder over a family of classifiers.
+
+    python -m train.train_lmac_any --recipe train/recipes/lmac-any.yaml --clips data/clips.csv --run runs/lmac-any
+    python -m train.train_lmac_any ... --leave-out mobilenet      # to see what it is worth on an architecture never met
+
+The same folder resumes. Trained on open clips of the collection only, never on ESC-50 or UrbanSound8K; the only judge is
+the frozen classifier, which hears what a mask keeps and what it removes. Separate sources are used nowhere.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # started as a file: put the repository in the place of this folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from lmaczs import load_backend
+from lmaczs.errors import LMACError
+from lmaczs.explainers.gradients import grid_power
+from lmaczs.explainers.lmac_any.network import AnyDecoder, CellDetails, cell_details
+from lmaczs.explainers.lmac_any.relevance import Relevance, relevance
+from lmaczs.explainers.lmac_zs.decoder import AREAS, cut_at_area
+from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
+from lmaczs.signal.spectral import mel_to_bins
+from lmaczs.types import AudioState
+from train import augment
+from train.any_family import STUDENTS, Member, make_student, shuffled
+from train.any_sounds import Sounds, at_rate, cache_waveforms
+from train.averaging import update_average
+from train.checkpoints import write_whole
+from train.compact_data import training_rows
+from train.compact_texts import ConceptTexts, concept_texts
+from train.pairs import draw_areas
+from train.plain_errors import plain_errors
+from train.recipe import load_recipe
+
+STATE = "state.pt"
+SOFTNESS = (0.05, 0.35)
+DOMAINS = ("stft", "mel")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a run.
+
+    Attributes:
+        steps: of the decoder.
+        batch: windows of a step.
+        rate: largest learning rate.
+        teach_steps: of each student.
+        mixed_share: of the windows that hold two sounds.
+        predicted_share: of the prompts that are what the classifier believes in the place of what is there.
+        removed_weight: of what a mask must not leave.
+        gain_weight: of the head that foretells what an area is worth.
+        compared_share: of the areas that are those of an evaluation.
+        least_rivals: sentences that a prompt competes with, and `most_rivals`.
+        classifiers: embedded classifiers of the family.
+        students: keys of `train.any_family.STUDENTS`.
+        shuffled: deepest layers of the copies that decide by shuffled ones; each number is one copy.
+        save_every: steps.
+    """
+
+    steps: int = 3000
+    batch: int = 16
+    rate: float = 3e-3
+    teach_steps: int = 800
+    mixed_share: float = 0.66
+    predicted_share: float = 0.5
+    removed_weight: float = 2.0
+    gain_weight: float = 1.0
+    compared_share: float = 0.5
+    least_rivals: int = 4
+    most_rivals: int = 64
+    classifiers: tuple[str, ...] = ("compact", "compact-2")
+    students: tuple[str, ...] = tuple(STUDENTS)
+    shuffled: tuple[int, ...] = (1, 2)
+    save_every: int = 100
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Prompts about windows, one for each.
+
+    Attributes:
+        text: (windows, embed_dim), unit norm.
+        rivals: (rivals, embed_dim), unit norm.
+        ignored: (windows, rivals) bool: means the same, or was not drawn for this window.
+        scale: the classifier's logit scale.
+    """
+
+    text: Tensor
+    rivals: Tensor
+    ignored: Tensor
+    scale: float
+
+    def margin(self, embedding: Tensor) -> Tensor:
+        """As `Target.margin`, of one prompt for each window: (windows, embed_dim) -> (windows,)."""
+        own = (embedding * self.text).sum(1)
+        others = (self.scale * embedding @ self.rivals.T).masked_fill(self.ignored, float("-inf"))
+        return own - others.logsumexp(1) / self.scale
+
+
+def ask(
+    sounds: Sounds,
+    member: Member,
+    audio: AudioState,
+    inside: Tensor,
+    recipe: Recipe,
+    generator: torch.Generator,
+) -> tuple[Asked, Asked]:
+    """Choose a prompt that is in each window, or that the classifier believes is, and one that is not.
+
+    Args:
+        sounds: sentences.
+        member: classifier.
+        audio: (windows) that it heard.
+        inside: (windows, 2) concepts that are there, -1 for none.
+        recipe: settings.
+        generator: source of what is drawn.
+    """
+    backend, device = member.backend, inside.device
+    texts = sounds.text_of(backend, generator)
+    windows, concepts = len(inside), len(texts)
+    siblings = sounds.texts.siblings
+    lot = augment.uniform((windows, 3), 0, 1, generator)
+    second = (inside[:, 1] >= 0) & (lot[:, 0] < 0.5)
+    chosen = torch.where(second, inside[:, 1], inside[:, 0])
+    believed = (audio.embedding.float() @ texts.T).argmax(1)
+    chosen = torch.where(lot[:, 1] < recipe.predicted_share, believed, chosen)
+    known = torch.zeros(windows, concepts, dtype=torch.bool, device=device)
+    for column in (inside[:, 0], inside[:, 1].clamp_min(0), chosen, believed):
+        known |= siblings[column]
+    wrong = torch.multinomial((~known).float() + 1e-9, 1, generator=generator)[:, 0]
+    # From few rivals to many, as people ask; what is in the window is always among them.
+    least, most = math.log(recipe.least_rivals), math.log(recipe.most_rivals)
+    share = augment.uniform((windows, 1), least, most, generator).exp() / concepts
+    drawn = augment.uniform((windows, concepts), 0, 1, generator) < share
+    drawn[torch.arange(windows, device=device), inside[:, 0]] = True
+    drawn[torch.arange(windows, device=device), believed] = True
+    scale = float(backend.logit_scale)
+
+    def asked(concept: Tensor) -> Asked:
+        ignored = siblings[concept] | ~drawn
+        alone = ignored.all(1)
+        ignored[alone] = torch.arange(concepts, device=device)[None] == concept[alone, None]
+        return Asked(texts[concept], texts, ignored, scale)
+
+    return asked(chosen), asked(wrong)
+
+
+class Lesson:
+    """One member of the family with what is computed for it once."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.spread = mel_to_bins(member.backend.mel_filters)
+
+    def look(self, audio: AudioState, asked: Asked, domain: str) -> tuple[Relevance, CellDetails]:
+        """What the decoder sees of windows and their prompts."""
+        backend = self.member.backend
+        found = relevance(backend, asked.margin, audio.mel_power, asked.scale, True)
+        stft = domain == "stft"
+        filters, spread = (backend.mel_filters, self.spread) if stft else (None, None)
+        return found, cell_details(grid_power(audio, domain), found, filters, spread)
+
+
+def losses(
+    lesson: Lesson,
+    decoder: AnyDecoder,
+    sounds: Sounds,
+    recipe: Recipe,
+    domain: str,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """What a step says of the decoder: the losses, and without gradient the probabilities reached."""
+    backend = lesson.member.backend
+    waveform, first, second = sounds.draw(recipe.batch, recipe.mixed_share, generator)
+    with torch.no_grad():
+        audio = backend.analyze(at_rate(waveform, backend.spectral.sample_rate))
+        inside = torch.stack([first, second], dim=1)
+        right, wrong = ask(sounds, lesson.member, audio, inside, recipe, generator)
+    cpu = torch.Generator().manual_seed(
+        int(torch.randint(2**31, (), generator=generator, device=sounds.device))
+    )
+    area = draw_areas(recipe.batch, recipe.compared_share, cpu).to(sounds.device)
+    low, high = (math.log(value) for value in SOFTNESS)
+    softness = augment.uniform(area.shape, low, high, generator).exp()
+    logits, gains = decoder(*lesson.look(audio, right, domain))
+    mask = cut_at_area(logits, area, softness)
+    rows = torch.arange(recipe.batch, device=sounds.device).repeat(2)
+    kept, removed = encode_masked(backend, audio, rows, torch.cat([mask, 1 - mask]), domain).chunk(2)
+    log_kept, log_removed, log_gone = (
+        F.logsigmoid(sign * right.scale * right.margin(part))
+        for part, sign in ((kept, 1), (removed, 1), (removed, -1))
+    )
+    with torch.no_grad():
+        original = torch.sigmoid(right.scale * right.margin(audio.embedding.float()))
+        weight = original.sqrt() + 0.05
+        weight = weight / weight.mean()
+        reached = log_kept.exp() - log_removed.exp()
+    column = (area[:, None] - torch.tensor(AREAS, device=area.device)[None]).abs().argmin(1)
+    _, none = decoder(*lesson.look(audio, wrong, domain))
+    return {
+        "loss/kept": -(weight * (log_kept.exp() + HOPELESS).log()).mean(),
+        "loss/removed": -recipe.removed_weight * (weight * log_gone).mean(),
+        "loss/gain": recipe.gain_weight
+        * (F.mse_loss(gains.gather(1, column[:, None])[:, 0], reached) + none.square().mean()),
+        "original": original.mean(),
+        "kept": log_kept.exp().mean().detach(),
+        "removed": log_removed.exp().mean().detach(),
+    }
+
+
+def make_family(
+    recipe: Recipe, sounds: Sounds, run: Path, seed: int, left_out: str, device: torch.device
+) -> list[Member]:
+    """Load the embedded classifiers, teach the students (kept in the run's folder), shuffle copies."""
+    family = []
+    for name in recipe.classifiers:
+        backend = load_backend(name, str(device)).requires_grad_(False)
+        family.append(Member(name, "mobilenet" if name == "compact-2" else "cnn14", backend))
+    teacher = family[-1].backend
+    for number, name in enumerate(recipe.students):
+        file = run / f"{name}.pt"
+        if file.exists():
+            student = make_student(name, teacher, sounds, 0, seed + number)
+            student.load_state_dict(torch.load(file, weights_only=True, map_location=device))
+        else:
+            student = make_student(name, teacher, sounds, recipe.teach_steps, seed + number)
+            write_whole(file, partial(torch.save, student.state_dict()))
+        family.append(Member(name, name.split("-")[0], student))
+    for number, layers in enumerate(recipe.shuffled):
+        own = family[number % len(recipe.classifiers)]
+        copy = shuffled(own.backend, layers, seed + number)
+        family.append(Member(f"{own.name} with {layers} layers shuffled", own.kind, copy))
+    kept = [member for member in family if member.kind != left_out]
+    if not kept:
+        raise LMACError(f"--leave-out {left_out} leaves no classifier: choose another one.")
+    return kept
+
+
+def train(
+    recipe: Recipe, sounds: Sounds, family: list[Member], run: Path, seed: int, minutes: float
+) -> AnyDecoder:
+    """Learn until the steps or the minutes are over; the folder resumes."""
+    device = sounds.device
+    torch.manual_seed(seed)
+    decoder = AnyDecoder().to(device)
+    optimiser = torch.optim.AdamW(decoder.parameters(), lr=recipe.rate, weight_decay=0.01)
+    average = AnyDecoder().to(device)
+    average.load_state_dict(decoder.state_dict())
+    first, began = 0, time.monotonic()
+    if (run / STATE).exists():
+        state = torch.load(run / STATE, weights_only=True, map_location=device)
+        for name, part in (("decoder", decoder), ("average", average), ("optimiser", optimiser)):
+            part.load_state_dict(state[name])
+        first, began = state["step"], began - state["seconds"]
+    lessons = [Lesson(member) for member in family]
+    log = (run / "metrics.jsonl").open("a")
+    bar = tqdm(range(first, recipe.steps), initial=first, total=recipe.steps, desc="decoder", unit="step")
+    for step in bar:
+        spent = (time.monotonic() - began) / 60
+        done = max(step / recipe.steps, spent / minutes if minutes else 0.0)
+        if done >= 1:
+            break
+        generator = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+        torch.manual_seed(seed * 1_000_003 + step)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * min(1.0, (step + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * done))
+        lesson, domain = lessons[step % len(lessons)], DOMAINS[step // len(lessons) % 2]
+        report = losses(lesson, decoder, sounds, recipe, domain, generator)
+        loss = torch.stack([value for name, value in report.items() if name.startswith("loss/")]).sum()
+        if not torch.isfinite(loss):
+            raise LMACError("A loss is not a number any more: lower the rate of the recipe.")
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimiser.step()
+        update_average(average, decoder, 0.99, step)
+        if (step + 1) % recipe.save_every < len(lessons):
+            row = {"step": step + 1, "member": lesson.member.name, "domain": domain}
+            log.write(
+                json.dumps(row | {name: round(value.item(), 4) for name, value in report.items()}) + "\n"
+            )
+            log.flush()
+        if (step + 1) % recipe.save_every == 0:
+            _save(run, decoder, average, optimiser, step + 1, time.monotonic() - began)
+    _save(run, decoder, average, optimiser, step + 1, time.monotonic() - began)
+    return average.eval()
+
+
+def _save(run: Path, decoder: Any, average: Any, optimiser: Any, step: int, seconds: float) -> None:
+    parts = {"decoder": decoder, "average": average, "optimiser": optimiser}
+    state = {name: part.state_dict() for name, part in parts.items()} | {"step": step, "seconds": seconds}
+    write_whole(run / STATE, lambda path: torch.save(state, path))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Recipe -> sounds and sentences -> family -> decoder."""
+    recipe, run = load_recipe(arguments.recipe, Recipe), arguments.run
+    run.mkdir(parents=True, exist_ok=True)
+    device = torch.device(arguments.device)
+    clips = training_rows(arguments.clips)
+    file = run / "texts.pt"
+    if not file.exists():
+        from lmaczs.clap.minilm import MiniLM
+
+        texts = concept_texts(clips, [["a sound"]], set(), MiniLM())
+        write_whole(file, lambda path: torch.save(vars(texts), path))
+    texts = ConceptTexts(**torch.load(file, weights_only=True, map_location=device))
+    sounds = Sounds(clips, cache_waveforms(clips, run / "waveforms.i16"), texts, device)
+    family = make_family(recipe, sounds, run, arguments.seed, arguments.leave_out, device)
+    print(f"{len(clips)} clips; family: {', '.join(member.name for member in family)}", flush=True)
+    train(recipe, sounds, family, run, arguments.seed, arguments.minutes)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--recipe", type=Path, required=True, help="YAML of settings")
+    found.add_argument("--clips", type=Path, required=True, help="table of the collection")
+    found.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one resumes")
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--device", default="cpu", help="cpu or cuda")
+    found.add_argument(
+        "--minutes", type=float, default=0.0, help="stop after so many minutes; 0: after all steps"
+    )
+    found.add_argument(
+        "--leave-out", default="", help="architecture that is left out: cnn14, mobilenet or htsat"
+    )
+    return found
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main(parser().parse_args())
