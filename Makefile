@@ -1,5 +1,6 @@
 # make demo     start the page (sets everything up on the first call)
 # make test     run every test, the browser's included
+# make fuzz     try recordings, prompts and more that are made by chance: 20 s and 1 GB a case (COUNT=100 for fewer)
 # make lint     lint, format and types: a minute or two
 # make check    lint, then test: what has to pass before a change lands
 # make fix      let ruff repair what it can
@@ -22,7 +23,7 @@ TEST_READY    := $(VENV)/.test-ready
 BROWSER_READY := $(VENV)/.browser-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check fix examples wheel space clean distclean
+.PHONY: help demo test fuzz lint check fix examples wheel space clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -32,6 +33,9 @@ demo: $(DEMO_READY)
 
 test: $(TEST_READY) $(BROWSER_READY)
 	$(BIN)/python -m pytest --durations=25
+
+fuzz: $(TEST_READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT))
 
 lint: $(TEST_READY)
 	@$(BIN)/ruff check . || { echo "Lint failed: 'make fix' mends most of it; mend by hand what it leaves."; exit 1; }

@@ -34,6 +34,7 @@ def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
         "clip": result.clip.name,
         "duration_s": result.clip.duration_s,
         "sample_rate": result.clip.sample_rate,
+        "notes": list(result.clip.notes),
         "backend": backend_name,
         "method": result.explanation.method,
         "domain": result.explanation.domain,

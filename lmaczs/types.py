@@ -35,11 +35,14 @@ class AudioClip:
         waveform: (samples,) float32, full scale ±1, finite.
         sample_rate: Hz.
         name: file stem, used for output files and never as a path.
+        notes: what a listener has to know, one sentence each, without the name: that the file is cut off, or a channel
+            was left out.
     """
 
     waveform: Tensor
     sample_rate: int
     name: str
+    notes: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:

@@ -1,6 +1,8 @@
 """The command line as a person uses it: files in, files out, and one sentence where something is wrong."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 
@@ -17,7 +19,7 @@ from lmaczs.errors import LMACError
 from lmaczs.explainers import METHODS, load_explainer
 from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
 from lmaczs.hearing import classify, explain_clip, listen
-from lmaczs.signal.audio import load_clip, save_wav
+from lmaczs.signal.audio import load_clip, resample, save_wav
 
 PROMPTS = ["a beep", "rain on a roof", "مطر $x^2$ {label}"]
 RESULTS = ["explanation.png", "kept.wav", "mask.npz", "removed.wav", "result.json"]
@@ -220,7 +222,7 @@ BAD = {
     "binary": (classify_arguments("beep.wav", prompts=("--prompts-file", "silent.wav")), "no UTF-8 text"),
     "endless": (
         classify_arguments("beep.wav", prompts=("--prompts-file", "endless.txt")),
-        "10000 characters",
+        "10,000 characters",
     ),
     "prompts-missing": (["classify", "beep.wav"], "is required"),
     "no-command": ([], "required"),
@@ -325,7 +327,81 @@ def test_the_program_itself_leaves_with_2_and_one_line(desk):
     data = bytearray((desk / "clip.mp3").read_bytes())
     data[4000:12000] = np.random.default_rng(0).bytes(8000)
     (desk / "broken.mp3").write_bytes(data)
-    command = [sys.executable, "-m", "lmaczs", *classify_arguments("broken.mp3")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2
-    assert done.stdout == "" and done.stderr.count("\n") == 1 and "'broken.mp3' cannot be read" in done.stderr
+    (desk / "noise.mp3").write_bytes(data[:4] + np.random.default_rng(0).bytes(20000))
+    for name, code, words in (
+        ("noise.mp3", 2, "'noise.mp3' cannot be read"),
+        ("broken.mp3", 0, "Note on 'broken': The recording is damaged"),
+    ):
+        command = [sys.executable, "-m", "lmaczs", *classify_arguments(name)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == code, done.stderr
+        assert (done.stdout == "") == bool(code)
+        assert done.stderr.count("\n") == 1 and words in done.stderr
+
+
+@pytest.mark.parametrize("how", ["stdin", "fifo", "substitution"])
+def test_a_recording_may_come_through_a_pipe(desk, how):
+    classify = shlex.join([sys.executable, "-m", "lmaczs", *classify_arguments("CLIP")])
+    script = {
+        "stdin": classify.replace("CLIP", "-") + " < <(cat beep.wav)",
+        "fifo": "mkfifo pipe; cat beep.wav > pipe & " + classify.replace("CLIP", "pipe"),
+        "substitution": classify.replace("CLIP", "<(cat beep.wav)"),
+    }[how]
+    piped = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300)
+    assert piped.returncode == 0, piped.stderr
+    plain = subprocess.run(
+        ["bash", "-c", classify.replace("CLIP", "beep.wav")], capture_output=True, text=True
+    )
+    assert piped.stdout.splitlines()[1:] == plain.stdout.splitlines()[1:]
+
+
+def test_what_comes_through_a_pipe_passes_the_same_gate(desk):
+    for source, clips, words in (
+        ("/dev/null", ["-"], "'stdin' is empty"),
+        ("prompts.txt", ["-"], "'stdin' cannot be read as sound"),
+        ("beep.wav", ["-", "-"], "'-' is given twice"),
+    ):
+        command = [sys.executable, "-m", "lmaczs", *classify_arguments(*clips)]
+        with open(source, "rb") as file:
+            done = subprocess.run(command, stdin=file, capture_output=True, text=True, timeout=300)
+        assert (done.returncode, done.stdout) == (2, "") and words in done.stderr
+
+
+def test_names_that_are_no_utf8_are_read(desk):
+    name = b"caf\xe9 #1 a::b.wav"
+    os.link(b"beep.wav", name)
+    command = [sys.executable, "-m", "lmaczs", *classify_arguments("CLIP")]
+    command[command.index("CLIP")] = name
+    done = subprocess.run(command, capture_output=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.decode("utf-8").startswith("caf? #1 a::b.wav\n")
+
+
+def test_a_note_is_said_and_stored(desk, no_picture, capsys):
+    data = (desk / "beep.wav").read_bytes()
+    (desk / "cut.wav").write_bytes(data[: len(data) // 2])
+    assert main(explain_arguments(clip="cut.wav")) == 0
+    assert "Note on 'cut': The recording is cut off" in capsys.readouterr().err
+    (note,) = json.loads((desk / "out" / "result.json").read_text())["notes"]
+    assert "is cut off" in note and "cut.wav" not in note
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (48000, 3), (8000, 1)])
+def test_kept_and_removed_come_at_the_inputs_own_rate_where_asked(desk, no_picture, rate, channels, capsys):
+    mono = resample(load_clip("beep.wav"), rate).waveform.numpy()
+    samples = np.stack([mono * gain for gain in (1.0, 0.5, -0.3)[:channels]], axis=1)
+    soundfile.write("input.wav", samples, rate, subtype="FLOAT")
+    assert main(explain_arguments("--rate", "input", clip="input.wav")) == 0
+    assert f"at {rate} Hz" in capsys.readouterr().out
+    kept, removed = (soundfile.read(f"out/{name}.wav", always_2d=True) for name in ("kept", "removed"))
+    assert kept[1] == removed[1] == rate and kept[0].shape == removed[0].shape == samples.shape
+    np.testing.assert_allclose(kept[0] + removed[0], samples, atol=1e-6, rtol=0)
+    assert np.abs(kept[0]).max() > 1e-4 and np.abs(removed[0]).max() > 1e-4
+    # Every channel goes through the same mask.
+    for channel, gain in enumerate((1.0, 0.5, -0.3)[:channels]):
+        np.testing.assert_allclose(kept[0][:, channel], gain * kept[0][:, 0], atol=1e-5, rtol=0)
+    # What is kept is what the model's own kept.wav holds.
+    assert main(explain_arguments(clip="input.wav", out="model")) == 0
+    model = resample(load_clip("model/kept.wav", allow_silence=True), rate).waveform.numpy()
+    mean = np.mean([1.0, 0.5, -0.3][:channels])
+    middle = slice(rate // 4, len(samples) - rate // 4)
+    np.testing.assert_allclose(mean * kept[0][middle, 0], model[middle], atol=2e-3, rtol=0)

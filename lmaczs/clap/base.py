@@ -135,6 +135,17 @@ class CLAPBackend(nn.Module, ABC):
             self._token_cache[prompt] = tokens
         return tokens
 
+    def check_prompts(self, prompts: Sequence[str]) -> tuple[str, ...]:
+        """Refuse at once what `encode_text` would refuse; only the tokenizer is asked.
+
+        Returns:
+            The prompts without space around them.
+
+        Raises:
+            PromptError: see `lmaczs.clap.prompts.checked_prompts`.
+        """
+        return checked_prompts(prompts, self._tokens_once, self.max_tokens)
+
     def encode_text(self, prompts: Sequence[str]) -> TextState:
         """Embed prompts; a sentence seen before comes from a cache.
 
@@ -144,7 +155,7 @@ class CLAPBackend(nn.Module, ABC):
         Raises:
             PromptError: see `lmaczs.clap.prompts.checked_prompts`.
         """
-        cleaned = checked_prompts(prompts, self._tokens_once, self.max_tokens)
+        cleaned = self.check_prompts(prompts)
         missing = [prompt for prompt in dict.fromkeys(cleaned) if prompt not in self._text_cache]
         if missing:
             # Bounded: a public page sees any number of prompts.

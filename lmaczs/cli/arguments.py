@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from lmaczs.clap import default_backend
+from lmaczs.clap.prompts import clean_prompts, lines_of
 from lmaczs.errors import LMACError, PromptError
 from lmaczs.explainers import METHODS
 
-MAX_PROMPTS = 1000
-MAX_CHARACTERS = 2000
 MAX_PROMPT_FILE_BYTES = 1 << 20
 
 
@@ -110,7 +109,7 @@ def read_lines(path: str) -> list[str]:
     """Prompts or labels of a text file: one per line, empty lines passed over.
 
     Raises:
-        PromptError: not a readable UTF-8 text, no line, too many, one too long, or one twice.
+        PromptError: not a readable UTF-8 text, no line, one twice, or see `lmaczs.clap.prompts.clean_prompts`.
     """
     shown = Path(path).name
     try:
@@ -123,18 +122,13 @@ def read_lines(path: str) -> list[str]:
         raise PromptError(
             f"The prompts file '{shown}' cannot be read: check its name and folder, and that you may read it."
         ) from None
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(lines_of(text), start=1) if line.strip()]
     if not lines:
         raise PromptError(f"'{shown}' holds no prompt: write one per line.")
-    if len(lines) > MAX_PROMPTS:
-        raise PromptError(f"'{shown}' holds {len(lines)} prompts: up to {MAX_PROMPTS} are accepted.")
+    names = [f"Line {number} of '{shown}'" for number, _ in lines]
+    prompts = clean_prompts([line for _, line in lines], names=names)
     first_seen: dict[str, int] = {}
-    for number, line in lines:
-        if len(line) > MAX_CHARACTERS:
-            raise PromptError(
-                f"Line {number} of '{shown}' has {len(line)} characters: shorten it to at most "
-                f"{MAX_CHARACTERS}."
-            )
+    for number, line in zip((number for number, _ in lines), prompts, strict=True):
         if line in first_seen:
             raise PromptError(
                 f"Lines {first_seen[line]} and {number} of '{shown}' are the same prompt: remove one."

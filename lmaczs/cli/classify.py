@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmaczs.cli.arguments import add_model_arguments, add_prompt_arguments, as_text, read_prompts
+from lmaczs.cli.clips import CLIP_HELP, check_clips, clip_file, say_notes
 from lmaczs.cli.console import progress_bar, quiet_decoders
 from lmaczs.cli.files import write_text_whole
 
@@ -22,7 +23,7 @@ def add_parser(subparsers: Any) -> None:
         "clips",
         nargs="+",
         metavar="CLIP",
-        help="recordings: wav, flac, ogg, opus, mp3 (m4a, webm with ffmpeg)",
+        help=CLIP_HELP,
     )
     add_prompt_arguments(parser)
     parser.add_argument("--json", metavar="OUT", help="also write the numbers to this file")
@@ -37,17 +38,21 @@ def run(arguments: argparse.Namespace) -> None:
         LMACError: a recording or the prompts cannot be used.
     """
     prompts = read_prompts(arguments)
+    check_clips(arguments.clips)
     # The model libraries take seconds to import; bad prompts need none of them.
     from lmaczs.clap import load_backend
     from lmaczs.hearing import classify, listen
     from lmaczs.signal.audio import load_clip
 
     backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
+    backend.check_prompts(prompts)
     predictions = []
+    notes: list[tuple[str, tuple[str, ...]]] = []
     with progress_bar("classify") as progress:
         for number, path in enumerate(arguments.clips):
-            with quiet_decoders():
-                clip = load_clip(path)
+            with quiet_decoders(), clip_file(path) as file:
+                clip = load_clip(file, sample_rate=backend.spectral.sample_rate)
+            notes.append((clip.name, clip.notes))
             step = partial(_show_step, progress, number, len(arguments.clips), clip.name)
             predictions.append(classify(listen(clip, backend, step), prompts, backend))
     pairs = list(zip(map(as_text, arguments.clips), predictions, strict=True))
@@ -56,6 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
 
         rows = [{"path": path, **prediction_row(prediction)} for path, prediction in pairs]
         write_text_whole(Path(arguments.json), json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    for name, said in notes:
+        say_notes(name, said)
     print("\n\n".join(ranked_table(path, prediction) for path, prediction in pairs))
 
 

@@ -2,8 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lmaczs.clap.prompts import clean_prompts
 from lmaczs.cli.arguments import (
     add_method_arguments,
     add_model_arguments,
@@ -15,9 +16,14 @@ from lmaczs.cli.arguments import (
     whole_number,
 )
 from lmaczs.cli.classify import ranked_table
+from lmaczs.cli.clips import CLIP_HELP, clip_file, say_notes
 from lmaczs.cli.console import progress_bar, quiet_decoders
 from lmaczs.cli.files import folder_written_whole
 from lmaczs.errors import PromptError
+
+if TYPE_CHECKING:
+    from lmaczs.signal.audio import Sound
+    from lmaczs.types import ExplainResult
 
 
 def add_parser(subparsers: Any) -> None:
@@ -28,9 +34,7 @@ def add_parser(subparsers: Any) -> None:
         description=f"{__doc__} Writes kept.wav, removed.wav, mask.npz, explanation.png and result.json; "
         "methods that take a recording apart, as l2i, also one file for each component, and the rest.",
     )
-    parser.add_argument(
-        "clip", metavar="CLIP", help="a recording: wav, flac, ogg, opus, mp3 (m4a, webm with ffmpeg)"
-    )
+    parser.add_argument("clip", metavar="CLIP", help=CLIP_HELP)
     add_prompt_arguments(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -45,6 +49,12 @@ def add_parser(subparsers: Any) -> None:
         help="explain the K most probable prompts, one after the other, into the folders 1 to K of DIR",
     )
     add_method_arguments(parser)
+    parser.add_argument(
+        "--rate",
+        default="model",
+        choices=("model", "input"),
+        help="of kept.wav and removed.wav: the model's rate, mono; or rate and channels of the input (model)",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results; made if missing")
     add_model_arguments(parser)
     parser.set_defaults(run=run)
@@ -59,20 +69,49 @@ def run(arguments: argparse.Namespace) -> None:
     prompts = read_prompts(arguments)
     target = chosen_target(arguments)
     options = method_options(arguments)
+    with clip_file(arguments.clip) as file:
+        sound, written, label = _explained(arguments, file, prompts, target, options)
+    from lmaczs.results import component_files
+
+    say_notes(sound.clip.name, sound.clip.notes)
+    print(ranked_table(as_text(arguments.clip), written[0].prediction))
+    print()
+    for result in written:
+        print(f'explained with {label}: "{result.target}" (similarity {result.target_similarity:.3f})')
+        if result.explanation.evidence == "absent":
+            print(f"  Nothing in this sound speaks for '{result.target}'.")
+        for name, part in zip(component_files(result), result.explanation.components, strict=False):
+            print(f"  {name}: component {part.index}, relevance {part.relevance:.2f}")
+    if arguments.rate == "input":
+        channels = "1 channel" if sound.channels == 1 else f"{sound.channels} channels"
+        print(f"kept.wav and removed.wav at {sound.rate} Hz with {channels}, as the input")
+    files = "kept.wav, removed.wav, mask.npz, explanation.png, result.json"
+    if written[0].listening.components:
+        files += ", one wav per component, rest.wav"
+    where = arguments.out if arguments.top_k is None else f"{arguments.out}, folders 1 to {len(written)}"
+    print(f"written to {where}: {files}")
+
+
+def _explained(
+    arguments: argparse.Namespace, file: Path, prompts: list[str], target: str | None, options: dict[str, Any]
+) -> "tuple[Sound, list[ExplainResult], str]":
+    """Explain a file and write the results; returns what was read, the results, and the method's name for people."""
     # The model libraries take seconds to import; bad prompts need none of them.
     from lmaczs.clap import load_backend
     from lmaczs.explainers import load_explainer
     from lmaczs.hearing import explain, explain_top, listen
-    from lmaczs.results import component_files, write_explanation
-    from lmaczs.signal.audio import load_clip
+    from lmaczs.hearing.input_rate import write_at_input_rate
+    from lmaczs.results import write_explanation
+    from lmaczs.signal.audio import open_sound
 
-    with quiet_decoders():
-        clip = load_clip(arguments.clip)
     written = []
     with folder_written_whole(Path(arguments.out)) as folder:
         backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
+        backend.check_prompts([*prompts, *([] if target is None else [target])])
         method = load_explainer(arguments.method, backend, arguments.domain, **options)
-        task = (listen(clip, backend), prompts, backend, method)
+        with quiet_decoders():
+            sound = open_sound(file, sample_rate=backend.spectral.sample_rate)
+        task = (listen(sound.clip, backend), prompts, backend, method)
         with progress_bar("explain") as progress:
             if arguments.top_k is None:
                 results = iter([explain(*task, target=target, score=arguments.score, progress=progress)])
@@ -82,31 +121,21 @@ def run(arguments: argparse.Namespace) -> None:
                 place = folder if arguments.top_k is None else folder / str(rank)
                 place.mkdir(exist_ok=True)
                 write_explanation(result, place, backend.name, method.label)
+                if arguments.rate == "input":
+                    write_at_input_rate(sound, result, method, backend, place, progress)
                 written.append(result)
-    print(ranked_table(as_text(arguments.clip), written[0].prediction))
-    print()
-    for result in written:
-        print(f'explained with {method.label}: "{result.target}" (similarity {result.target_similarity:.3f})')
-        if result.explanation.evidence == "absent":
-            print(f"  Nothing in this sound speaks for '{result.target}'.")
-        for name, part in zip(component_files(result), result.explanation.components, strict=False):
-            print(f"  {name}: component {part.index}, relevance {part.relevance:.2f}")
-    files = "kept.wav, removed.wav, mask.npz, explanation.png, result.json"
-    if written[0].listening.components:
-        files += ", one wav per component, rest.wav"
-    where = arguments.out if arguments.top_k is None else f"{arguments.out}, folders 1 to {len(written)}"
-    print(f"written to {where}: {files}")
+    return sound, written, method.label
 
 
 def chosen_target(arguments: argparse.Namespace) -> str | None:
     """The sentence to explain; one of the bare labels of --labels-file gets their prefix."""
     if arguments.target is None:
         return None
-    target = as_text(arguments.target.strip())
-    if not target:
+    if not arguments.target.strip():
         raise PromptError(
             "The target is empty: give the sentence to explain, or leave --target out for the top prompt."
         )
+    (target,) = clean_prompts([arguments.target])
     if arguments.labels_file and target in read_lines(arguments.labels_file):
         from lmaczs.clap.similarity import prompts_from_labels
 

@@ -20,17 +20,20 @@ LONGEST_NAME = 120  # characters of a copy's file name; file systems stop at 255
 def open_place(url: str) -> "tuple[AbstractFileSystem, str]":
     """File system and path of a URL, or of a path of this machine, which becomes absolute.
 
+    What exists here is a path, whatever its name looks like.
+
     Raises:
         LMACError: fsspec knows no such kind of place, or needs a package that is not installed.
     """
     import fsspec
 
     try:
-        if "://" in url:
+        here = os.path.lexists(url)
+        if "://" in url and not here:
             place: tuple[AbstractFileSystem, str] = fsspec.core.url_to_fs(url)
             return place
         # Not `url_to_fs`: it takes "::" in a file's name as a chain of URLs.
-        return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(url))
+        return fsspec.filesystem("file"), os.path.abspath(url if here else os.path.expanduser(url))
     except ImportError as error:
         protocol = url.partition("://")[0]
         raise LMACError(f"'{protocol}://' cannot be used here ({error}): install that package.") from error
@@ -47,8 +50,8 @@ def shown(url: str) -> str:
 
 
 def plain_text(name: str) -> str:
-    """A name that can be stored as UTF-8: bytes that are none become question marks."""
-    return name.encode("utf-8", "replace").decode("utf-8")
+    """A name that can be stored as UTF-8: bytes that are none are written out, so that two names stay two."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def is_local(file_system: "AbstractFileSystem") -> bool:

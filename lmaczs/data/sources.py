@@ -59,7 +59,10 @@ def is_shard(path: str) -> bool:
 
 
 def _expand(source: str) -> Iterator[str]:
-    """Write out {000..009}, as WebDataset does."""
+    """Write out {000..009}, as WebDataset does; what exists under the name itself is meant as it is."""
+    if os.path.lexists(source):
+        yield source
+        return
     pieces = NUMBERS.split(source)  # text, first, last, text, first, last, text
     ranges = []
     for first, last in zip(pieces[1::3], pieces[2::3], strict=True):

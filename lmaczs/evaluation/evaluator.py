@@ -44,6 +44,14 @@ class MaskEvaluator:
     shares: tuple[float, ...] = SHARES
     _targets: dict[int, Target] = field(default_factory=dict, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse labels that the model cannot read or tell apart, before anything is heard.
+
+        Raises:
+            PromptError: see `CLAPBackend.check_prompts`.
+        """
+        self.backend.check_prompts(self.prompts)
+
     @cached_property
     def prompts(self) -> tuple[str, ...]:
         """One sentence for each label."""

@@ -1,6 +1,7 @@
 """Recording -> prediction -> explanation -> what is kept and what is removed."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -143,7 +144,8 @@ def explain_clip(
         PromptError: as in `explain`.
     """
     # Clips that were made by hand pass the same gate as files.
-    clip = make_clip(clip.waveform, clip.sample_rate, clip.name)
+    clip = replace(make_clip(clip.waveform, clip.sample_rate, clip.name), notes=clip.notes)
+    backend.check_prompts([*prompts, *([] if target is None else [target])])
     recording = listen(clip, backend)
     return explain(
         recording, prompts, backend, method, target=target, score=score, measure=measure, progress=progress

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from lmaczs.signal.audio import MAX_SECONDS
+from lmaczs.signal.levels import MAX_SECONDS
 from lmaczs.ui import components, text, zero_gpu
 from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder
 from lmaczs.ui.endpoints import add_endpoints

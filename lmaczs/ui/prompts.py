@@ -1,9 +1,13 @@
 """From what a person typed to a list of prompts."""
 
+import re
 from collections.abc import Sequence
 
+from lmaczs.clap.prompts import clean_prompts, lines_of
 from lmaczs.errors import PromptError
 
+# Space of any kind, but for control characters, which the gate refuses.
+SPACES = re.compile(r"[^\S\x0b\x0c\x1c-\x1f\x85]+")
 MAX_PROMPTS = 100
 MAX_CHARACTERS = 300
 
@@ -12,35 +16,28 @@ def split_prompts(text: str | None) -> list[str]:
     """One prompt a line; blank lines and repeated prompts are passed over.
 
     Raises:
-        PromptError: none left, too many, or one too long.
+        PromptError: see `check_prompts`.
     """
-    return check_prompts((text or "").splitlines())
+    return check_prompts(lines_of(text or ""))
 
 
 def check_prompts(lines: Sequence[object]) -> list[str]:
     """Prompts of any origin, also values that come back from a browser and may hold anything.
 
     Raises:
-        PromptError: not a text, none left, too many, or one too long.
+        PromptError: see `lmaczs.clap.prompts.clean_prompts`; none left, too many, or one too long for the page.
     """
     if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
         raise PromptError("The prompts are not a list of texts: type them again, one per line.")
-    prompts = list(dict.fromkeys(" ".join(str(line).split()) for line in lines))
-    prompts = [prompt for prompt in prompts if prompt]
+    plain = dict.fromkeys(SPACES.sub(" ", str(line)).strip(" ") for line in lines)
+    prompts = [prompt for prompt in plain if prompt.strip()]
     if not prompts:
         raise PromptError("No prompt was given: type what the sound might be, one prompt per line.")
-    if len(prompts) > MAX_PROMPTS:
-        raise PromptError(f"{len(prompts)} prompts are too many: keep at most {MAX_PROMPTS}.")
-    for number, prompt in enumerate(prompts, 1):
-        if len(prompt) > MAX_CHARACTERS:
-            raise PromptError(
-                f"Prompt {number} has {len(prompt):,} characters: shorten it to at most {MAX_CHARACTERS}."
-            )
-    return prompts
+    return list(dict.fromkeys(clean_prompts(prompts, MAX_PROMPTS, MAX_CHARACTERS)))
 
 
 def add_prompts(text: str | None, prompts: Sequence[str]) -> str:
     """Append prompts that are not there yet; what was typed stays as it was."""
     kept = (text or "").rstrip()
-    there = {" ".join(line.split()) for line in kept.splitlines()}
+    there = {SPACES.sub(" ", line).strip(" ") for line in lines_of(kept)}
     return "\n".join([*([kept] if kept else []), *(prompt for prompt in prompts if prompt not in there)])

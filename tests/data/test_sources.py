@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from layouts import table, tone
 
 from lmaczs.data.clip_csv import list_csv
+from lmaczs.data.places import local_copy
 from lmaczs.data.shards import list_shards, load_dataset_clip
+from lmaczs.data.sources import list_source
 from lmaczs.errors import AudioError, DatasetError
 
 
@@ -109,3 +112,32 @@ def test_what_is_no_plain_tar_file_is_put_aside(tmp_path):
         and len(listing.bad_rows) == 2
         and "damaged or no plain tar file" in listing.bad_rows[0]
     )
+
+
+def test_what_exists_here_is_a_path_whatever_its_name_looks_like(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["a::b.wav", "x{1..2}.wav", "[1].wav", "~nobody.wav", "a#b?c=1.wav"]
+    for name in names:
+        tone(tmp_path / name)
+        (clip,) = list_source(name).clips
+        assert clip.path == name
+        with local_copy(clip) as file:
+            assert file.samefile(name)
+    (tmp_path / "http:").mkdir()
+    tone(tmp_path / "http:" / "c.wav")
+    (clip,) = list_source("http://c.wav").clips
+    with local_copy(clip) as file:
+        assert file.samefile("http:/c.wav")
+
+
+def test_names_that_differ_in_bytes_that_are_no_utf8_are_two_recordings(tmp_path):
+    tone(tmp_path / "plain.wav")
+    for name in (b"/caf\xe9.wav", b"/caf\xe8.wav"):
+        os.link(tmp_path / "plain.wav", bytes(tmp_path) + name)
+    (tmp_path / "plain.wav").unlink()
+    clips = list_source(str(tmp_path)).clips
+    assert len(clips) == 2
+    for clip in clips:
+        clip.path.encode("utf-8")
+        with local_copy(clip) as file:
+            assert file.is_file()

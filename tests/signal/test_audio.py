@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from lmaczs.errors import AudioError
-from lmaczs.signal import audio
+from lmaczs.signal import decoding, levels
 from lmaczs.signal.audio import load_clip, make_clip, resample, save_wav, tile_to_length
 from lmaczs.types import AudioClip
 
@@ -47,7 +47,7 @@ def test_formats_are_read_as_mono_at_their_own_rate(tmp_path, suffix, format, su
 def test_block_size_does_not_change_what_is_read(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "clip.ogg", np.stack([tone(2.0), tone(2.0, hertz=300)], axis=1), RATE)
     whole = load_clip(tmp_path / "clip.ogg").waveform
-    monkeypatch.setattr(audio, "BLOCK_VALUES", 1001)
+    monkeypatch.setattr(decoding, "BLOCK_VALUES", 1001)
     assert torch.equal(load_clip(tmp_path / "clip.ogg").waveform, whole)
 
 
@@ -59,7 +59,7 @@ def test_a_stream_that_does_not_state_its_length_is_read_to_its_end(tmp_path):
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     (tmp_path / "piped.flac").write_bytes(data)
-    assert soundfile.info(tmp_path / "piped.flac").frames > audio.UNKNOWN_FRAMES
+    assert soundfile.info(tmp_path / "piped.flac").frames > decoding.UNKNOWN_FRAMES
     assert torch.equal(
         load_clip(tmp_path / "piped.flac").waveform, load_clip(tmp_path / "clip.flac").waveform
     )
@@ -71,7 +71,7 @@ def test_a_stream_that_does_not_state_its_length_is_bounded(tmp_path, monkeypatc
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     (tmp_path / "piped.flac").write_bytes(data)
-    monkeypatch.setattr(audio, "MAX_SECONDS", 0.6)
+    monkeypatch.setattr(levels, "MAX_SECONDS", 0.6)
     with pytest.raises(AudioError, match="too long"):
         load_clip(tmp_path / "piped.flac")
 
@@ -95,11 +95,11 @@ def bad_files(folder):
     wav("silent", np.zeros(RATE))
     wav("faint", tone(amplitude=0.5e-4), subtype="FLOAT")
     wav("offset", np.full(RATE, 0.5))
-    wav("cancels", np.stack([tone(), -tone()], axis=1))
+    wav("faint-stereo", np.stack([tone(amplitude=1e-5), 0 * tone()], axis=1), subtype="FLOAT")
     wav("nan", with_nan, subtype="FLOAT")
     wav("integers", tone(amplitude=32767.0), subtype="FLOAT")
     wav("slow", tone(), 1000)
-    wav("fast", tone(), 400_000)
+    wav("fast", tone(), 800_000)
     wav("crowd", np.zeros((RATE, 100)))
     wav("long", np.zeros(1801 * 4000, np.int16), 4000)
     return {
@@ -114,13 +114,13 @@ def bad_files(folder):
         "silent.wav": "exactly zero",
         "faint.wav": "-86 dBFS",
         "offset.wav": "silent",
-        "cancels.wav": "averaging its channels",
+        "faint-stereo.wav": "averaging its channels",
         "nan.wav": "4 samples that are not finite",
         "integers.wav": "3.28e+04",
         "slow.wav": "1000 Hz",
-        "fast.wav": "400000 Hz",
+        "fast.wav": "800000 Hz",
         "crowd.wav": "100 channels",
-        "long.wav": "30 min 1 s",
+        "long.wav": "more than 30 min",
     }
 
 
@@ -131,14 +131,6 @@ def test_each_bad_file_has_its_own_sentence_without_its_folder(tmp_path):
         message = str(caught.value)
         assert f"'{name}'" in message
         assert str(tmp_path) not in message and "\n" not in message
-
-
-def test_too_long_is_refused_by_the_header_alone(tmp_path, monkeypatch):
-    soundfile.write(tmp_path / "long.wav", np.zeros(1801 * 4000, np.int16), 4000)
-    decoded = lambda *arguments, **options: pytest.fail("decoded before the header was judged")  # noqa: E731
-    monkeypatch.setattr(soundfile.SoundFile, "read", decoded)
-    with pytest.raises(AudioError, match="too long"):
-        load_clip(tmp_path / "long.wav")
 
 
 def test_a_file_name_with_control_characters_cannot_break_the_message(tmp_path):
@@ -169,15 +161,15 @@ def test_a_foreign_container_without_ffmpeg_says_what_to_do(tmp_path, monkeypatc
 
 
 def test_a_foreign_container_is_decoded_by_ffmpeg_and_passes_the_same_gate(tmp_path, monkeypatch):
-    soundfile.write(tmp_path / "decoded.wav", tone(), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "decoded.au", tone(), RATE, subtype="FLOAT")
     log = tmp_path / "log"
-    script = f'echo "$@" > {log}; for last; do :; done; /bin/cp {tmp_path}/decoded.wav "${{last#file:}}"'
+    script = f'echo "$@" > {log}; /bin/cat {tmp_path}/decoded.au'
     monkeypatch.setenv("PATH", fake_ffmpeg(tmp_path / "bin", script))
     clip = load_clip(webm(tmp_path))
     assert clip.name == "voice"
     torch.testing.assert_close(clip.waveform, torch.from_numpy(tone()))
     assert "-protocol_whitelist file" in log.read_text() and "-t 1801.0" in log.read_text()
-    soundfile.write(tmp_path / "decoded.wav", np.zeros(RATE), RATE)
+    soundfile.write(tmp_path / "decoded.au", np.zeros(RATE), RATE, subtype="FLOAT")
     with pytest.raises(AudioError, match=r"'voice\.wav' is silent"):
         load_clip(webm(tmp_path))
 

@@ -1,0 +1,6 @@
+"""What is fuzzed: kind -> (case as "module:function", cases in `make fuzz`, cases in `make test`)."""
+
+KINDS: dict[str, tuple[str, int, int]] = {
+    "files": ("tests.fuzz.files:try_file", 2000, 20),
+    "prompts": ("tests.fuzz.prompts:try_prompts", 2000, 100),
+}
