@@ -16,6 +16,8 @@ from typing import NoReturn
 from lmaczs.errors import INTERRUPTED, INTERRUPTION
 
 REPEATED_S = 2.0  # wrappers such as make and uv pass a Ctrl-C on that has already arrived
+# A program that is still at work so long after a Ctrl-C has lost it in a library: it is raised once more.
+LOST_S = 5.0
 
 
 class _Interruption:
@@ -38,6 +40,7 @@ class _Interruption:
         repeated = self.arrived and time.monotonic() - self._at < REPEATED_S
         if not repeated:
             self.arrived, self._at = True, time.monotonic()
+            _press_again(LOST_S)
             raise KeyboardInterrupt
 
     def _raise_again(self, unraisable: "sys.UnraisableHookArgs") -> None:
@@ -46,10 +49,15 @@ class _Interruption:
             sys.__unraisablehook__(unraisable)
             return
         self._at = float("-inf")
-        # A real signal, sent to the main thread: a mere note would not wake it from a system call.
-        again = threading.Timer(0.01, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
-        again.daemon = True
-        again.start()
+        _press_again(0.01)
+
+
+def _press_again(after: float) -> None:
+    """Send SIGINT to the main thread after so many seconds: a mere note would not wake it from a system call."""
+    main = threading.main_thread().ident
+    again = threading.Timer(after, signal.pthread_kill, (main, signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 def program() -> NoReturn:

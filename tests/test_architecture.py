@@ -219,7 +219,10 @@ def test_metrics_know_tensors_only(name):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("explainers/") and "__init__" not in n])
 def test_explainers_do_not_know_one_another(name):
-    shared = {f"lmaczs.explainers.{part}" for part in ("base", "hooks", "options", "gradients", "perturbing")}
+    shared = {
+        f"lmaczs.explainers.{part}"
+        for part in ("areas", "base", "details", "hooks", "options", "gradients", "perturbing")
+    }
     own = "lmaczs." + ".".join(Path(name).with_suffix("").parts)
     folder = own.rsplit(".", 1)[0]
     for module in imported_modules(parse(name)):

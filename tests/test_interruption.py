@@ -162,6 +162,15 @@ LOSES = {
         except KeyboardInterrupt:
             pass
     """,
+    "swallowed-and-at-work-again": """
+        for _ in range(2):
+            try:
+                signal.raise_signal(signal.SIGINT)
+                time.sleep(600)
+            except KeyboardInterrupt:
+                pass
+        time.sleep(600)
+    """,
     "a-thread-never-ends": """
         threading.Thread(target=time.sleep, args=(600,)).start()
         signal.raise_signal(signal.SIGINT)

@@ -96,7 +96,9 @@ def export_lmac_zs(run: Path, out: Path) -> None:
     settings = training["settings"]
     backend = load_backend(settings["backend"], "cpu", weights=_stored(run)["weights"] or None)
     check_explained(run, backend)
-    decoder = build_decoder(backend, decoder_config(backend, settings["domain"]))
+    decoder = build_decoder(
+        backend, decoder_config(backend, settings["domain"], settings.get("prompt", "values"))
+    )
     decoder.load_state_dict(run_weights(run).state)
     config = release_config(backend, decoder, settings["objective"])
     save_with_golden(out, "lmac-zs", config, decoder, backend, training=training)

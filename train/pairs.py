@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.evaluation.masks import FORMS
-from lmaczs.explainers.lmac_zs.decoder import AREAS
+from lmaczs.explainers.areas import AREAS
 from lmaczs.explainers.lmac_zs.loss import Pairs
 from lmaczs.signal.mixing import add_at_gain
 from train import augment

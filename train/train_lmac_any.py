@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 from lmaczs import load_backend
 from lmaczs.errors import LMACError
+from lmaczs.explainers.areas import AREAS, cut_at_area
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_any.network import AnyDecoder, CellDetails, cell_details
 from lmaczs.explainers.lmac_any.relevance import Relevance, relevance
-from lmaczs.explainers.lmac_zs.decoder import AREAS, cut_at_area
 from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState

@@ -6,7 +6,6 @@ the grid of the mask, along the mel axis. (A plain resize to STFT rows, as in pu
 the low mel bands over the middle of the linear frequency axis.)
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor
 from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps
-from lmaczs.explainers.gradients import GradientMethod, levels_to_mel
+from lmaczs.explainers.gradients import GradientMethod, levels_to_mel, stretch
 from lmaczs.explainers.hooks import evaluation_mode, output_as_leaf
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, Progress, no_progress
@@ -174,31 +173,3 @@ def class_activation_map(
     """
     weights = channel_weights(activation, gradient)
     return torch.relu(torch.einsum("bc,bctf->btf", weights, activation))
-
-
-def stretch(maps: Tensor, length: int, dim: int) -> Tensor:
-    """Bring a pooled axis back to its full length by linear interpolation between cell centres.
-
-    Pooling drops the cells that do not fill a window: 251 frames give 15 cells of 16, and the last 11 frames
-    belong to none. Cells therefore keep their true width, and what lies beyond the last centre follows the
-    last cell.
-
-    Args:
-        maps: any shape.
-        length: of the axis before pooling.
-        dim: the axis.
-
-    Returns:
-        Same shape, with `length` along `dim`.
-    """
-    cells = maps.shape[dim]
-    width: float = 2 ** int(math.log2(max(length / cells, 1)))
-    # Not pooled by twos, e.g. patches of a resized map: the cells share the whole axis.
-    if length // width != cells:
-        width = length / cells
-    position = (torch.arange(length, device=maps.device, dtype=maps.dtype) + 0.5) / width - 0.5
-    position = position.clamp(0, cells - 1)
-    left = position.floor().long().clamp_max(max(cells - 2, 0))
-    share = (position - left).view([-1] + [1] * (maps.ndim - 1 - dim % maps.ndim))
-    right = (left + 1).clamp_max(cells - 1)
-    return maps.index_select(dim, left) * (1 - share) + maps.index_select(dim, right) * share

@@ -99,3 +99,31 @@ def level_gradient(backend: CLAPBackend, target: Target, levels: Tensor, domain:
         # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
         (gradient,) = torch.autograd.grad(score_levels(backend, target, leaf, domain).sum(), leaf)
     return gradient
+
+
+def stretch(maps: Tensor, length: int, dim: int) -> Tensor:
+    """Bring a pooled axis back to its full length by linear interpolation between cell centres.
+
+    Pooling drops the cells that do not fill a window: 251 frames give 15 cells of 16, and the last 11 frames
+    belong to none. Cells therefore keep their true width, and what lies beyond the last centre follows the
+    last cell.
+
+    Args:
+        maps: any shape.
+        length: of the axis before pooling.
+        dim: the axis.
+
+    Returns:
+        Same shape, with `length` along `dim`.
+    """
+    cells = maps.shape[dim]
+    width: float = 2 ** int(math.log2(max(length / cells, 1)))
+    # Not pooled by twos, e.g. patches of a resized map: the cells share the whole axis.
+    if length // width != cells:
+        width = length / cells
+    position = (torch.arange(length, device=maps.device, dtype=maps.dtype) + 0.5) / width - 0.5
+    position = position.clamp(0, cells - 1)
+    left = position.floor().long().clamp_max(max(cells - 2, 0))
+    share = (position - left).view([-1] + [1] * (maps.ndim - 1 - dim % maps.ndim))
+    right = (left + 1).clamp_max(cells - 1)
+    return maps.index_select(dim, left) * (1 - share) + maps.index_select(dim, right) * share

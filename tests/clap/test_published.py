@@ -10,9 +10,9 @@ from miniatures import recording, small_backend
 from lmaczs.clap.published import PublishedCLAP
 from lmaczs.errors import CheckpointError
 from lmaczs.explainers import METHODS, entry_of, load_explainer, optimized_mask
+from lmaczs.explainers.areas import AREAS
 from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
 from lmaczs.explainers.l2i.networks import Interpreter
-from lmaczs.explainers.lmac_zs.decoder import AREAS
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
 from lmaczs.explainers.lmac_zs.loss import paper_loss
 from lmaczs.hearing import explain_clip, make_target

@@ -5,8 +5,8 @@ import torch
 
 from lmaczs.clap.target import make_target
 from lmaczs.explainers import METHODS, entry_of, load_explainer
+from lmaczs.explainers.areas import AREAS
 from lmaczs.explainers.base import WindowMaps
-from lmaczs.explainers.lmac_zs.decoder import AREAS
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config
 from lmaczs.hearing import explain, listen, split
 

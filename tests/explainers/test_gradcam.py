@@ -6,8 +6,8 @@ import torch
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
 from lmaczs.explainers import load_explainer
-from lmaczs.explainers.gradcam import GradCAM, GradCAMPlusPlus, class_activation_map, stretch
-from lmaczs.explainers.gradients import grid_levels
+from lmaczs.explainers.gradcam import GradCAM, GradCAMPlusPlus, class_activation_map
+from lmaczs.explainers.gradients import grid_levels, stretch
 from lmaczs.explainers.hooks import evaluation_mode, output_as_leaf
 from lmaczs.hearing import make_target
 from lmaczs.signal.audio import tile_to_length

@@ -6,23 +6,10 @@ import torch.nn.functional as F
 
 from lmaczs.errors import CheckpointError, LMACError
 from lmaczs.explainers import load_explainer
-from lmaczs.explainers.lmac_zs.decoder import (
-    AREAS,
-    DETAILS,
-    DecoderConfig,
-    LMACZSDecoder,
-    cut_at_area,
-    details,
-)
-from lmaczs.explainers.lmac_zs.explainer import (
-    LMACZS,
-    NEEDED_GAIN,
-    build_decoder,
-    choose_area,
-    decoder_config,
-    mask_of_largest_gain,
-    release_config,
-)
+from lmaczs.explainers.areas import AREAS, NEEDED_GAIN, choose_area, cut_at_area, mask_of_largest_gain
+from lmaczs.explainers.details import DETAILS, details
+from lmaczs.explainers.lmac_zs.decoder import DecoderConfig, LMACZSDecoder
+from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
 from lmaczs.explainers.lmac_zs.loss import (
     Pairs,
     contrast_loss,

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lmaczs.explainers.lmac_zs.decoder import AREAS
+from lmaczs.explainers.areas import AREAS
 from train.pairs import COMPARED, Sounds, draw_areas, make_pairs
 from train.texts import TextBank
 from train.train_lmac_zs import TrainConfig

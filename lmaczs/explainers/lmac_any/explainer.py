@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.target import Target
+from lmaczs.explainers.areas import EDGES, mask_of_largest_gain
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, cell_details
 from lmaczs.explainers.lmac_any.relevance import relevance
-from lmaczs.explainers.lmac_zs.explainer import EDGES, mask_of_largest_gain
 from lmaczs.hub import load_release, rebuild, save_release, value_of
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, Progress, no_progress

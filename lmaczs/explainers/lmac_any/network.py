@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmaczs.explainers.areas import AREAS
+from lmaczs.explainers.details import details
 from lmaczs.explainers.lmac_any.relevance import CHANNELS, SCALARS, Relevance, in_deviations
-from lmaczs.explainers.lmac_zs.decoder import AREAS, details
 
 # Of the detail of single cells: their contrast in time and in frequency, and their own gradient x power.
 DETAILS = 3

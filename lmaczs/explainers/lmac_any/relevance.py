@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.explainers.gradcam import stretch
+from lmaczs.explainers.gradients import stretch
 from lmaczs.explainers.hooks import evaluation_mode, outputs_of
 from lmaczs.signal.spectral import power_to_db
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-DETAILS = 3  # channels of `details`
-AREAS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45)
+from lmaczs.explainers.areas import AREAS
+from lmaczs.explainers.details import DETAILS
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,6 @@ class DecoderOutput:
     values: Tensor
 
 
-def standardise(log_power: Tensor) -> Tensor:
-    """Zero mean and unit deviation over a window, so that the level of the recording does not matter."""
-    mean = log_power.mean(dim=(1, 2), keepdim=True)
-    deviation = log_power.std(dim=(1, 2), keepdim=True)
-    return (log_power - mean) / (deviation + 1e-4)
-
-
 class LMACZSDecoder(nn.Module):
     """See the module's docstring."""
 
@@ -213,58 +206,7 @@ class LMACZSDecoder(nn.Module):
         return DecoderOutput(logits, values)
 
 
-def details(log_power: Tensor) -> Tensor:
-    """What a single cell shows: its loudness, and how far it stands out from its neighbours in time and in frequency.
-
-    Args:
-        log_power: (pairs, freq, frames) dB.
-
-    Returns:
-        (pairs, DETAILS, freq, frames), standardised.
-    """
-    loudness = standardise(log_power)
-    return torch.stack(
-        [loudness, loudness - _box_mean(loudness, 2), loudness - _box_mean(loudness, 1)], dim=1
-    )
-
-
-def _box_mean(maps: Tensor, axis: int, reach: int = 12) -> Tensor:
-    """Mean over up to 2 * reach + 1 neighbours along an axis, by running sums: as fast for wide boxes as for narrow."""
-    size = maps.shape[axis]
-    sums = F.pad(maps.cumsum(axis), (1, 0) if axis == 2 else (0, 0, 1, 0))
-    position = torch.arange(size, device=maps.device)
-    last, first = (position + reach + 1).clamp_max(size), (position - reach).clamp_min(0)
-    count = (last - first).view(-1, 1) if axis == 1 else last - first
-    return (sums.index_select(axis, last) - sums.index_select(axis, first)) / count
-
-
 def _film(maps: Tensor, parameters: Tensor) -> Tensor:
     """FiLM: scale and shift each channel of (pairs, channels, ...) by parameters (pairs, 2 * channels)."""
     scale, shift = parameters[:, :, None, None].chunk(2, dim=1)
     return maps * (1 + scale) + shift
-
-
-def cut_at_area(logits: Tensor, area: Tensor, softness: float | Tensor = 0.25) -> Tensor:
-    """A mask that keeps about the given share of the cells, with a soft edge.
-
-    Fixing the area takes the way out of a faint constant mask: all that is left to learn is which cells come first.
-
-    Args:
-        logits: (pairs, freq, frames).
-        area: (pairs,) share of cells, in (0, 1).
-        softness: width of the edge in standard deviations of the logits, one or (pairs,).
-
-    Returns:
-        (pairs, freq, frames) in (0, 1).
-    """
-    ranked = (
-        logits[:, ::4, ::2].flatten(1).sort(dim=1).values
-    )  # a regular eighth of the cells finds the quantile
-    # The mean of neighbouring ranks instead of one cell: its gradient does not hang on a single cell.
-    reach = max(ranked.shape[1] // 256, 1)
-    index = ((1 - area) * (ranked.shape[1] - 1)).round().long().unsqueeze(1)
-    index = (index + torch.arange(-reach, reach + 1, device=logits.device)).clamp(0, ranked.shape[1] - 1)
-    cut = ranked.gather(1, index).mean(1, keepdim=True).unsqueeze(2)
-    softness = torch.as_tensor(softness, device=logits.device).view(-1, 1, 1)
-    width = softness * logits.std(dim=(1, 2), keepdim=True) + 1e-6
-    return torch.sigmoid((logits - cut) / width)

@@ -11,24 +11,15 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
+from lmaczs.explainers.areas import EDGES, mask_of_largest_gain
 from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
-from lmaczs.explainers.lmac_zs.decoder import AREAS, DecoderConfig, cut_at_area
+from lmaczs.explainers.lmac_zs.decoder import DecoderConfig
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
 from lmaczs.explainers.lmac_zs.score_decoder import Decoder, new_decoder
 from lmaczs.hub import load_release, rebuild, refuse_other_backend, trained_for, value_of
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
 
-# Gain that a larger mask must add per unit of area; larger prefers smaller masks.
-AREA_PRICE = 0.05
-# Gain that the best mask must promise: below, nothing in the window speaks for the prompt.
-NEEDED_GAIN = 0.45
-# Of the passage from small masks just above NEEDED_GAIN to masks of full size.
-PASSAGE = 0.08
-# Softness of the mask's edge when it is heard, by domain; softer than in training, where it must be sharp.
-EDGES: dict[MaskDomain, float] = {"stft": 0.35, "mel": 0.5}
-# Of a small mask: the foot of a soft edge would be most of it.
-SHARP_EDGE = 0.1
 # Amplitude that a mask of the paper's objective must leave of some cell (-26 dB): below, it is shut off.
 FAINTEST = 0.05
 
@@ -115,43 +106,6 @@ class LMACZS(WindowMethod):
             mask, evidence = mask_of_largest_gain(output.logits, output.values, EDGES[self.domain])
         progress(1.0, f"explaining with {self.label}")
         return WindowMaps(mask, evidence)
-
-
-def mask_of_largest_gain(
-    logits: Tensor, gains: Tensor, edge: float, needed: float = NEEDED_GAIN
-) -> tuple[Tensor, Tensor]:
-    """Keep the cells that come first, as many as promise the largest gain.
-
-    Where no mask promises enough, the prompt names nothing that the classifier hears in the window, and nothing is kept.
-
-    Args:
-        logits: (pairs, freq, frames); a higher cell speaks more for the prompt.
-        gains: (pairs, len(AREAS)); expected gain from keeping that share of the cells.
-        edge: softness of the edge, in standard deviations of the logits.
-        needed: gain that the best mask must promise.
-
-    Returns:
-        (pairs, freq, frames) in [0, 1], and (pairs,) bool, whether anything speaks for the prompt.
-    """
-    best = gains.amax(dim=1)
-    size = torch.sigmoid((best - needed) / PASSAGE)
-    mask = cut_at_area(logits, size * choose_area(gains), SHARP_EDGE + size * (edge - SHARP_EDGE))
-    present = best >= needed
-    return mask * present[:, None, None], present
-
-
-def choose_area(gains: Tensor) -> Tensor:
-    """The share of cells whose expected gain, less its price, is largest; refined between neighbours.
-
-    Args:
-        gains: (pairs, len(AREAS)).
-
-    Returns:
-        (pairs,) in [AREAS[0], AREAS[-1]]: a soft choice, so that close calls do not jump.
-    """
-    areas = torch.tensor(AREAS, device=gains.device)
-    share = torch.softmax((gains - AREA_PRICE * areas) / 0.03, dim=1)
-    return share @ areas
 
 
 def build_decoder(backend: CLAPBackend, config: DecoderConfig) -> Decoder:

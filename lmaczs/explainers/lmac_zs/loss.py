@@ -9,14 +9,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.explainers.areas import AREAS, cut_at_area
+from lmaczs.explainers.details import details, standardise
 from lmaczs.explainers.gradients import grid_power
-from lmaczs.explainers.lmac_zs.decoder import (
-    AREAS,
-    DecoderOutput,
-    cut_at_area,
-    details,
-    standardise,
-)
+from lmaczs.explainers.lmac_zs.decoder import DecoderOutput
 from lmaczs.explainers.lmac_zs.score_decoder import Decoder
 from lmaczs.signal.masking import heard_power, mel_mask_to_stft
 from lmaczs.signal.spectral import power_to_db

@@ -13,15 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lmaczs.explainers.lmac_zs.decoder import (
-    AREAS,
-    DETAILS,
-    DecoderConfig,
-    DecoderOutput,
-    LMACZSDecoder,
-    Stage,
-    standardise,
-)
+from lmaczs.explainers.areas import AREAS
+from lmaczs.explainers.details import DETAILS, standardise
+from lmaczs.explainers.lmac_zs.decoder import DecoderConfig, DecoderOutput, LMACZSDecoder, Stage
 
 # Attention heads, each with its own scores, and their width.
 HEADS, WIDTH = 32, 16
