@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 GROUP = 1000  # rows in memory at once
-TEXT_COLUMNS = ("path", "sha256", "error", "prompt", "predicted", "evidence", "files")
+TEXT_COLUMNS = ("path", "sha256", "error", "prompt", "predicted", "evidence", "notes", "files")
 COLUMNS = (
     *(
         "path",
@@ -28,6 +28,7 @@ COLUMNS = (
         "probabilities",
         "duration_s",
         "evidence",
+        "notes",
     ),
     *explanation_keys(),
     *("completeness_error", "seconds", "files"),
@@ -63,6 +64,7 @@ def explained_row(
         "probabilities": prediction["probabilities"],
         "duration_s": values["duration_s"],
         "evidence": result.explanation.evidence,
+        "notes": " ".join(values["notes"]) or None,
         **values["metrics"],
         "completeness_error": values["completeness_error"],
         "seconds": seconds,

@@ -56,21 +56,22 @@ class Unit:
         text = "\n".join(clip.path for clip in self.clips)
         return f"{self.kind}-{hashlib.sha1(text.encode()).hexdigest()[:16]}"
 
-    def read(self, begin: Begin, digest: "hashlib._Hash") -> Iterator[Reading]:
+    def read(self, begin: Begin, digest: "hashlib._Hash", rate: int | None = None) -> Iterator[Reading]:
         """Read the recordings one by one.
 
         Args:
             begin: called with a clip's path and fingerprint before it is decoded; False passes over it.
             digest: is fed all bytes of a shard.
+            rate: Hz that recordings are resampled to as they are decoded; None leaves each its own.
 
         Raises:
             StorageError: there is no room for temporary files.
         """
         if self.kind == SHARD:
-            yield from _read_shard(self.clips[0], begin, digest)
+            yield from _read_shard(self.clips[0], begin, digest, rate)
             return
         for clip in self.clips:
-            if reading := _read_file(clip, begin):
+            if reading := _read_file(clip, begin, rate):
                 yield reading
 
     def to_json(self) -> str:
@@ -100,14 +101,16 @@ def cut_units(clips: Sequence[Clip], size: int, begun: Mapping[str, int]) -> lis
     return units
 
 
-def _read_file(clip: Clip, begin: Begin) -> Reading | None:
+def _read_file(clip: Clip, begin: Begin, rate: int | None) -> Reading | None:
     sha256: str | None = None
     try:
         with local_copy(clip) as file:
             if file.is_file():
                 with file.open("rb") as stream:
                     sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            return Reading(clip.path, sha256, _load(clip.path, file)) if begin(clip.path, sha256) else None
+            return (
+                Reading(clip.path, sha256, _load(clip.path, file, rate)) if begin(clip.path, sha256) else None
+            )
     except StorageError:
         raise
     except (LMACError, OSError) as error:
@@ -115,10 +118,10 @@ def _read_file(clip: Clip, begin: Begin) -> Reading | None:
         return Reading(clip.path, sha256, fault) if begin(clip.path, sha256) else None
 
 
-def _load(path: str, file: Path) -> AudioClip | LMACError:
+def _load(path: str, file: Path, rate: int | None) -> AudioClip | LMACError:
     """Decode one recording; what is wrong with it, whatever that is, is the answer and not the end."""
     try:
-        return load_clip(file)
+        return load_clip(file, sample_rate=rate)
     except StorageError:
         raise
     except LMACError as error:
@@ -145,7 +148,7 @@ class _Hashed:
         return data
 
 
-def _read_shard(shard: Clip, begin: Begin, digest: "hashlib._Hash") -> Iterator[Reading]:
+def _read_shard(shard: Clip, begin: Begin, digest: "hashlib._Hash", rate: int | None) -> Iterator[Reading]:
     """Recordings of a tar file, read from front to back as it arrives."""
 
     def wanted(member: tarfile.TarInfo) -> bool:
@@ -165,7 +168,7 @@ def _read_shard(shard: Clip, begin: Begin, digest: "hashlib._Hash") -> Iterator[
                     with scratch_folder() as folder:
                         copy = folder / safe_name(member.name)
                         copy.write_bytes(data)
-                        outcome = _load(name, copy)
+                        outcome = _load(name, copy, rate)
                     yield Reading(name, sha256, outcome)
             except DatasetError as error:
                 fault = error

@@ -113,8 +113,9 @@ class Worker:
             return 0, 0
         work = _UnitWork(unit, self.destination, done)
         digest = hashlib.sha256()
+        rate = self.backend.spectral.sample_rate
         # After a death, one at a time: prefetched, the clip that was being explained would be blamed with the others.
-        for reading in prefetch(unit.read(work.begin, digest), 0 if work.lost else PREFETCHED):
+        for reading in prefetch(unit.read(work.begin, digest, rate), 0 if work.lost else PREFETCHED):
             work.keep(self._row(reading))
         shard = unit.kind == SHARD
         self.destination.finish(

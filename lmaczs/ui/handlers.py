@@ -114,7 +114,7 @@ class Handlers:
                 return heard, self.studio.classify(heard, prompts)
 
             heard, prediction = yield from self._watched(work, request)
-            yield Update(scores=scores_payload(prediction, prediction.predicted), notice=say(""))
+            yield Update(scores=scores_payload(prediction, prediction.predicted), notice=_notes(heard))
             yield from self._explained(ExplanationRequest(heard, prompts, None), [None], request)
         yield from said
 
@@ -141,7 +141,7 @@ class Handlers:
         with _Sentences() as said:
             checked, sentence, place = _choice(prompts, target, methods, domain)
             heard = yield from self._watched(lambda report: self.studio.hear(sound, report), request)
-            yield Update(notice=say(""))
+            yield Update(notice=_notes(heard))
             yield from self._explained(ExplanationRequest(heard, checked, sentence, place), methods, request)
         yield from said
 
@@ -280,6 +280,11 @@ def _choice(prompts: Any, target: Any, methods: Any, domain: Any) -> tuple[list[
     if not all(isinstance(method, str | None) for method in methods):
         raise LMACError(text.BAD_REQUEST)
     return checked, checked[target], domain
+
+
+def _notes(heard: CachedRecording) -> dict[str, str]:
+    """What a listener has to know about a recording, e.g. that its file is cut off; mostly nothing."""
+    return say(" ".join(heard.recording.clip.notes))
 
 
 def say(message: str) -> dict[str, str]:

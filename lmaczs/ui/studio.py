@@ -189,7 +189,9 @@ class Studio:
         key += "" if self.settings.backend == EMBEDDED else f"-{self.settings.backend}"
         with self._lock:
             if key not in self._recordings:
-                clip = replace(load_clip(path), name=NAMELESS)
+                # Resampled as it is decoded: what a visitor's file states decides nothing about memory.
+                rate = self.engine.backend.spectral.sample_rate
+                clip = replace(load_clip(path, sample_rate=rate), name=NAMELESS)
                 self._recordings[key] = CachedRecording(key, self._runner.listen(clip, progress))
             self._recordings.move_to_end(key)
             _forget(
