@@ -2,6 +2,8 @@
 
 python -m train.export clap --run runs/clap --out assets/releases/compact-clap
 python -m train.export lmac-zs --run runs/lmac-zs --out assets/releases/lmac-zs-compact-stft
+python -m train.export lmac-any --run runs/lmac-any --out assets/releases/lmac-any \\
+    --development data/clips.csv --where dataset=esc50 --where fold=4
 python -m train.export l2i --run runs/l2i-open --out assets/releases/l2i-open-compact
 """
 
@@ -9,8 +11,9 @@ import argparse
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 if not __package__:  # started as a file: put the repository in the place of this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -23,20 +26,28 @@ from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.clap.compact_release import save_compact
 from lmaczs.clap.decisions import load_head
 from lmaczs.clap.similarity import prompts_from_labels
+from lmaczs.cli.clip_arguments import key_value_pairs
+from lmaczs.data.clip_table import ClipSelection, limit_by_label, select_clips
 from lmaczs.data.registry import DATASETS
 from lmaczs.errors import CheckpointError
+from lmaczs.explainers.areas import NEEDED_GAIN
 from lmaczs.explainers.l2i.explainer import interpreter_config
 from lmaczs.explainers.l2i.explainer import release_config as l2i_config
 from lmaczs.explainers.l2i.networks import Interpreter
-from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
+from lmaczs.explainers.lmac_any.explainer import LMACAny, save_decoder
+from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
 from lmaczs.hub import save_release
 from train.checkpoints import run_weights
 from train.clips import TrainingClip, read_clips, split_clips, training_clips
 from train.explained import check_explained
-from train.golden import golden_sound, load_method, make_golden
+from train.gain_limit import calibrate_gain
+from train.golden import GOLDEN_BACKEND, golden_sound, load_method, make_golden
 from train.logs import METRICS, read_rows
 from train.model_card import render, sources_of
 from train.plain_errors import plain_errors
+from train.train_lmac_any import trained_decoder
+
+Development: TypeAlias = tuple[ClipSelection, str] | None
 
 
 def training_settings(run: Path) -> dict[str, Any]:
@@ -90,8 +101,14 @@ def export_clap(run: Path, out: Path) -> None:
     save_compact(out, model, training=training, metrics=metrics)
 
 
-def export_lmac_zs(run: Path, out: Path) -> None:
-    """Write the averaged weights of a `train.train_lmac_zs` run, with a mask that they must reproduce."""
+def export_lmac_zs(run: Path, out: Path, development: Development = None) -> None:
+    """Write the averaged weights of a `train.train_lmac_zs` run, with a mask that they must reproduce.
+
+    Args:
+        run: folder of the run.
+        out: folder of the release.
+        development: clips that the needed gain is calibrated on, and their name; None takes the usual gain.
+    """
     training = training_settings(run)
     settings = training["settings"]
     backend = load_backend(settings["backend"], "cpu", weights=_stored(run)["weights"] or None)
@@ -101,7 +118,26 @@ def export_lmac_zs(run: Path, out: Path) -> None:
     )
     decoder.load_state_dict(run_weights(run).state)
     config = release_config(backend, decoder, settings["objective"])
+    if development is not None:
+        limit = calibrate_gain([LMACZS.wrap(backend, decoder.eval())], *development)
+        config, training = config | {"needed_gain": limit.needed_gain}, training | {"gain_limit": vars(limit)}
     save_with_golden(out, "lmac-zs", config, decoder, backend, training=training)
+
+
+def export_lmac_any(run: Path, out: Path, development: Development = None) -> None:
+    """Write the averaged weights of a `train.train_lmac_any` run; arguments as of `export_lmac_zs`."""
+    network, training = trained_decoder(run)
+    save_decoder(out, network, NEEDED_GAIN, training=training)
+    needed = NEEDED_GAIN
+    if development is not None:
+        # One limit for all classifiers: one that was never met has none of its own.
+        backends = [load_backend(name) for name in training["settings"]["classifiers"]]
+        limit = calibrate_gain([LMACAny(backend, release=str(out)) for backend in backends], *development)
+        needed, training = limit.needed_gain, training | {"gain_limit": vars(limit)}
+        save_decoder(out, network, needed, training=training)
+    backend = load_backend(GOLDEN_BACKEND)
+    golden = make_golden(LMACAny(backend, release=str(out)), golden_sound(backend))
+    save_decoder(out, network, needed, training=training, golden=golden)
 
 
 def export_l2i(run: Path, out: Path) -> None:
@@ -163,15 +199,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=list(EXPORTS))
+    parser.add_argument("kind", choices=[*EXPORTS, *CALIBRATED])
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--development", metavar="CSV", help="labelled clips that the gain of a decoder is calibrated on"
+    )
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE", help="only these lines of them"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="about N of them, evenly from all labels")
     arguments = parser.parse_args()
-    EXPORTS[arguments.kind](arguments.run, arguments.out)
+    development = None
+    if arguments.development:
+        where = key_value_pairs(arguments.where, "--where")
+        selection = select_clips(arguments.development, where)
+        name = ", ".join(f"{column} {value}" for column, value in where.items()) or "all clips"
+        if arguments.limit:
+            selection = replace(selection, clips=limit_by_label(selection.clips, arguments.limit))
+        development = (selection, name)
+    if arguments.kind in CALIBRATED:
+        CALIBRATED[arguments.kind](arguments.run, arguments.out, development)
+    elif development:
+        parser.error(f"--development is for {' and '.join(CALIBRATED)}")
+    else:
+        EXPORTS[arguments.kind](arguments.run, arguments.out)
     (arguments.out / "README.md").write_text(render(arguments.out), "utf-8")
 
 
-EXPORTS = {"clap": export_clap, "lmac-zs": export_lmac_zs, "l2i": export_l2i}
+EXPORTS = {"clap": export_clap, "l2i": export_l2i}
+CALIBRATED = {"lmac-zs": export_lmac_zs, "lmac-any": export_lmac_any}
 
 if __name__ == "__main__":
     with plain_errors():

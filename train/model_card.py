@@ -18,6 +18,12 @@ INTRO = {
         "the part that makes the CLAP named in config.json answer to the prompt. It explains that CLAP only. Its "
         "training judged masks by the CLAP alone; the separate parts of mixtures were never a target."
     ),
+    "lmac-any": (
+        "The universal decoder: given what the gradients of any differentiable classifier say about a sound and a "
+        "prompt, it masks the spectrogram, leaving the part that makes the classifier answer to the prompt. It sees no "
+        "text and no channels of a map, so it works for classifiers that it has never met. Its training judged masks by "
+        "the classifiers alone; the separate parts of mixtures were never a target."
+    ),
     "nmf": (
         "A dictionary of spectral patterns for Listen to Interpret (Parekh et al. 2022): sparse NMF of log-magnitude "
         "spectra on the STFT grid of the CLAP named in config.json, columns of unit norm, low patterns first. "
@@ -76,6 +82,14 @@ def render(folder: Path) -> str:
         steps += " on top of earlier runs (docs/notes/training.md tells of them)"
     size = (folder / "model.safetensors").stat().st_size / 1e6
     lines += [f"Size: {size:.1f} MB. Trained for {steps}.", ""]
+    if limit := training.get("gain_limit"):
+        missed, invented = limit["missed_percent"], limit["invented_percent"]
+        lines += [
+            f"A mask must promise a gain of {limit['needed_gain']}, else nothing in the sound speaks for the prompt. "
+            f"Of {limit['heard']} predicted prompts of development clips ({limit['clips']}), {missed} % lie below it; of "
+            f"{limit['unheard']} that the classifier does not hear, {invented} % do not.",
+            "",
+        ]
     metrics = folder / "metrics.json"
     if metrics.exists():
         lines += ["## What it scored", ""]

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmaczs import load_backend
-from lmaczs.errors import LMACError
+from lmaczs.errors import CheckpointError, LMACError
 from lmaczs.explainers.areas import AREAS, cut_at_area
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_any.network import AnyDecoder, CellDetails, cell_details
@@ -39,13 +39,14 @@ from train.any_family import STUDENTS, Member, fresh_student, shuffled, teach
 from train.any_sounds import Sounds, at_rate, cache_waveforms
 from train.averaging import update_average
 from train.checkpoints import write_whole
-from train.compact_data import training_rows
+from train.compact_data import CollectionClip, training_rows
+from train.compact_release import sources
 from train.compact_texts import ConceptTexts, concept_texts
 from train.pairs import draw_areas
 from train.plain_errors import plain_errors
 from train.recipe import load_recipe
 
-STATE = "state.pt"
+STATE, TRAINING = "state.pt", "training.json"
 SOFTNESS = (0.05, 0.35)
 DOMAINS = ("stft", "mel")
 
@@ -320,8 +321,35 @@ def main(arguments: argparse.Namespace) -> None:
     texts = ConceptTexts(**torch.load(file, weights_only=True, map_location=device))
     sounds = Sounds(clips, cache_waveforms(clips, run / "waveforms.i16"), texts, device)
     family = make_family(recipe, sounds, run, arguments.seed, arguments.leave_out, device)
+    write_whole(run / TRAINING, partial(_describe, recipe, arguments, clips))
     print(f"{len(clips)} clips; family: {', '.join(member.name for member in family)}", flush=True)
     train(recipe, sounds, family, run, arguments.seed, arguments.minutes)
+
+
+def _describe(recipe: Recipe, arguments: argparse.Namespace, clips: list[CollectionClip], path: Path) -> None:
+    """What a release tells of its training."""
+    settings = asdict(recipe) | {"seed": arguments.seed, "left_out": arguments.leave_out}
+    settings["hold_out"] = ["dataset=esc50", "dataset=urbansound8k"]
+    told = {"settings": settings, "continues_another_run": False, "sources": sources(clips)}
+    path.write_text(json.dumps(told), "utf-8")
+
+
+def trained_decoder(run: Path) -> tuple[AnyDecoder, dict[str, Any]]:
+    """The averaged network of a run, and what a release tells of its training.
+
+    Raises:
+        CheckpointError: the folder holds no such run.
+    """
+    try:
+        state = torch.load(run / STATE, weights_only=True, map_location="cpu")
+        told: dict[str, Any] = json.loads((run / TRAINING).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"'{run.name}' holds no run of train_lmac_any: give the folder that it was started with."
+        ) from error
+    network = AnyDecoder()
+    network.load_state_dict(state["average"])
+    return network.eval(), told | {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,13 +1,14 @@
 """Arguments that several commands take: prompts from a file, the model, the method and its options."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lmaczs.clap import default_backend
 from lmaczs.clap.prompts import clean_prompts, lines_of
 from lmaczs.errors import LMACError, PromptError
-from lmaczs.explainers import METHODS
+from lmaczs.explainers import METHODS, default_method
 
 MAX_PROMPT_FILE_BYTES = 1 << 20
 
@@ -43,7 +44,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --method, --domain, --score and --option."""
-    parser.add_argument("--method", default="lmac-zs", metavar="NAME", help=f"{', '.join(METHODS)} (lmac-zs)")
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        help=f"{', '.join(METHODS)} (lmac-zs where a decoder was trained for the classifier, else lmac-any)",
+    )
     parser.add_argument(
         "--domain", default="stft", choices=("stft", "mel"), help="where the mask applies (stft)"
     )
@@ -60,6 +65,20 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="setting of the method, e.g. layer=block3 of grad-cam++, n=50 and sigma=0.1 of smoothgrad; repeatable",
     )
+
+
+def chosen_method(arguments: argparse.Namespace, options: Mapping[str, Any]) -> str:
+    """The method by name: --method, or the default one of the classifier.
+
+    Args:
+        arguments: with --method, --domain, --backend and --weights.
+        options: of --option; a release without a method is one of LMAC-ZS.
+    """
+    if arguments.method is not None:
+        return str(arguments.method)
+    if "release" in options:
+        return "lmac-zs"
+    return default_method(arguments.backend, arguments.domain, arguments.weights is not None)
 
 
 def method_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from lmaczs.cli.arguments import (
     add_model_arguments,
     add_prompt_arguments,
     as_text,
+    chosen_method,
     method_options,
     read_lines,
     read_prompts,
@@ -108,7 +109,7 @@ def _explained(
     with folder_written_whole(Path(arguments.out)) as folder:
         backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
         backend.check_prompts([*prompts, *([] if target is None else [target])])
-        method = load_explainer(arguments.method, backend, arguments.domain, **options)
+        method = load_explainer(chosen_method(arguments, options), backend, arguments.domain, **options)
         with quiet_decoders():
             sound = open_sound(file, sample_rate=backend.spectral.sample_rate)
         task = (listen(sound.clip, backend), prompts, backend, method)

@@ -18,6 +18,7 @@ from lmaczs.cli.arguments import (
     add_model_arguments,
     add_prompt_arguments,
     as_text,
+    chosen_method,
     method_options,
     read_prompts,
     whole_number,
@@ -133,7 +134,7 @@ def _request(arguments: argparse.Namespace) -> "ExplainRequest":
 
     return ExplainRequest(
         prompts=tuple(prompts),
-        method=arguments.method,
+        method=chosen_method(arguments, options),
         domain=arguments.domain,
         options=options,
         target=chosen_target(arguments),

@@ -118,22 +118,25 @@ def load_methods(
         return [load_explainer(name, backend, domain) for domain in known or domains]
     found: dict[str, Method] = {}
     for release in releases:
-        method = _of_release(method_name, release, backend, known or domains)
-        if method.domain in found:
-            raise LMACError(
-                f"--releases gives '{name}' two releases for {method.domain} masks: give one for each domain."
-            )
-        found[method.domain] = method
+        for method in _of_release(method_name, release, backend, known or domains):
+            if method.domain in found:
+                raise LMACError(
+                    f"--releases gives '{name}' two releases for {method.domain} masks: give one for each domain."
+                )
+            found[method.domain] = method
     return [found[domain] for domain in domains if domain in found]
 
 
-def _of_release(name: str, release: str, backend: CLAPBackend, domains: Sequence[MaskDomain]) -> Method:
-    """A method with the weights of a release, in that of the domains that they were trained for."""
+def _of_release(name: str, release: str, backend: CLAPBackend, domains: Sequence[MaskDomain]) -> list[Method]:
+    """A method with the weights of a release, in those of the domains that they were trained for."""
+    found: list[Method] = []
     for domain in domains:
         try:
-            return load_explainer(name, backend, domain, release=release)
+            found.append(load_explainer(name, backend, domain, release=release))
         except (BackendUnavailableError, CheckpointError):
             raise
         except LMACError as error:
             refused = error
+    if found:
+        return found
     raise refused

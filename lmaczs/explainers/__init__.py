@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Key -> class; imported at the first use. Fast ones first. A new method is one file and one line here.
 METHODS: dict[str, str] = {
     "lmac-zs": "lmaczs.explainers.lmac_zs.explainer:LMACZS",
+    "lmac-any": "lmaczs.explainers.lmac_any.explainer:LMACAny",
     "l2i": "lmaczs.explainers.l2i.explainer:L2I",
     "l2i-esc50": "lmaczs.explainers.l2i.explainer:L2IESC50",
     "grad-cam": "lmaczs.explainers.gradcam:GradCAM",
@@ -55,6 +56,21 @@ def load_explainer(
             known = ", ".join(accepted) or "none"
             raise LMACError(f"The explainer '{name}' has no option '{option}': it takes {known}.")
     return method.load(backend, domain, **options)
+
+
+def default_method(backend: str, domain: MaskDomain = "stft", own_weights: bool = False) -> str:
+    """The method for whoever names none: LMAC-ZS where a decoder was trained for the classifier, else the universal one.
+
+    Args:
+        backend: key of the classifier.
+        domain: of the masks.
+        own_weights: whether the classifier has other weights than the published ones, which no decoder was trained for.
+    """
+    from lmaczs.hub import embedded_releases, named_releases
+
+    release = f"lmac-zs-{backend}-{domain}"
+    trained = release in named_releases() or release in embedded_releases()
+    return "lmac-zs" if trained and not own_weights else "lmac-any"
 
 
 def entry_of(name: str) -> "MethodEntry":

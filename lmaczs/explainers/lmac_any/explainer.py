@@ -7,11 +7,12 @@ depends on the classifier by construction.
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.explainers.areas import EDGES, mask_of_largest_gain
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
@@ -20,7 +21,7 @@ from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, cell_detai
 from lmaczs.explainers.lmac_any.relevance import relevance
 from lmaczs.hub import load_release, rebuild, save_release, value_of
 from lmaczs.signal.spectral import mel_to_bins
-from lmaczs.types import AudioState, Progress, no_progress
+from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
 
 KIND, RELEASE = "lmac-any", "lmac-any"
 
@@ -41,6 +42,18 @@ class LMACAny(WindowMethod):
     )
     release: str | None = None
 
+    @classmethod
+    def load(cls, backend: CLAPBackend, domain: MaskDomain = "stft", **options: Any) -> Self:
+        """Build the method; its release is read at once, so that a damaged one is refused before any work.
+
+        Raises:
+            BackendUnavailableError: there is no such release.
+            CheckpointError: it is damaged.
+        """
+        method = cls(backend, domain, **options)
+        _ = method.decoder
+        return method
+
     @cached_property
     def decoder(self) -> tuple[AnyDecoder, float]:
         """The network on the backend's device, and the gain that a mask must promise.
@@ -60,15 +73,20 @@ class LMACAny(WindowMethod):
         return FORWARD_AND_BACKWARD + 1
 
     @torch.no_grad()
-    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
-        """See `WindowMethod.map_windows`."""
-        network, needed = self.decoder
+    def rank_windows(self, audio: AudioState, target: Target) -> tuple[Tensor, Tensor]:
+        """The network's output: logits (windows, freq, frames), and expected gains (windows, len(AREAS))."""
         compared = len(target.rivals) > 0
         found = relevance(self.backend, target.margin, audio.mel_power, target.scale, compared)
         filters = self.backend.mel_filters if self.domain == "stft" else None
         cells = cell_details(grid_power(audio, self.domain), found, filters, self._spread)
-        logits, gains = network(found, cells)
-        mask, present = mask_of_largest_gain(logits, gains, EDGES[self.domain], needed)
+        logits, gains = self.decoder[0](found, cells)
+        return logits, gains
+
+    @torch.no_grad()
+    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
+        """See `WindowMethod.map_windows`."""
+        logits, gains = self.rank_windows(audio, target)
+        mask, present = mask_of_largest_gain(logits, gains, EDGES[self.domain], self.decoder[1])
         progress(1.0, f"explaining with {self.label}")
         return WindowMaps(mask, present)
 

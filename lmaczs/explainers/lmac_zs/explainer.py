@@ -11,7 +11,7 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
-from lmaczs.explainers.areas import EDGES, mask_of_largest_gain
+from lmaczs.explainers.areas import EDGES, NEEDED_GAIN, mask_of_largest_gain
 from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.lmac_zs.decoder import DecoderConfig
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
@@ -33,6 +33,7 @@ class LMACZS(WindowMethod):
     Attributes:
         decoder: trained for the backend, in eval mode, on its device, of the same domain.
         objective: that it was trained with, "contrast" or "paper".
+        needed_gain: that the best mask must promise, else nothing in the window speaks for the prompt.
     """
 
     entry = MethodEntry(
@@ -44,13 +45,20 @@ class LMACZS(WindowMethod):
     )
     decoder: Decoder = field(kw_only=True, repr=False)
     objective: str = field(default="contrast", kw_only=True)
+    needed_gain: float = field(default=NEEDED_GAIN, kw_only=True)
     _last_view: list[Any] = field(default_factory=lambda: [None, None], init=False, repr=False)
 
     @classmethod
-    def wrap(cls, backend: CLAPBackend, decoder: Decoder, objective: str = "contrast") -> Self:
+    def wrap(
+        cls,
+        backend: CLAPBackend,
+        decoder: Decoder,
+        objective: str = "contrast",
+        needed_gain: float = NEEDED_GAIN,
+    ) -> Self:
         """The method with this decoder, in the decoder's own domain."""
         domain: MaskDomain = "mel" if decoder.config.domain == "mel" else "stft"
-        return cls(backend, domain, decoder=decoder, objective=objective)
+        return cls(backend, domain, decoder=decoder, objective=objective, needed_gain=needed_gain)
 
     @classmethod
     def load(  # type: ignore[override]
@@ -78,7 +86,10 @@ class LMACZS(WindowMethod):
             )
         spread = _spread(backend, shape)
         decoder = _placed(rebuild(lambda: new_decoder(shape, spread), found, "decoder"), backend)
-        return cls.wrap(backend, decoder, value_of(found, "objective", Literal["contrast", "paper"]))
+        objective = value_of(found, "objective", Literal["contrast", "paper"])
+        # Releases from before it was calibrated do not say.
+        needed = value_of(found, "needed_gain", float) if "needed_gain" in found.config else NEEDED_GAIN
+        return cls.wrap(backend, decoder, objective, needed)
 
     def passes(self) -> float:
         """See `Method.passes`: the decoder is about as large as the encoder."""
@@ -94,16 +105,22 @@ class LMACZS(WindowMethod):
         return view
 
     @torch.no_grad()
-    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
-        """See `WindowMethod.map_windows`."""
+    def rank_windows(self, audio: AudioState, target: Target) -> tuple[Tensor, Tensor]:
+        """The decoder's output: logits (windows, freq, frames), and expected gains (windows, len(AREAS))."""
         prompts = target.embedding.to(audio.waveform.device).expand(len(audio.embedding), -1)
         output = decode_pairs(self.decoder, audio, self._view(audio), slice(None), prompts)
+        return output.logits, output.values
+
+    @torch.no_grad()
+    def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
+        """See `WindowMethod.map_windows`."""
+        logits, gains = self.rank_windows(audio, target)
         if self.objective == "paper":
-            mask = torch.sigmoid(output.logits)
+            mask = torch.sigmoid(logits)
             evidence = mask.amax(dim=(1, 2)) >= FAINTEST
             mask = mask * evidence[:, None, None]
         else:
-            mask, evidence = mask_of_largest_gain(output.logits, output.values, EDGES[self.domain])
+            mask, evidence = mask_of_largest_gain(logits, gains, EDGES[self.domain], self.needed_gain)
         progress(1.0, f"explaining with {self.label}")
         return WindowMaps(mask, evidence)
 
@@ -137,6 +154,9 @@ def decoder_config(backend: CLAPBackend, domain: MaskDomain, prompt: str = "valu
     )
 
 
-def release_config(backend: CLAPBackend, decoder: Decoder, objective: str) -> dict[str, Any]:
+def release_config(
+    backend: CLAPBackend, decoder: Decoder, objective: str, needed_gain: float = NEEDED_GAIN
+) -> dict[str, Any]:
     """What a release folder says of a decoder."""
-    return {**trained_for(backend), "objective": objective, "decoder": asdict(decoder.config)}
+    stated = {"objective": objective, "needed_gain": needed_gain, "decoder": asdict(decoder.config)}
+    return {**trained_for(backend), **stated}

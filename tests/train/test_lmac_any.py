@@ -1,0 +1,150 @@
+"""The universal decoder's training: it runs, resumes, leaves families out, and judges by the classifier alone."""
+
+import pytest
+import soundfile
+import torch
+
+from lmaczs.clap import debug, minilm
+from lmaczs.errors import CheckpointError, LMACError
+from lmaczs.explainers.lmac_any.network import AnyDecoder
+from lmaczs.signal.audio import resample
+from lmaczs.types import AudioClip
+from train import train_lmac_any
+from train.any_family import fresh_student, shuffled, teach
+from train.any_sounds import RATE, SECONDS, at_rate
+from train.train_lmac_any import Asked, trained_decoder
+
+COLUMNS = "path,dataset,fold,label,concept,captions,licence,source,split,open,overlap"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Six tones of two concepts, and one clip of a test set that must not be read."""
+    folder = tmp_path_factory.mktemp("collection")
+    rows = [COLUMNS]
+    for number in range(7):
+        time = torch.arange(16000) / 16000
+        soundfile.write(folder / f"{number}.wav", 0.3 * torch.sin(1300 * (1 + number) * time).numpy(), 16000)
+        concept = ("low hum", "high whistle")[number % 2]
+        dataset, split = ("esc50", "test") if number == 6 else ("tones", "train")
+        rows.append(f"{number}.wav,{dataset},,,{concept},a {concept}|some {concept},CC0,a/b,{split},yes,")
+    (folder / "clips.csv").write_text("\n".join(rows), "utf-8")
+    return folder / "clips.csv"
+
+
+@pytest.fixture
+def start(table, tmp_path, monkeypatch):
+    """Starts a training of some steps on the tiny classifier; returns its folder."""
+    monkeypatch.setattr(minilm, "MiniLM", debug.HashedSentences)
+    recipe = tmp_path / "recipe.yaml"
+
+    def run(steps, folder="run", **flags):
+        recipe.write_text(
+            f"steps: {steps}\nbatch: 2\nclassifiers: [debug]\nstudents: []\nshuffled: [1]\nsave_every: 1\n",
+            "utf-8",
+        )
+        given = ["--recipe", str(recipe), "--clips", str(table), "--run", str(tmp_path / folder)]
+        for name, value in flags.items():
+            given += [f"--{name.replace('_', '-')}", str(value)]
+        train_lmac_any.main(train_lmac_any.parser().parse_args(given))
+        return tmp_path / folder
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_run_that_is_resumed_ends_like_one_that_was_not(start, monkeypatch):
+    whole = trained_decoder(start(4, "whole"))[0].state_dict()
+    save = train_lmac_any._save
+
+    def save_and_stop(run, decoder, average, optimiser, step, seconds):
+        save(run, decoder, average, optimiser, step, seconds)
+        if step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_lmac_any, "_save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        start(4, "parts")
+    monkeypatch.setattr(train_lmac_any, "_save", save)
+    resumed, told = trained_decoder(start(4, "parts"))
+    assert told["steps"] == 4 and told["settings"]["classifiers"] == ["debug"]
+    assert all(torch.allclose(value, whole[name], atol=1e-6) for name, value in resumed.state_dict().items())
+    assert any((value != AnyDecoder().state_dict()[name]).any() for name, value in whole.items())
+
+
+@pytest.mark.slow
+def test_only_open_training_rows_are_heard(start):
+    _, told = trained_decoder(start(1))
+    assert [(source["dataset"], source["clips"]) for source in told["sources"]] == [("tones", 6)]
+    assert "dataset=esc50" in told["settings"]["hold_out"]
+
+
+@pytest.mark.slow
+def test_a_family_may_be_left_out_but_not_all_of_it(start):
+    with pytest.raises(LMACError, match="cnn14"):
+        start(1, leave_out="cnn14")
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="train_lmac_any"):
+        trained_decoder(tmp_path)
+
+
+def test_the_margin_of_many_prompts_is_that_of_the_target():
+    from lmaczs.clap.target import margin_of
+
+    generator = torch.Generator().manual_seed(0)
+    embedding, text = (torch.nn.functional.normalize(torch.randn(n, 8, generator=generator)) for n in (3, 5))
+    ignored = torch.rand(3, 5, generator=generator) < 0.4
+    ignored[:, 0] = False
+    asked = Asked(text[[1, 2, 3]], text, ignored, 20.0)
+    for row in range(3):
+        alone = margin_of(embedding[row : row + 1], text[row + 1], text[~ignored[row]], 20.0)
+        assert asked.margin(embedding)[row] == pytest.approx(float(alone), abs=1e-5)
+
+
+def test_shuffled_layers_keep_their_weights_in_another_order(debug_backend):
+    copy = shuffled(debug_backend, 1, seed=0)
+    own, its = (list(model.cam_layers.values())[-1].state_dict() for model in (debug_backend, copy))
+    moved = [name for name, value in own.items() if value.ndim > 1 and not torch.equal(value, its[name])]
+    assert moved and all(torch.equal(own[n].flatten().sort()[0], its[n].flatten().sort()[0]) for n in moved)
+    first = [list(model.cam_layers.values())[0].state_dict() for model in (debug_backend, copy)]
+    assert all(torch.equal(value, first[1][name]) for name, value in first[0].items())
+
+
+def test_windows_at_another_rate_are_those_of_the_resampler():
+    generator = torch.Generator().manual_seed(0)
+    time = torch.arange(RATE * SECONDS) / RATE
+    waveform = sum(torch.sin(2 * torch.pi * f * time + f) for f in (210.0, 1400.2, 5000.6)) * 0.1
+    waveform = waveform + 0.001 * torch.randn(len(time), generator=generator)
+    found = at_rate(waveform[None], 16000)[0]
+    wanted = resample(AudioClip(waveform, RATE, "tones"), 16000).waveform
+    middle = slice(2000, -2000)
+    assert (found[middle] - wanted[middle]).abs().max() < 0.01
+
+
+def test_a_student_learns_what_its_teacher_decides(debug_backend):
+    class Tones:
+        device = torch.device("cpu")
+        texts = None
+
+        def draw(self, count, share, generator):
+            pitch = 200 * 2 ** (4 * torch.rand(count, 1, generator=generator))
+            time = torch.arange(RATE * SECONDS) / RATE
+            return 0.3 * torch.sin(2 * torch.pi * pitch * time), None, None
+
+        def text_of(self, backend, generator):
+            return torch.nn.functional.normalize(torch.randn(6, backend.embed_dim, generator=generator))
+
+    def agreement(student):
+        waveform, _, _ = Tones().draw(8, 0, torch.Generator().manual_seed(7))
+        with torch.no_grad():
+            wanted = debug_backend.analyze(at_rate(waveform, 16000)).embedding
+            found = student.analyze(at_rate(waveform, student.spectral.sample_rate)).embedding
+        return float((wanted * found).sum(1).mean())
+
+    student = fresh_student("cnn14-16k", debug_backend, 0)
+    before = agreement(student)
+    teach(student, debug_backend, Tones(), 3, 0)
+    assert agreement(student) > before
+    assert not any(parameter.requires_grad for parameter in student.parameters())
