@@ -28,7 +28,7 @@ from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.clap.similarity import prompts_from_labels
-from lmaczs.hub import find_release
+from lmaczs.release_names import find_release
 
 HERE = Path(__file__).resolve().parent / "classifier"
 GROUP = 16

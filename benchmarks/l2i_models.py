@@ -16,7 +16,8 @@ from lmaczs.clap.target import Target, make_target
 from lmaczs.data.clips import Clip
 from lmaczs.explainers.l2i.explainer import L2I, load_interpreter
 from lmaczs.explainers.l2i.surrogates import load_surrogate, surrogate_logits
-from lmaczs.hub import CONFIG, asset_folders
+from lmaczs.release_config import CONFIG
+from lmaczs.release_names import asset_folders
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
 from lmaczs.signal.spectral import istft
 from lmaczs.types import AudioState

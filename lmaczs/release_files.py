@@ -8,10 +8,9 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import tempfile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,41 +18,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lmaczs.errors import CheckpointError
-
-FORMAT = 1
-CONFIG, WEIGHTS, GOLDEN = "config.json", "model.safetensors", "golden.safetensors"
-RESERVED = ("format", "kind", "weights_sha256")
-LFS_POINTER = b"version https://git-lfs"
-# Bytes that a file may have at most; the largest published CLAP has 2.3 GB, releases of this project 10 MB.
-LIMITS = {CONFIG: 1 << 20, GOLDEN: 1 << 28, WEIGHTS: 1 << 32}
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """What config.json says, with its reserved keys.
-
-    Raises:
-        CheckpointError: it is missing, damaged or of an unknown format.
-    """
-    if not (folder / CONFIG).exists():
-        raise CheckpointError(f"'{folder.name}' is no release: it has no {CONFIG}. Choose a release folder.")
-    try:
-        config = json.loads(_bytes_of(folder, CONFIG).decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{CONFIG} of the release '{folder.name}' cannot be read: fetch the release again."
-        ) from error
-    if not isinstance(config, dict) or "format" not in config:
-        raise CheckpointError(
-            f"{CONFIG} of '{folder.name}' does not describe a release: fetch the release again."
-        )
-    if config["format"] is True or config["format"] != FORMAT:
-        raise CheckpointError(
-            f"The release '{folder.name}' has format {str(config['format'])[:20]}, this version of lmaczs reads format "
-            f"{FORMAT}: update lmaczs, or fetch an older release."
-        )
-    if missing := [key for key in ("kind", "weights_sha256") if not isinstance(config.get(key), str)]:
-        raise CheckpointError(f"{CONFIG} of '{folder.name}' lacks '{missing[0]}': fetch the release again.")
-    return config
+from lmaczs.release_config import CONFIG, GOLDEN, LFS_POINTER, WEIGHTS, bytes_of
 
 
 def read_weights(folder: Path, digest: str) -> dict[str, Tensor]:
@@ -66,7 +31,7 @@ def read_weights(folder: Path, digest: str) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, damaged, too large, or holds a weight that is not a finite number.
     """
-    data = _bytes_of(folder, WEIGHTS)
+    data = bytes_of(folder, WEIGHTS)
     if data.startswith(LFS_POINTER):
         raise CheckpointError(
             f"{WEIGHTS} of '{folder.name}' is a Git LFS pointer, not the weights: run 'git lfs install', "
@@ -88,7 +53,7 @@ def read_golden(folder: Path) -> dict[str, Tensor] | None:
     Raises:
         CheckpointError: the file cannot be read.
     """
-    return _tensors(_bytes_of(folder, GOLDEN), folder, GOLDEN) if (folder / GOLDEN).exists() else None
+    return _tensors(bytes_of(folder, GOLDEN), folder, GOLDEN) if (folder / GOLDEN).exists() else None
 
 
 def storable(name: str, value: Tensor, half: bool) -> Tensor:
@@ -128,21 +93,6 @@ def swap_in(fresh: Path, folder: Path) -> None:
     shutil.rmtree(old)
 
 
-def _bytes_of(folder: Path, name: str) -> bytes:
-    """A whole file, if it is an ordinary one of an ordinary size."""
-    try:
-        found = (folder / name).stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > LIMITS[name]:
-            raise CheckpointError(
-                f"{name} of '{folder.name}' is no file of at most {LIMITS[name] / 1e6:,.0f} MB: fetch the release again."
-            )
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"The release '{folder.name}' has no readable {name}: fetch the release again."
-        ) from error
-
-
 def _tensors(data: bytes, folder: Path, name: str) -> dict[str, Tensor]:
     try:
         state = load(data)
@@ -157,7 +107,3 @@ def _tensors(data: bytes, folder: Path, name: str) -> dict[str, Tensor]:
                 "again."
             )
     return state
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")

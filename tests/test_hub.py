@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lmaczs import hub, load_explainer
+from lmaczs import hub, load_explainer, release_names
 from lmaczs.clap.compact2_release import NAME as COMPACT2
 from lmaczs.clap.compact2_release import load_compact2
 from lmaczs.clap.compact_release import GOLDEN_PROMPT, KIND, golden_tensors, load_compact, save_compact
@@ -20,14 +20,10 @@ from lmaczs.explainers.l2i.explainer import release_config as l2i_config
 from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
 from lmaczs.hearing import listen, make_target
-from lmaczs.hub import (
-    embedded_releases,
-    find_release,
-    load_golden,
-    load_release,
-    save_release,
-    weights_sha256,
-)
+from lmaczs.hub import load_golden, load_release, save_release, weights_sha256
+from lmaczs.release_config import CONFIG as CONFIG_FILE
+from lmaczs.release_config import GOLDEN, LFS_POINTER, WEIGHTS
+from lmaczs.release_names import embedded_releases, find_release
 from lmaczs.signal.audio import make_clip
 
 CONFIG = {"backend": "debug", "widths": [4, 8], "nested": {"f_min": 50.0, "name": "hören"}}
@@ -64,7 +60,7 @@ def test_halves_are_stored_for_matrices_only_and_read_as_float32(tmp_path):
     assert {state["kernel"].dtype, state["bias"].dtype} == {torch.float32}
     assert torch.equal(state["kernel"], weights()["kernel"].half().float())
     assert torch.equal(state["bias"], weights()["bias"]) and int(state["count"]) == 70_000
-    assert (folder / hub.WEIGHTS).stat().st_size < (whole / hub.WEIGHTS).stat().st_size
+    assert (folder / WEIGHTS).stat().st_size < (whole / WEIGHTS).stat().st_size
 
 
 def test_values_beyond_float16_stay_exact(tmp_path):
@@ -120,25 +116,25 @@ def test_weights_that_are_not_finite_are_not_released(tmp_path):
 
 
 def edit_config(folder, **changes):
-    path = folder / hub.CONFIG
+    path = folder / CONFIG_FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def flip_a_byte(folder):
-    data = bytearray((folder / hub.WEIGHTS).read_bytes())
+    data = bytearray((folder / WEIGHTS).read_bytes())
     data[-3] ^= 1
-    (folder / hub.WEIGHTS).write_bytes(data)
+    (folder / WEIGHTS).write_bytes(data)
 
 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (flip_a_byte, "is damaged"),
-        (lambda folder: (folder / hub.WEIGHTS).write_bytes(hub.LFS_POINTER), "git lfs pull"),
-        (lambda folder: (folder / hub.WEIGHTS).unlink(), "no readable model.safetensors"),
-        (lambda folder: (folder / hub.CONFIG).unlink(), "is no release"),
-        (lambda folder: (folder / hub.CONFIG).write_text("{"), "cannot be read"),
-        (lambda folder: (folder / hub.CONFIG).write_text("[]"), "does not describe a release"),
+        (lambda folder: (folder / WEIGHTS).write_bytes(LFS_POINTER), "git lfs pull"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "no readable model.safetensors"),
+        (lambda folder: (folder / CONFIG_FILE).unlink(), "is no release"),
+        (lambda folder: (folder / CONFIG_FILE).write_text("{"), "cannot be read"),
+        (lambda folder: (folder / CONFIG_FILE).write_text("[]"), "does not describe a release"),
         (lambda folder: edit_config(folder, format=2), "has format 2"),
         (lambda folder: edit_config(folder, kind="other"), "holds 'other' weights, but 'thing'"),
         (lambda folder: edit_config(folder, weights_sha256=None), "lacks 'weights_sha256'"),
@@ -153,7 +149,7 @@ def test_a_damaged_release_is_refused_in_one_sentence(release, damage, words):
 
 
 def test_a_file_that_is_no_safetensors_is_refused_even_with_the_right_hash(release):
-    (release / hub.WEIGHTS).write_bytes(b"garbage")
+    (release / WEIGHTS).write_bytes(b"garbage")
     edit_config(release, weights_sha256=hashlib.sha256(b"garbage").hexdigest())
     with pytest.raises(CheckpointError, match="no safetensors file"):
         load_release(release, "thing")
@@ -164,8 +160,8 @@ def test_embedded_releases_are_found_by_name_in_either_place(release, tmp_path, 
     (assets / "releases").mkdir(parents=True)
     shutil.copytree(release, assets / "releases" / "thing-1")
     shutil.copytree(release, assets / "releases" / "broken")
-    (assets / "releases" / "broken" / hub.CONFIG).write_text("{")
-    monkeypatch.setattr(hub, "asset_folders", lambda: (tmp_path / "nowhere", assets))
+    (assets / "releases" / "broken" / CONFIG_FILE).write_text("{")
+    monkeypatch.setattr(release_names, "asset_folders", lambda: (tmp_path / "nowhere", assets))
     assert embedded_releases() == {"broken": "damaged", "thing-1": "thing"}
     assert load_release("thing-1", "thing").config == CONFIG
 
@@ -259,14 +255,14 @@ def test_values_that_make_no_clap_are_refused_in_one_sentence(clap_release, chan
 
 @pytest.mark.parametrize("value", ["[" * 100_000, '{"format": 1, "kind": NaN}', "\xff", '{"a":' * 100_000])
 def test_json_that_nobody_can_read_is_refused(release, value):
-    (release / hub.CONFIG).write_text(value, "latin-1")
+    (release / CONFIG_FILE).write_text(value, "latin-1")
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_release(release, "thing")
 
 
 def not_finite(folder):
-    save_file({"kernel": torch.tensor([[1.0, float("nan")]])}, folder / hub.WEIGHTS)
-    edit_config(folder, weights_sha256=hashlib.sha256((folder / hub.WEIGHTS).read_bytes()).hexdigest())
+    save_file({"kernel": torch.tensor([[1.0, float("nan")]])}, folder / WEIGHTS)
+    edit_config(folder, weights_sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest())
 
 
 def link(name, target):
@@ -278,12 +274,12 @@ def link(name, target):
 
 
 def queue(folder):
-    (folder / hub.WEIGHTS).unlink()
-    os.mkfifo(folder / hub.WEIGHTS)
+    (folder / WEIGHTS).unlink()
+    os.mkfifo(folder / WEIGHTS)
 
 
 def endless(folder):
-    with (folder / hub.WEIGHTS).open("wb") as file:
+    with (folder / WEIGHTS).open("wb") as file:
         file.truncate(1 << 40)
 
 
@@ -291,9 +287,9 @@ def endless(folder):
     ("damage", "words"),
     [
         (not_finite, "not a finite number, in 'kernel'"),
-        (link(hub.WEIGHTS, "/dev/zero"), "model.safetensors of 'model' is no file of at most"),
-        (link(hub.CONFIG, "/dev/zero"), "config.json of 'model' is no file of at most"),
-        (link(hub.WEIGHTS, "/proc/self/mem"), "model.safetensors"),
+        (link(WEIGHTS, "/dev/zero"), "model.safetensors of 'model' is no file of at most"),
+        (link(CONFIG_FILE, "/dev/zero"), "config.json of 'model' is no file of at most"),
+        (link(WEIGHTS, "/proc/self/mem"), "model.safetensors"),
         (queue, "is no file of at most"),
         (endless, "is no file of at most"),
     ],
@@ -307,7 +303,7 @@ def test_weights_that_cannot_be_used_are_refused_before_they_cost_anything(relea
 
 
 def test_golden_tensors_that_cannot_be_read_are_refused(release):
-    (release / hub.GOLDEN).write_bytes(b"garbage")
+    (release / GOLDEN).write_bytes(b"garbage")
     with pytest.raises(CheckpointError, match="golden.safetensors of 'model' is no safetensors file"):
         load_golden(release)
 

@@ -72,13 +72,14 @@ print(json.dumps({{"heavy": heavy, "names": lmaczs.__all__}}))
         (["--help"], 0),
         (["--version"], 0),
         *(([command, "--help"], 0) for command in COMMANDS),
+        (["list"], 0),
         ([], 2),
         (["explode"], 2),
         *(([command, "--no-such-option"], 2) for command in COMMANDS),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
-def test_help_and_wrong_arguments_import_no_model_libraries(arguments, code):
+def test_help_list_and_wrong_arguments_import_no_model_libraries(arguments, code):
     report, _ = run(
         f"""
 from contextlib import redirect_stderr, redirect_stdout
@@ -86,7 +87,7 @@ from io import StringIO
 from lmaczs.cli import main
 with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
     try:
-        code = main({arguments})
+        code = main({arguments}) or 0
     except SystemExit as left:
         code = left.code
 heavy = [name for name in {HEAVY} if name in sys.modules]

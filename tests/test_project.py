@@ -216,7 +216,7 @@ def test_wheel_works_outside_the_repository(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("crickets chirping") < done.stdout.index("a dog barking")
     where = subprocess.run(
-        [sys.executable, "-c", "import lmaczs.hub; print(*lmaczs.hub.asset_folders())"],
+        [sys.executable, "-c", "import lmaczs.release_names as r; print(*r.asset_folders())"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
         capture_output=True,

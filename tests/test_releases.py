@@ -5,7 +5,8 @@ import torch
 
 from lmaczs import load_backend, load_explainer
 from lmaczs.errors import PromptError
-from lmaczs.hub import embedded_releases, find_release, load_golden, load_release, weights_sha256
+from lmaczs.hub import load_golden, load_release, weights_sha256
+from lmaczs.release_names import embedded_releases, find_release
 from train.golden import TOLERANCE, golden_error
 
 METHODS = [name for name, kind in embedded_releases().items() if kind in ("lmac-zs", "l2i")]

@@ -113,7 +113,7 @@ def test_space_explains_from_its_folder_alone(space: Path, tmp_path: Path):
     """The package that is imported is the folder's, and it finds the folder's checkpoints and examples."""
     code = (
         "import app, lmaczs\n"
-        "from lmaczs.hub import asset_folders\n"
+        "from lmaczs.release_names import asset_folders\n"
         "from lmaczs.ui.examples import load_examples, examples_folder\n"
         "studio = app.demo.studio\n"
         "example = load_examples(examples_folder())[0]\n"

@@ -16,7 +16,7 @@ from lmaczs.explainers.lmac_any.explainer import LMACAny
 from lmaczs.explainers.lmac_zs.explainer import LMACZS
 from lmaczs.hearing import Target, listen, make_target
 from lmaczs.hub import load_golden
-from lmaczs.release_files import read_config
+from lmaczs.release_config import read_config
 from lmaczs.signal.audio import make_clip
 
 # Other CPUs round differently, and edges of masks are steep.

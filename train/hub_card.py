@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from lmaczs.errors import LMACError
-from lmaczs.hub import CONFIG
 from lmaczs.metrics.registry import explanation_keys
 from lmaczs.metrics.table import markdown_table, metric_notes
+from lmaczs.release_config import CONFIG
 from train.model_card import non_commercial, render
 
 CITATION = Path(__file__).resolve().parents[1] / "CITATION.cff"

@@ -14,7 +14,8 @@ if not __package__:  # started as a file: put the repository in the place of thi
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from lmaczs.errors import LMACError
-from lmaczs.hub import CONFIG, GOLDEN, HUB_NAME, WEIGHTS
+from lmaczs.release_config import CONFIG, GOLDEN, WEIGHTS
+from lmaczs.release_names import HUB_NAME
 from train.export import EXPORTS
 from train.golden import golden_error
 from train.hub_card import hub_card

@@ -26,8 +26,9 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import KIND as HEAD
 from lmaczs.clap.decisions import load_head
 from lmaczs.errors import CheckpointError
-from lmaczs.hub import GOLDEN, refuse_other_backend, trained_for
-from lmaczs.release_files import CONFIG, read_config, swap_in, write_json
+from lmaczs.hub import refuse_other_backend, trained_for
+from lmaczs.release_config import CONFIG, GOLDEN, read_config
+from lmaczs.release_files import swap_in, write_json
 from train.golden import golden_sound, load_method, make_golden
 from train.model_card import render
 from train.plain_errors import plain_errors

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lmaczs.errors import BackendUnavailableError, CheckpointError
-from lmaczs.hub import LFS_POINTER
+from lmaczs.release_config import LFS_POINTER
 from lmaczs.signal.spectral import SpectralConfig
 
 SHOWN_KEYS = 2

@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the keys that other commands accept."""
-    from lmaczs.hub import embedded_releases
+    from lmaczs.release_names import embedded_releases
 
     print("backends:  ", ", ".join(BACKENDS))
     for name, entry in BACKENDS.items():

@@ -66,7 +66,7 @@ def default_method(backend: str, domain: MaskDomain = "stft", own_weights: bool 
         domain: of the masks.
         own_weights: whether the classifier has other weights than the published ones, which no decoder was trained for.
     """
-    from lmaczs.hub import embedded_releases, named_releases
+    from lmaczs.release_names import embedded_releases, named_releases
 
     release = f"lmac-zs-{backend}-{domain}"
     trained = release in named_releases() or release in embedded_releases()

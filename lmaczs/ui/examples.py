@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmaczs.hub import asset_folders
+from lmaczs.release_names import asset_folders
 
 FIRST_PAINT = "first_paint"
 

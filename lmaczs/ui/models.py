@@ -11,7 +11,7 @@ from typing import Any
 
 from lmaczs.clap import BACKENDS, forget_backend, load_backend
 from lmaczs.errors import LMACError
-from lmaczs.hub import embedded_releases
+from lmaczs.release_names import embedded_releases
 from lmaczs.types import Progress
 from lmaczs.ui import text
 from lmaczs.ui.handlers import Handlers

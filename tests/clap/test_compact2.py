@@ -14,7 +14,8 @@ from lmaczs.clap.compact_release import GOLDEN_PROMPT
 from lmaczs.clap.debug import HashedSentences
 from lmaczs.errors import BackendUnavailableError, CheckpointError, PromptError
 from lmaczs.hearing import classify, listen
-from lmaczs.hub import find_release, load_golden
+from lmaczs.hub import load_golden
+from lmaczs.release_names import find_release
 from lmaczs.signal.audio import make_clip
 
 CONFIG = Compact2Config(

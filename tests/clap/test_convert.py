@@ -8,7 +8,7 @@ from torch import nn
 
 from lmaczs.clap.convert import KeyMap, honour_stft, load_strictly, read_checkpoint
 from lmaczs.errors import BackendUnavailableError, CheckpointError
-from lmaczs.hub import LFS_POINTER
+from lmaczs.release_config import LFS_POINTER
 from lmaczs.signal.spectral import SpectralConfig
 
 STATE = {"net.weight": torch.arange(6.0).view(2, 3), "net.bias": torch.tensor([1.0, 2.0])}

@@ -15,7 +15,8 @@ from lmaczs.clap.debug import build_debug
 from lmaczs.errors import BackendUnavailableError, CheckpointError, LMACError
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
 from lmaczs.hearing import explain_clip
-from lmaczs.hub import embedded_releases, find_release, load_golden, load_release, save_release
+from lmaczs.hub import load_golden, load_release, save_release
+from lmaczs.release_names import embedded_releases, find_release
 from lmaczs.signal.audio import save_wav
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio

@@ -12,7 +12,8 @@ from lmaczs.explainers.l2i.explainer import interpreter_config
 from lmaczs.explainers.l2i.explainer import release_config as l2i_config
 from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
-from lmaczs.hub import CONFIG, WEIGHTS, save_release, weights_sha256
+from lmaczs.hub import save_release, weights_sha256
+from lmaczs.release_config import CONFIG, WEIGHTS
 from train.explained import check_explained, remember_explained
 from train.golden import golden_error
 from train.rebind import rebind
