@@ -194,6 +194,8 @@ class ExplainResult:
         frequencies_hz: (freq,) centre of each mask row.
         times_s: (frames,) centre of each mask column.
         metrics: this clip's faithfulness numbers, keys of `lmaczs.metrics.table.METRICS`.
+        probability: of the target, in [0, 1], when the classifier hears the "original", the "kept" and the "removed"
+            sound; empty where that was not measured.
     """
 
     clip: AudioClip
@@ -206,3 +208,4 @@ class ExplainResult:
     frequencies_hz: Tensor
     times_s: Tensor
     metrics: dict[str, float]
+    probability: dict[str, float]

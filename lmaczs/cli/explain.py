@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     options = method_options(arguments)
     with clip_file(arguments.clip) as file:
         sound, written, label = _explained(arguments, file, prompts, target, options)
+    from lmaczs.hearing.verdict import verdict_of
     from lmaczs.results import component_files
 
     say_notes(sound.clip.name, sound.clip.notes)
@@ -79,8 +80,8 @@ def run(arguments: argparse.Namespace) -> None:
     print()
     for result in written:
         print(f'explained with {label}: "{result.target}" (similarity {result.target_similarity:.3f})')
-        if result.explanation.evidence == "absent":
-            print(f"  Nothing in this sound speaks for '{result.target}'.")
+        if verdict := verdict_of(result):
+            print(f"  {verdict.words}")
         for name, part in zip(component_files(result), result.explanation.components, strict=False):
             print(f"  {name}: component {part.index}, relevance {part.relevance:.2f}")
     if arguments.rate == "input":

@@ -3,7 +3,7 @@
 from lmaczs.clap.recording import Recording, embed, listen
 from lmaczs.clap.target import Target, make_target
 from lmaczs.hearing.explaining import classify, explain, explain_clip, explain_top, split
-from lmaczs.hearing.measuring import logits_of_parts, measure, metrics_of_parts
+from lmaczs.hearing.measuring import fill, logits_of_parts, measure
 
 __all__ = [
     "Recording",
@@ -13,10 +13,10 @@ __all__ = [
     "explain",
     "explain_clip",
     "explain_top",
+    "fill",
     "listen",
     "logits_of_parts",
     "make_target",
     "measure",
-    "metrics_of_parts",
     "split",
 ]

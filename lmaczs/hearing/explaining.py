@@ -85,9 +85,10 @@ def explain(
         listening=split(recording, explanation, method, backend),
         **_axes(recording.clip, explanation.domain, backend),
         metrics={},
+        probability={},
     )
     if measure:
-        result.metrics.update(measure_result(result, recording, backend))
+        measure_result(result, recording, backend)
     return result
 
 

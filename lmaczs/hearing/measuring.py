@@ -12,10 +12,12 @@ from lmaczs.metrics.registry import MaskSample
 from lmaczs.metrics.registry import measure as measure_sample
 from lmaczs.types import ExplainResult, Progress, no_progress, part_of
 
+TRACKS = ("original", "kept", "removed")
 
-def measure(result: ExplainResult, recording: Recording, backend: CLAPBackend) -> dict[str, float]:
-    """Faithfulness of one explanation, for its target among the prompts, and the shape of its mask."""
-    return metrics_of_parts(result, *logits_of_parts(result, recording, backend))
+
+def measure(result: ExplainResult, recording: Recording, backend: CLAPBackend) -> None:
+    """Let the classifier hear the parts of one explanation, and fill its `metrics` and `probability`."""
+    fill(result, *logits_of_parts(result, recording, backend))
 
 
 def logits_of(embedding: Tensor, prompts: Sequence[str], backend: CLAPBackend) -> Tensor:
@@ -55,8 +57,11 @@ def logits_of_parts(
     return logits_of(heard, prompts, backend), prompts.index(result.target)
 
 
-def metrics_of_parts(result: ExplainResult, logits: Tensor, target: int) -> dict[str, float]:
-    """Every metric of single explanations (`lmaczs.metrics.registry`) from `logits_of_parts`."""
+def fill(result: ExplainResult, logits: Tensor, target: int) -> None:
+    """Fill `metrics` (`lmaczs.metrics.registry`) and `probability` of a result from `logits_of_parts`."""
     explanation = result.explanation
     whole, kept, removed = logits
-    return measure_sample(MaskSample(whole, kept, removed, target, explanation.mask, explanation.evidence))
+    shares = logits.softmax(-1)[:, target]
+    result.probability.update(zip(TRACKS, map(float, shares), strict=True))
+    sample = MaskSample(whole, kept, removed, target, explanation.mask, explanation.evidence)
+    result.metrics.update(measure_sample(sample))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 GROUP = 1000  # rows in memory at once
-TEXT_COLUMNS = ("path", "sha256", "error", "prompt", "predicted", "evidence", "notes", "files")
+TEXT_COLUMNS = ("path", "sha256", "error", "prompt", "predicted", "evidence", "verdict", "notes", "files")
 COLUMNS = (
     *(
         "path",
@@ -28,6 +28,7 @@ COLUMNS = (
         "probabilities",
         "duration_s",
         "evidence",
+        "verdict",
         "notes",
     ),
     *explanation_keys(),
@@ -64,6 +65,7 @@ def explained_row(
         "probabilities": prediction["probabilities"],
         "duration_s": values["duration_s"],
         "evidence": result.explanation.evidence,
+        "verdict": (values["verdict"] or {}).get("key"),
         "notes": " ".join(values["notes"]) or None,
         **values["metrics"],
         "completeness_error": values["completeness_error"],

@@ -80,7 +80,8 @@ class Endpoints:
             domain: what is masked: "stft", cell by cell as it is heard, or "mel", the bands that the classifier hears
 
         Returns:
-            numbers: scores, evidence ("absent" if nothing speaks for the target), probability on each part, metrics
+            numbers: scores, evidence ("absent" if nothing speaks for the target), probability on each part, metrics,
+                verdict (whether to believe it: key, level and words)
             kept: WAV file, the part of the recording that counted for the target
             removed: WAV file, the part that was ignored; kept and removed add up to the recording
             picture: PNG file, spectrogram and mask
@@ -91,12 +92,13 @@ class Endpoints:
             sentence, name = _target(target), _method(method)
             place = _one_of("domain", domain, DOMAINS)
 
-            def work() -> tuple[ExplainResult, dict[str, float]]:
+            def work() -> ExplainResult:
                 heard = studio.hear(path)
                 explained = studio.explain(heard, wanted, sentence, name, place)
-                return explained.result, studio.measure(heard, explained)
+                studio.measure(heard, explained)
+                return explained.result
 
-            result, probability = self._done(work)
+            result = self._done(work)
             label = studio.method(name, place).label
             # Gradio serves its own copies.
             with TemporaryDirectory(prefix="lmaczs-") as folder:
@@ -104,7 +106,7 @@ class Endpoints:
                 save_wav(result.listening.kept, files[0])
                 save_wav(result.listening.removed, files[1])
                 save_explanation_figure(result, files[2], label)
-                row = result_row(result, studio.settings.backend) | {"probability": probability}
+                row = result_row(result, studio.settings.backend)
                 yield row, *(FileData(path=str(file)).model_dump() for file in files)
 
     def methods(self) -> dict[str, Any]:

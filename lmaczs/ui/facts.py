@@ -1,9 +1,11 @@
 """What the page knows before anybody asks: which methods and numbers there are, and what methods scored on a test set."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from lmaczs.explainers import METHODS, entry_of
+from lmaczs.hearing.verdict import VERDICTS
 from lmaczs.metrics.registry import METRICS, explanation_keys
 from lmaczs.ui import text
 from lmaczs.ui.controls import PAGE_CONTROLS
@@ -28,7 +30,12 @@ def page_facts() -> dict[str, Any]:
         for entry in map(METRICS.__getitem__, explanation_keys())
     ]
     test_set = json.loads(read(TEST_SET))
-    return {"columns": columns, "controls": PAGE_CONTROLS, "absent": text.ABSENT, "test_set": test_set}
+    return {
+        "columns": columns,
+        "controls": PAGE_CONTROLS,
+        "absent": asdict(VERDICTS["absent"]),
+        "test_set": test_set,
+    }
 
 
 def about() -> str:

@@ -222,10 +222,10 @@ class Handlers:
             payload |= component_payload(result, folder)
             found.results.append(payload)
             yield found.update()
-        probability = yield from self._watched(
+        yield from self._watched(
             lambda report: self.studio.measure(heard, explained, report), request, method
         )
-        payload |= check_payload(probability, result.metrics)
+        payload |= check_payload(result)
         yield found.update()
 
     def _watched(

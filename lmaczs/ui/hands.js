@@ -72,6 +72,7 @@ const listenToButtons = () => {
   });
   find("all").addEventListener("click", () => askAll());
   find("stop").addEventListener("click", () => stop());
+  find("better").addEventListener("click", () => askFor(question, find("better").dataset.method));
   find("get-all").addEventListener("click", () => shown && askForArchive());
 };
 

@@ -1,7 +1,8 @@
 """From an `ExplainResult` to what the player draws and plays: grey pictures, WAV files and plain numbers."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
+from lmaczs.hearing.verdict import verdict_of
 from lmaczs.types import ExplainResult, Prediction
 
 # Makes one of several neighbours: (values, axis=...) -> values.
@@ -33,6 +35,7 @@ def scores_payload(prediction: Prediction, target: int) -> dict[str, Any]:
         "prompts": list(prediction.prompts),
         "probabilities": [round(float(value), 6) for value in prediction.probabilities],
         "similarities": [round(float(value), 4) for value in prediction.similarities],
+        "match": list(prediction.match) or None,
         "predicted": prediction.predicted,
         "target": target,
     }
@@ -97,6 +100,7 @@ def explanation_payload(
         "removed": {"file": f"{folder.name}/removed.wav"},
         "probability": None,
         "metrics": None,
+        "verdict": None,
     }
 
 
@@ -118,11 +122,13 @@ def control_payload(result: ExplainResult, name: str, clip_id: str) -> dict[str,
     }
 
 
-def check_payload(probability: Mapping[str, float], metrics: Mapping[str, float]) -> dict[str, Any]:
-    """The target's probability on each track, and this clip's numbers; null where one is undefined."""
+def check_payload(result: ExplainResult) -> dict[str, Any]:
+    """The target's probability on each track, this clip's numbers (null where one is undefined), and the verdict."""
+    verdict = verdict_of(result)
     return {
-        "probability": dict(probability),
-        "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},
+        "probability": dict(result.probability),
+        "metrics": {key: value if math.isfinite(value) else None for key, value in result.metrics.items()},
+        "verdict": None if verdict is None else asdict(verdict),
     }
 
 

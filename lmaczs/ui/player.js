@@ -71,7 +71,7 @@ const show = async (record) => {
     page.mark?.(record.payload.target);
     root.dataset.ready = "yes";
     const { prompts, target, evidence } = record.payload;
-    announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + facts.absent : ""));
+    announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + facts.absent.words : ""));
     refresh();
     redraw();
   } catch {

@@ -1,4 +1,5 @@
 // One bar per prompt, the most probable on top; each is a choice of what to explain.
+const MATCHES = { strong: "fits", weak: "may fit", none: "does not fit" };
 const PREFIX = "this is the sound of ";
 const empty = element.querySelector(".lz-empty");
 const ranking = element.querySelector(".lz-ranking");
@@ -42,7 +43,9 @@ const row = (value, index) => {
   bar.title = prompt + " · cosine similarity " + value.similarities[index].toFixed(2);
   const fill = make("span", "lz-fill");
   fill.style.setProperty("--share", share);
-  bar.append(name, make("span", "lz-percent", percent(share)), fill);
+  // Whether it fits by itself: the percentages only compare the prompts with each other.
+  const match = value.match ? MATCHES[value.match[index]] : "";
+  bar.append(name, make("span", "lz-percent", (match ? match + " · " : "") + percent(share)), fill);
   bar.addEventListener("click", () => {
     mark(index);
     page.ask?.(value.prompts, index);

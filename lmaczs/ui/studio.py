@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +34,6 @@ Cached = TypeVar("Cached")
 RECORDINGS_S = 1200
 # Of all explanations in memory together.
 RESULTS_S = 300
-TRACKS = ("original", "kept", "removed")
 # The stored example is its work.
 EMBEDDED = Settings.backend
 # In the caches: whose file it was is nobody else's business.
@@ -70,14 +69,12 @@ class CachedResult:
     """An explanation, and what is learnt about it later.
 
     Attributes:
-        result: its metrics are filled by `Studio.measure`.
+        result: its metrics and probabilities are filled by `Studio.measure`.
         seconds: how long it took.
-        probability: of the target, in [0, 1], by track; filled by `Studio.measure`.
     """
 
     result: ExplainResult
     seconds: float
-    probability: dict[str, float] = field(default_factory=dict)
 
     def named(self, name: str) -> "CachedResult":
         """The same for a recording of another name; what is filled later is shared."""
@@ -236,19 +233,15 @@ class Studio:
         """Let the classifier hear the parts.
 
         Returns:
-            The target's probability on each of `TRACKS`, in [0, 1]; the numbers of `lmaczs explain` are left in the
-            result's metrics.
+            The target's probability on each part, in [0, 1]; it and all metrics are left in the result.
         """
-        from lmaczs.hearing import metrics_of_parts
+        from lmaczs.hearing import fill
 
         result = explained.result
         with self._lock:
-            if not explained.probability:
-                logits, target = self._runner.measure(result, cached.recording, progress)
-                result.metrics.update(metrics_of_parts(result, logits, target))
-                shares = logits.softmax(-1)[:, target]
-                explained.probability.update(zip(TRACKS, map(float, shares), strict=True))
-            return explained.probability
+            if not result.probability:
+                fill(result, *self._runner.measure(result, cached.recording, progress))
+            return result.probability
 
     def warm_up(self) -> None:
         """Do all that is slow only once, so that the first click is quick; errors wait for that click."""

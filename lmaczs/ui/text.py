@@ -44,7 +44,6 @@ tenth), `Home` goes to the start, `M` goes to the next method that is there, `L`
 **Privacy.** Everything runs on the machine that serves this page. Recordings are deleted within the hour
 and are not used for anything else; a link to a file works for anyone who has it until then.
 """
-ABSENT = "Nothing in this sound speaks for this prompt."
 NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
 NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file('clip.wav') of gradio_client."
 NO_METHOD_NAME = "The method is no text: send a name that /methods lists, or null for the default one."

@@ -86,8 +86,33 @@ const fillChips = (found, chosen) => {
   }
 };
 
+// Whether to believe what is shown, as Python says it; where it did not work, what worked better on this sound.
+const LEVELS = { good: 2, partly: 1, bad: 0, none: -1 };
+const verdictOf = (payload) => (payload.evidence === "absent" ? facts.absent : payload.verdict);
+const gainOf = ({ payload }) => payload.probability.kept - payload.probability.removed;
+
+const betterThan = (verdict) =>
+  rows()
+    .map(({ record }) => record)
+    .filter((record) => record?.payload.verdict && LEVELS[record.payload.verdict.level] > LEVELS[verdict.level])
+    .sort((a, b) => LEVELS[b.payload.verdict.level] - LEVELS[a.payload.verdict.level] || gainOf(b) - gainOf(a))[0];
+
+const fillVerdict = (payload) => {
+  const verdict = verdictOf(payload);
+  // A mask that was changed by hand is not the one that was judged.
+  find("verdict").hidden = !verdict || !lanes.asMeasured;
+  if (!verdict) return;
+  find("verdict").dataset.level = verdict.level;
+  setText(find("verdict-words"), verdict.words);
+  const better = verdict.level === "none" ? undefined : betterThan(verdict);
+  find("better").hidden = !better;
+  setText(find("better"), better ? "Hear " + label(better.method) + " instead" : "");
+  find("better").dataset.method = better?.method || "";
+};
+
 const fill = () => {
   const { payload } = shown;
+  fillVerdict(payload);
   const prompt = payload.prompts[payload.target];
   const title = find("target");
   if (title.textContent !== prompt) {
@@ -108,7 +133,7 @@ const fill = () => {
   }
   const where = lanes.asMeasured ? "" : " It was asked with the threshold at " + payload.lanes.threshold.toFixed(2) + ".";
   const check = "Percentages: how sure the classifier is of this prompt when it hears only that part." + where;
-  setText(find("check"), payload.evidence === "absent" ? facts.absent : share ? check : "");
+  setText(find("check"), share ? check : "");
   for (const name of ["kept", "removed"]) {
     const link = find("get-" + name);
     link.href = payload[name].url;

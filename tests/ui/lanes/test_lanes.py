@@ -19,7 +19,7 @@ from lane_words import (
 )
 from visit import Visit
 
-from lmaczs.ui import text
+from lmaczs.hearing.verdict import VERDICTS
 from lmaczs.ui.settings import read
 
 
@@ -127,21 +127,34 @@ def test_a_method_without_components_has_no_lanes(explained: Visit):
 
 
 def test_where_nothing_speaks_for_the_prompt_the_page_says_so(explained: Visit):
-    visit, words = explained, explained.page.locator(".lz-check")
+    visit, verdict = explained, explained.page.locator(".lz-verdict")
+    absent = VERDICTS["absent"].words
     visit.page.wait_for_selector(".lz-tracks b:not(:empty)")
-    assert words.inner_text().startswith("Percentages:")
+    assert verdict.is_visible() and verdict.get_attribute("data-level") != "none"
     visit.chip("nothing").click()
     visit.until("state.method === 'nothing'")
-    assert words.inner_text() == text.ABSENT
-    assert text.ABSENT in visit.page.locator(".lz-live").text_content()
+    # At once, before the parts are measured.
+    assert verdict.inner_text() == absent and verdict.get_attribute("data-level") == "none"
+    assert absent in visit.page.locator(".lz-live").text_content()
     visit.ready()
-    # Also once the parts were measured.
     visit.page.wait_for_selector(".lz-tracks b:not(:empty)")
-    assert words.inner_text() == text.ABSENT
+    assert verdict.inner_text() == absent
     visit.picture("absent")
     visit.chip("l2i").click()
     visit.until("state.method === 'l2i'")
-    assert words.inner_text().startswith("Percentages:")
+    assert verdict.inner_text() != absent
+
+
+def test_the_verdict_is_that_of_python_and_goes_when_the_mask_is_changed(explained: Visit):
+    visit = explained
+    visit.page.wait_for_selector(".lz-tracks b:not(:empty)")
+    line = visit.page.locator(".lz-verdict")
+    words = {verdict.words: verdict.level for verdict in VERDICTS.values()}
+    said = visit.page.locator(".lz-verdict-words").inner_text()
+    assert words[said] == line.get_attribute("data-level")
+    slider = visit.page.locator(".lz-tau")
+    slider.fill("0.95")
+    visit.page.wait_for_function("document.querySelector('.lz-verdict').hidden")
 
 
 def test_lanes_are_for_keyboards_and_screen_readers(explained: Visit):

@@ -1,0 +1,74 @@
+"""Whether to believe an explanation, in words: said once here, for the page, the command line, JSON and tables.
+
+An explanation is *enough* if what it keeps, heard alone, still says so; it is *needed* if what it removes no longer does.
+Both are judged by the probability of the explained prompt relative to that of the whole recording, so the rule is the
+same for the decision and for any other prompt.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lmaczs.types import ExplainResult
+
+# Share of the whole recording's probability that the kept part must reach, and the rest must fall below.
+ENOUGH, NEEDED = 0.5, 0.5
+# Probability below which the classifier does not hear the prompt, neither in the whole nor in what is kept.
+UNHEARD = 0.01
+
+Level = Literal["good", "partly", "bad", "none"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict on one explanation.
+
+    Attributes:
+        key: for programs, one of `VERDICTS`.
+        level: "good": believe it; "partly"; "bad": it failed; "none": there is nothing to judge.
+        words: one sentence for people.
+    """
+
+    key: str
+    level: Level
+    words: str
+
+
+_ALL = (
+    Verdict("believe", "good", "Believe it: this part alone still says so, and without it the sound no longer does."),
+    Verdict("enough", "partly", "Enough, but not needed: this part alone says so, and so does the rest."),
+    Verdict(
+        "needed", "partly", "Needed, but not enough: without this part the sound no longer says so, nor does it alone."
+    ),
+    Verdict("failed", "bad", "This explanation failed: this part alone does not say so, and the rest still does."),
+    Verdict("absent", "none", "Nothing in this sound speaks for this prompt."),
+    Verdict("unsure", "none", "The classifier itself is unsure: none of the prompts fits this sound."),
+    Verdict("unheard", "none", "The classifier does not hear this prompt here: this part is what comes nearest to it."),
+    Verdict("alone", "none", "A single prompt is always certain: add others to see whether to believe this."),
+)  # fmt: skip
+VERDICTS: dict[str, Verdict] = {verdict.key: verdict for verdict in _ALL}
+
+
+def verdict_of(result: ExplainResult) -> Verdict | None:
+    """Judge an explanation; None where its parts were not measured.
+
+    Args:
+        result: with `probability` of the original, the kept and the removed sound.
+    """
+    if not result.probability:
+        return None
+    whole, kept, removed = (result.probability[track] for track in ("original", "kept", "removed"))
+    prediction = result.prediction
+    if result.explanation.evidence == "absent":
+        key = "absent"
+    elif prediction.match and set(prediction.match) == {"none"}:
+        key = "unsure"
+    elif set(prediction.prompts) <= {result.target}:
+        key = "alone"
+    elif max(whole, kept) < UNHEARD:
+        key = "unheard"
+    else:
+        enough, needed = kept >= ENOUGH * whole, removed < NEEDED * whole
+        key = {(True, True): "believe", (True, False): "enough", (False, True): "needed"}.get(
+            (enough, needed), "failed"
+        )
+    return VERDICTS[key]
