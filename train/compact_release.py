@@ -136,9 +136,10 @@ def card(folder: Path) -> str:
         for name, values in metrics.items()
         if "top1" in values
     ]
+    spent = ", ".join(f"{minutes} minutes on {machine}" for machine, minutes in training["minutes"].items())
     total = sum(source["clips"] for source in training["sources"])
-    return "\n".join([*CARD.format(folder=folder.name, megabytes=megabytes, **training).splitlines(), *scores, "",
-                      *LICENCE.format(total=total).splitlines(), *rows, ""])  # fmt: skip
+    told = CARD.format(folder=folder.name, megabytes=megabytes, spent=spent, **training).splitlines()
+    return "\n".join([*told, *scores, "", *LICENCE.format(total=total).splitlines(), *rows, ""])
 
 
 CARD = """# {folder}
@@ -153,7 +154,7 @@ were scored to choose settings (development); the other folds were scored once, 
 for AudioSet's classes were written by hand from the classes' names; their writer knew
 the labels of both sets, and some phrases follow confusions seen on the development folds.
 
-Trained in one run of {minutes} minutes on 2 cores that others used too, seed {seed}: `train/recipes/compact-clap.yaml`.
+Trained in one run, seed {seed}, on machines that others used too ({spent}): `train/recipes/compact-clap.yaml`.
 
 ## What it scored
 """

@@ -9,6 +9,7 @@ The same folder resumes. Clips of ESC-50 and UrbanSound8K are never trained on; 
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -335,7 +336,7 @@ def main(arguments: argparse.Namespace) -> None:
         name: score(run.model, clips, store) for name, (clips, store) in development.items()
     }
     metrics["match"] = calibrate(run.model, development)
-    minutes = _minutes(folder, (time.monotonic() - began) / 60)
+    minutes = _minutes(folder, (time.monotonic() - began) / 60, device)
     print(
         json.dumps({"seed": arguments.seed, "minutes": minutes, "config": vars(run.model.config), **metrics})
     )
@@ -345,12 +346,15 @@ def main(arguments: argparse.Namespace) -> None:
     )
 
 
-def _minutes(folder: Path, these: float) -> float:
-    """Minutes of the whole run, those before it was resumed too; a stage that was cut off counts from its checkpoint."""
+def _minutes(folder: Path, these: float, device: torch.device) -> dict[str, float]:
+    """Minutes of the whole run on each machine, those before it was resumed too; a stage counts from its checkpoint."""
     file = folder / "minutes.json"
-    before = json.loads(file.read_text()) if file.exists() else 0.0
-    write_whole(file, lambda path: path.write_text(json.dumps(before + these)))
-    return round(before + these, 1)
+    spent = json.loads(file.read_text()) if file.exists() else {}
+    on_gpu = device.type == "cuda"
+    machine = torch.cuda.get_device_name(device) if on_gpu else f"{os.cpu_count()} CPU cores"
+    spent[machine] = round(spent.get(machine, 0.0) + these, 1)
+    write_whole(file, lambda path: path.write_text(json.dumps(spent)))
+    return dict(spent)
 
 
 def parser() -> argparse.ArgumentParser:
