@@ -32,10 +32,11 @@ demo: $(DEMO_READY)
 	$(BIN)/python app.py
 
 test: $(TEST_READY) $(BROWSER_READY)
-	$(BIN)/python -m pytest --durations=25
+	@# One thread each: two processes with two threads wait for one another.
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25
 
 fuzz: $(TEST_READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT))
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT))
 
 lint: $(TEST_READY)
 	@$(BIN)/ruff check . || { echo "Lint failed: 'make fix' mends most of it; mend by hand what it leaves."; exit 1; }

@@ -223,7 +223,9 @@ def rebuild(make: Callable[[], Network], release: Release, what: str, again: str
             found = {name: value.shape for name, value in make().state_dict().items()}
         if found != wanted:
             raise ValueError("names or shapes differ")
-        network = make()
+        # Weights that are drawn and thrown away at once leave the caller's random numbers as they were.
+        with torch.random.fork_rng(devices=[]):
+            network = make()
         network.load_state_dict(release.state)
     except (
         ArithmeticError,

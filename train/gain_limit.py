@@ -87,10 +87,14 @@ def calibrate_gain(
 
 
 def _limit(heard: Tensor, unheard: Tensor, name: str) -> GainLimit:
-    limits = torch.cat([heard, unheard]).sort().values
-    missed = torch.searchsorted(heard.sort().values, limits, side="left") / max(len(heard), 1)
-    invented = 1 - torch.searchsorted(unheard.sort().values, limits, side="left") / max(len(unheard), 1)
-    best = int((missed + invented).argmin())
+    """In the middle of the widest gap of those that make the fewest errors."""
+    values = torch.cat([heard, unheard]).unique()
+    gaps = values[1:] - values[:-1]
+    limits = values[:-1] + gaps / 2
+    missed = torch.searchsorted(heard.sort().values, limits) / max(len(heard), 1)
+    invented = 1 - torch.searchsorted(unheard.sort().values, limits) / max(len(unheard), 1)
+    errors = missed + invented
+    best = int(torch.where(errors <= errors.min() + 1e-6, gaps, -1.0).argmax())
     return GainLimit(
         round(float(limits[best]), 3),
         round(100 * float(missed[best]), 1),

@@ -171,9 +171,10 @@ class Lesson:
         """What the decoder sees of windows and their prompts."""
         backend = self.member.backend
         found = relevance(backend, asked.margin, audio.mel_power, asked.scale, True)
-        stft = domain == "stft"
-        filters, spread = (backend.mel_filters, self.spread) if stft else (None, None)
-        return found, cell_details(grid_power(audio, domain), found, filters, spread)
+        power, gradient, spread = grid_power(audio, domain), found.gradient, None
+        if domain == "stft":
+            gradient, spread = backend.mel_filters.T @ gradient, self.spread
+        return found, cell_details(power, gradient * power, spread)
 
 
 def losses(

@@ -8,6 +8,8 @@ import torch
 from lmaczs.clap.target import SCORES
 from lmaczs.explainers import METHODS, entry_of, load_explainer, optimized_mask
 from lmaczs.explainers.base import AttributionMethod, scale_once
+from lmaczs.explainers.lmac_any import explainer as lmac_any
+from lmaczs.explainers.lmac_any.explainer import load_decoder
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config
 from lmaczs.hearing import listen, make_target
 from lmaczs.types import AudioClip
@@ -31,6 +33,8 @@ def fitted_masks_are_kept(monkeypatch):
     """Also where they gain nothing, as in two steps on weights that know no sound; tests/explainers/test_evidence.py
     has the rest."""
     monkeypatch.setattr(optimized_mask, "NEEDED_GAIN", -2.0)
+    decoder, _ = load_decoder("lmac-any", torch.device("cpu"))
+    monkeypatch.setattr(lmac_any, "load_decoder", lambda *_: (decoder, -2.0))
 
 
 def build(name, backend, domain="stft", **options):
@@ -204,8 +208,8 @@ def test_every_score_can_be_explained(debug_backend, recording, name, score):
 
     found = mask(score)
     assert bool(torch.isfinite(found).all())
-    # What a fitted mask serves is its own objective, whatever the score.
-    if name == "optimized-mask":
+    # What these serve is their own objective, whatever the score.
+    if name in ("optimized-mask", "lmac-any"):
         assert torch.equal(found, mask("logit"))
         return
     assert found.amax() == 1.0
@@ -235,7 +239,14 @@ def test_the_number_of_passes_is_what_is_said(debug_backend, window, target, nam
     monkeypatch.setattr(debug_backend, "encode", lambda mel: passes.append(len(mel)) or encode(mel))
     method = build(name, debug_backend)
     method.map_windows(window, target)
-    forward = {"saliency": 1, "grad-cam": 1, "grad-cam++": 1, "smoothgrad": 3, "integrated-gradients": 4 + 2}
+    forward = {
+        "lmac-any": 1,
+        "saliency": 1,
+        "grad-cam": 1,
+        "grad-cam++": 1,
+        "smoothgrad": 3,
+        "integrated-gradients": 4 + 2,
+    }
     assert sum(passes) == forward.get(name, method.passes())
     backward = {"integrated-gradients": 2 * 4}.get(name, 2 * forward.get(name, 0))
     assert method.passes() == sum(passes) + backward

@@ -129,10 +129,10 @@ def test_vibi_learns_what_to_look_at():
         return levels, label
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(2)
         network = Vibi(VibiConfig(16, 24, 2, rows=2, columns=6, chosen=1, widths=(8, 8, 16, 16)))
-        optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
-        for _ in range(120):
+        optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
+        for _ in range(200):
             levels, label = draw(32)
             log_choice = network.choice(levels)
             logits = network(levels, relaxed_choice(log_choice, 1))

@@ -6,7 +6,8 @@ import torch
 from lmaczs.clap.recording import listen
 from lmaczs.errors import CheckpointError
 from lmaczs.explainers import default_method, load_explainer
-from lmaczs.explainers.lmac_any.explainer import load_decoder, save_decoder
+from lmaczs.explainers.areas import AREAS
+from lmaczs.explainers.lmac_any.explainer import load_decoder, mask_that_holds, save_decoder
 from lmaczs.explainers.lmac_any.network import DETAILS, AnyDecoder, CellDetails, cell_details
 from lmaczs.explainers.lmac_any.relevance import CHANNELS, MAPS, SCALARS, Relevance, relevance
 from lmaczs.hearing import make_target
@@ -90,10 +91,16 @@ def test_nothing_of_the_classifier_changes(planted_backend, heard):
 def test_the_network_takes_grids_of_any_size(frames, bands, rows):
     generator = torch.Generator().manual_seed(0)
     maps = torch.randn(2, CHANNELS, frames, bands, generator=generator)
-    found = Relevance(maps, torch.zeros(2, SCALARS), torch.randn(2, bands, frames, generator=generator))
+    found = Relevance(
+        maps,
+        torch.zeros(2, SCALARS),
+        torch.randn(2, bands, frames, generator=generator),
+        torch.zeros(2),
+        torch.ones(2) > 0,
+    )
     spread = None if rows == bands else torch.softmax(torch.randn(rows, bands, generator=generator), dim=1)
-    filters = None if rows == bands else torch.rand(bands, rows, generator=generator)
-    cells = cell_details(torch.rand(2, rows, frames, generator=generator), found, filters, spread)
+    power, attribution = torch.rand(2, 2, rows, frames, generator=generator)
+    cells = cell_details(power, attribution - 0.5, spread)
     assert cells.values.shape == (2, DETAILS, rows, frames) and cells.values.abs().max() <= 1
     logits, gains = AnyDecoder()(found, cells)
     assert logits.shape == (2, rows, frames) and torch.isfinite(logits).all() and len(gains) == 2
@@ -109,6 +116,16 @@ def test_details_of_cells_only_sharpen(planted_backend, heard):
     none, _ = network(found, CellDetails(torch.zeros(shape), None))
     loud, _ = network(found, CellDetails(torch.ones(shape), None))
     assert (loud - none).abs().max() <= 0.5 * DETAILS + 1e-5
+
+
+def test_a_mask_keeps_as_many_cells_as_hold_what_speaks_for_the_prompt():
+    """The first tenth of the cells holds all of it; then all cells hold the same."""
+    logits = torch.linspace(3, -3, 4000).view(1, 50, 80)
+    first = torch.zeros(4000).index_fill(0, torch.arange(400), 1.0).view(1, 50, 80)
+    few, many = mask_that_holds(logits, first), mask_that_holds(logits, torch.ones_like(first))
+    assert float((few > 0.5).float().mean()) == pytest.approx(0.095, abs=0.015)
+    assert float((many > 0.5).float().mean()) == pytest.approx(AREAS[-1], abs=0.04)
+    assert torch.allclose(few, mask_that_holds(logits.exp(), first), atol=1e-5)  # the order alone decides
 
 
 def test_a_release_keeps_the_network_and_its_limit(tmp_path):
@@ -137,8 +154,16 @@ def test_it_finds_what_a_classifier_that_it_never_met_listens_to(planted_backend
     box = torch.zeros_like(explanation.mask, dtype=torch.bool)
     box[rows, planted_backend.box_frames] = True
     assert explanation.evidence == "present"
-    share = float(explanation.mask[box].sum() / explanation.mask.sum())
-    assert share > 3 * float(box.float().mean())
+    outside = ~box
+    assert float(explanation.mask[box].mean()) > 4 * float(explanation.mask[outside].mean())
+
+
+def test_a_single_prompt_gets_a_mask_and_no_word_on_whether_it_is_there(planted_backend, beep_in_noise):
+    method = load_explainer("lmac-any", planted_backend)
+    explanation = method.explain(
+        listen(beep_in_noise, planted_backend), make_target(planted_backend, "a beep")
+    )
+    assert explanation.evidence == "unknown" and explanation.mask.max() > 0.5
 
 
 def test_the_embedded_decoder_is_small_and_the_default_where_there_is_no_other(debug_backend):

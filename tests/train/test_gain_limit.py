@@ -29,12 +29,12 @@ def test_the_limit_separates_what_is_heard_from_what_is_not(planted_backend, bee
     table = "path,label\n" + "".join(f"{name},{label}\n" for name, label in labels.items())
     (tmp_path / "clips.csv").write_text(table, "utf-8")
     limit = calibrate_gain([Promising(planted_backend)], select_clips(tmp_path / "clips.csv"), "three clips")
-    assert 0.1 < limit.needed_gain <= 0.8
+    assert limit.needed_gain == pytest.approx(0.45)
     assert (limit.missed_percent, limit.invented_percent) == (0, 0)
     assert limit.heard == 3 and limit.unheard > 0 and limit.clips == "three clips"
 
 
 def test_errors_of_both_kinds_are_counted():
     limit = _limit(torch.tensor([0.2, 0.6, 0.7, 0.9]), torch.tensor([0.1, 0.3, 0.4, 0.65]), "-")
-    assert limit.needed_gain == pytest.approx(0.6)
+    assert limit.needed_gain == pytest.approx(0.5)  # between .4 and .6
     assert (limit.missed_percent, limit.invented_percent) == (25, 25)

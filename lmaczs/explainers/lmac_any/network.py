@@ -113,18 +113,14 @@ def standard(values: Tensor) -> Tensor:
     return values / (values.std(dim=(1, 2), keepdim=True) + 1e-4)
 
 
-def cell_details(
-    power: Tensor, found: Relevance, mel_filters: Tensor | None, spread: Tensor | None
-) -> CellDetails:
+def cell_details(power: Tensor, attribution: Tensor, spread: Tensor | None) -> CellDetails:
     """Details of the cells of a mask.
 
     Args:
         power: (windows, rows, frames) on the mask's grid.
-        found: relevance of the same windows.
-        mel_filters: (n_mels, rows) where the mask lies on STFT bins, else None.
+        attribution: same shape, gradient x power.
         spread: (rows, n_mels) as in `CellDetails`; None where the mask lies on mel bands.
     """
-    gradient = found.gradient if mel_filters is None else mel_filters.T @ found.gradient
-    own = in_deviations(gradient * power)
+    own = in_deviations(attribution)
     contrast = details(10 * torch.log10(power.clamp_min(1e-10)))[:, 1:]
     return CellDetails(torch.tanh(torch.cat([contrast, own[:, None]], dim=1)), spread)

@@ -23,6 +23,8 @@ CHANNELS = 2 + 2 * MAPS
 SCALARS = 5
 # Attributions have a heavy tail: in units of so many standard deviations they are cut off at LARGEST.
 DEVIATIONS, LARGEST = 2.5, 4.0
+# Change of the log odds that all cells together may make: below, the classifier listens to none of them.
+LEAST_CHANGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,15 @@ class Relevance:
             standard deviations.
         scalars: (windows, SCALARS); cosine, log odds, log of what speaks for and against, whether there are rivals.
         gradient: (windows, n_mels, frames), of the margin with respect to mel power.
+        log_odds: (windows,), of the prompt against its rivals; 0 without rivals.
+        depends: (windows,) bool, whether the decision depends on any cell by more than rounding.
     """
 
     maps: Tensor
     scalars: Tensor
     gradient: Tensor
+    log_odds: Tensor
+    depends: Tensor
 
 
 def relevance(
@@ -90,7 +96,8 @@ def relevance(
             ],
             dim=1,
         )
-    return Relevance(torch.stack(channels, dim=1).transpose(2, 3), scalars.float(), gradients[0])
+    maps = torch.stack(channels, dim=1).transpose(2, 3)
+    return Relevance(maps, scalars.float(), gradients[0], odds, speaks + denies > LEAST_CHANGE)
 
 
 def _level(mel_power: Tensor) -> Tensor:
