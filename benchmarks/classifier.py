@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lmaczs.evaluation.hearing import embed
 from torch import Tensor
 from tqdm import tqdm
 
@@ -28,6 +27,7 @@ from lmaczs import load_backend
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.clap.similarity import prompts_from_labels
+from lmaczs.hearing import embed
 from lmaczs.release_names import find_release
 
 HERE = Path(__file__).resolve().parent / "classifier"

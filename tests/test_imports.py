@@ -1,13 +1,17 @@
 """Importing does nothing: no network, no weights, no changed settings; the front door is light."""
 
+import ast
+import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lmaczs.cli import COMMANDS
 
+ROOT = Path(__file__).resolve().parents[1]
 SPY = """
 import json, sys
 opened, reached = [], []
@@ -134,3 +138,19 @@ def test_the_public_names_are_the_real_ones():
     assert lmaczs.load_clip is load_clip and lmaczs.explain_clip is explain_clip
     assert all(getattr(lmaczs, name) is not None and name in dir(lmaczs) for name in lmaczs.__all__)
     assert not hasattr(lmaczs, "no_such_name")
+
+
+SCRIPTS = sorted(
+    path for folder in ("benchmarks", "space", "assets", "train") for path in (ROOT / folder).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_scripts_take_from_the_package_is_there(path):
+    """Scripts that no test runs in full, such as measurements, are not left behind when something moves."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("lmaczs", "train"):
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                if not hasattr(module, name.name):
+                    importlib.import_module(f"{node.module}.{name.name}")
