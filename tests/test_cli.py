@@ -175,7 +175,7 @@ class Nothing(WindowMethod):
 
 
 def test_that_nothing_speaks_for_the_prompt_is_said(desk, no_picture, monkeypatch, capsys):
-    words = "Nothing in this sound speaks for 'a beep'."
+    words = "Nothing in this sound speaks for this prompt."
     assert main(explain_arguments("--target", "a beep")) == 0
     assert json.loads((desk / "out/result.json").read_text("utf-8"))["evidence"] in ("present", "unknown")
     assert words not in capsys.readouterr().out

@@ -16,6 +16,8 @@ from lmaczs.types import ExplainResult, Prediction
 
 # Makes one of several neighbours: (values, axis=...) -> values.
 Pool = Callable[..., NDArray[np.float32]]
+# Room above the peak of a recording that goes beyond full scale.
+HEADROOM = 1.25
 # Below the recording's loudest cell; quieter cells look black.
 FLOOR_DB = -70.0
 # Pictures of long recordings are made no wider.
@@ -168,7 +170,9 @@ def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
 
 def track_gain(result: ExplainResult) -> float:
     """One gain for all tracks of a recording: normalising each would hide exactly what the mask did."""
-    return 1 / max(1.0, float(np.abs(result.clip.waveform.numpy()).max()))
+    peak = float(np.abs(result.clip.waveform.numpy()).max())
+    # A part may peak above the whole, where what it leaves out has the other sign.
+    return 1.0 if peak <= 1 else 1 / (HEADROOM * peak)
 
 
 def columns_of(values: NDArray[np.float32], result: ExplainResult, pool: Pool) -> NDArray[np.float32]:

@@ -106,8 +106,9 @@ const fillVerdict = (payload) => {
   setText(find("verdict-words"), verdict.words);
   const better = verdict.level === "none" ? undefined : betterThan(verdict);
   find("better").hidden = !better;
-  setText(find("better"), better ? "Hear " + label(better.method) + " instead" : "");
-  find("better").dataset.method = better?.method || "";
+  if (!better) return;
+  setText(find("better"), "Hear " + label(better.method) + " instead");
+  find("better").dataset.method = better.method;
 };
 
 const fill = () => {

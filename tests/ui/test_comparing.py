@@ -280,11 +280,11 @@ def test_views_are_tabs_for_keyboards_and_screen_readers(visit: Visit):
     visit.ready()
     visit.chip("lmac-zs").focus()
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.dataset.method") == "l2i"
+    assert page.evaluate("document.activeElement.dataset.method") == "lmac-any"
     assert visit.state()["method"] == "lmac-zs"
-    assert visit.chip("l2i").get_attribute("aria-label") == "L2I, not run yet"
+    assert visit.chip("lmac-any").get_attribute("aria-label") == "Universal LMAC, not run yet"
     page.keyboard.press("Enter")
-    visit.until("state.method === 'l2i'")
+    visit.until("state.method === 'lmac-any'")
 
 
 def test_method_with_a_closed_set_is_offered_for_its_prompts_only(visit: Visit, sounds: Path):

@@ -105,7 +105,11 @@ def test_without_a_choice_the_default_method_explains_the_best_prompt(client: Cl
     [
         ("/classify", {"prompts": []}, "No prompt was given"),
         ("/classify", {"prompts": ["a", 5]}, "not a list of texts"),
-        ("/explain", {"method": "tea leaves"}, "no method 'tea leaves' here: choose one of grad-cam"),
+        (
+            "/explain",
+            {"method": "tea leaves"},
+            "no method 'tea leaves' here: choose one of lmac-any, grad-cam",
+        ),
         ("/explain", {"domain": "wavelet"}, "no domain 'wavelet': choose one of stft, mel."),
         ("/explain", {"target": 3}, "target is no text"),
         ("/explain", {"target": " "}, "No prompt was given"),
