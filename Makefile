@@ -33,12 +33,12 @@ demo: $(DEMO_READY)
 
 test: $(TEST_READY) $(BROWSER_READY)
 	@# One thread each: two processes with two threads wait for one another.
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 -m "not ui"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 -m "not ui"
 	@# What is seen and heard in a browser is not to wait for other tests.
-	@$(BIN)/python -m pytest --durations=10 -m ui
+	$(BIN)/python -m pytest --durations=10 -m ui
 
 fuzz: $(TEST_READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT))
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT))
 
 lint: $(TEST_READY)
 	@$(BIN)/ruff check . || { echo "Lint failed: 'make fix' mends most of it; mend by hand what it leaves."; exit 1; }

@@ -2,14 +2,13 @@
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lmaczs import __version__
-from lmaczs.hearing.verdict import verdict_of
+from lmaczs.hearing.verdict import verdict_row
 from lmaczs.plots import save_explanation_figure
 from lmaczs.signal.audio import save_wav
 from lmaczs.types import AudioClip, ExplainResult, Prediction
@@ -32,7 +31,6 @@ def prediction_row(prediction: Prediction) -> dict[str, Any]:
 
 def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
     """An explanation's numbers as JSON values; a number that is undefined for this clip is null."""
-    verdict = verdict_of(result)
     return {
         "clip": result.clip.name,
         "duration_s": result.clip.duration_s,
@@ -49,7 +47,7 @@ def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
         "prediction": prediction_row(result.prediction),
         "metrics": {key: value if math.isfinite(value) else None for key, value in result.metrics.items()},
         "probability": dict(result.probability) or None,
-        "verdict": None if verdict is None else asdict(verdict),
+        "verdict": verdict_row(result),
         "lmaczs": __version__,
     }
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -117,10 +118,11 @@ def export_lmac_zs(run: Path, out: Path, development: Development = None) -> Non
         backend, decoder_config(backend, settings["domain"], settings.get("prompt", "values"))
     )
     decoder.load_state_dict(run_weights(run).state)
-    config = release_config(backend, decoder, settings["objective"])
+    needed = NEEDED_GAIN
     if development is not None:
         limit = calibrate_gain([LMACZS.wrap(backend, decoder.eval())], *development)
-        config, training = config | {"needed_gain": limit.needed_gain}, training | {"gain_limit": vars(limit)}
+        needed, training = limit.needed_gain, training | {"gain_limit": vars(limit)}
+    config = release_config(backend, decoder, settings["objective"], needed)
     save_with_golden(out, "lmac-zs", config, decoder, backend, training=training)
 
 
@@ -199,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=[*EXPORTS, *CALIBRATED])
+    parser.add_argument("kind", choices=list(EXPORTS))
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
@@ -218,17 +220,20 @@ def main() -> None:
         if arguments.limit:
             selection = replace(selection, clips=limit_by_label(selection.clips, arguments.limit))
         development = (selection, name)
-    if arguments.kind in CALIBRATED:
-        CALIBRATED[arguments.kind](arguments.run, arguments.out, development)
-    elif development:
+    if development and arguments.kind not in CALIBRATED:
         parser.error(f"--development is for {' and '.join(CALIBRATED)}")
-    else:
-        EXPORTS[arguments.kind](arguments.run, arguments.out)
+    calibration = {"development": development} if development else {}
+    EXPORTS[arguments.kind](arguments.run, arguments.out, **calibration)
     (arguments.out / "README.md").write_text(render(arguments.out), "utf-8")
 
 
-EXPORTS = {"clap": export_clap, "l2i": export_l2i}
-CALIBRATED = {"lmac-zs": export_lmac_zs, "lmac-any": export_lmac_any}
+EXPORTS: dict[str, Callable[..., None]] = {
+    "clap": export_clap,
+    "lmac-zs": export_lmac_zs,
+    "lmac-any": export_lmac_any,
+    "l2i": export_l2i,
+}
+CALIBRATED = ("lmac-zs", "lmac-any")
 
 if __name__ == "__main__":
     with plain_errors():

@@ -30,7 +30,7 @@ from lmaczs.errors import CheckpointError, LMACError
 from lmaczs.explainers.areas import AREAS, cut_at_area
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_any.network import AnyDecoder, CellDetails, cell_details
-from lmaczs.explainers.lmac_any.relevance import Relevance, relevance
+from lmaczs.explainers.lmac_any.relevance import Relevance, grid_attribution, relevance
 from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState
@@ -171,10 +171,9 @@ class Lesson:
         """What the decoder sees of windows and their prompts."""
         backend = self.member.backend
         found = relevance(backend, asked.margin, audio.mel_power, asked.scale, True)
-        power, gradient, spread = grid_power(audio, domain), found.gradient, None
-        if domain == "stft":
-            gradient, spread = backend.mel_filters.T @ gradient, self.spread
-        return found, cell_details(power, gradient * power, spread)
+        power = grid_power(audio, domain)
+        filters, spread = (backend.mel_filters, self.spread) if domain == "stft" else (None, None)
+        return found, cell_details(power, grid_attribution(power, found, filters), spread)
 
 
 def losses(

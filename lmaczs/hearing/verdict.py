@@ -5,7 +5,7 @@ Both are judged by the probability of the explained prompt relative to that of t
 same for the decision and for any other prompt.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from lmaczs.types import ExplainResult
@@ -49,18 +49,18 @@ VERDICTS: dict[str, Verdict] = {verdict.key: verdict for verdict in _ALL}
 
 
 def verdict_of(result: ExplainResult) -> Verdict | None:
-    """Judge an explanation; None where its parts were not measured.
+    """Judge an explanation; None where its parts were not measured, and would tell something.
 
     Args:
         result: with `probability` of the original, the kept and the removed sound.
     """
+    if result.explanation.evidence == "absent":
+        return VERDICTS["absent"]
     if not result.probability:
         return None
     whole, kept, removed = (result.probability[track] for track in ("original", "kept", "removed"))
     prediction = result.prediction
-    if result.explanation.evidence == "absent":
-        key = "absent"
-    elif prediction.match and set(prediction.match) == {"none"}:
+    if prediction.match and set(prediction.match) == {"none"}:
         key = "unsure"
     elif set(prediction.prompts) <= {result.target}:
         key = "alone"
@@ -72,3 +72,9 @@ def verdict_of(result: ExplainResult) -> Verdict | None:
             (enough, needed), "failed"
         )
     return VERDICTS[key]
+
+
+def verdict_row(result: ExplainResult) -> dict[str, str] | None:
+    """The verdict as JSON values, null where there is none."""
+    verdict = verdict_of(result)
+    return None if verdict is None else asdict(verdict)

@@ -1,11 +1,9 @@
 """What the page knows before anybody asks: which methods and numbers there are, and what methods scored on a test set."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from lmaczs.explainers import METHODS, entry_of
-from lmaczs.hearing.verdict import VERDICTS
 from lmaczs.metrics.registry import METRICS, explanation_keys
 from lmaczs.ui import text
 from lmaczs.ui.controls import PAGE_CONTROLS
@@ -33,7 +31,6 @@ def page_facts() -> dict[str, Any]:
     return {
         "columns": columns,
         "controls": PAGE_CONTROLS,
-        "absent": asdict(VERDICTS["absent"]),
         "test_set": test_set,
     }
 

@@ -46,7 +46,8 @@ class Library {
     const key = questionKey(question) + payload.method;
     const known = this.records.get(key);
     if (known) {
-      known.payload = payload.metrics ? payload : { ...payload, probability: known.payload.probability, metrics: known.payload.metrics };
+      const { probability, metrics, verdict } = known.payload;
+      known.payload = payload.metrics ? payload : { ...payload, probability, metrics, verdict };
       return known;
     }
     const record = { key, question, method: payload.method, payload };

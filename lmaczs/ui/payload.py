@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from lmaczs.hearing.verdict import verdict_of
+from lmaczs.hearing.verdict import verdict_row
 from lmaczs.types import ExplainResult, Prediction
 
 # Makes one of several neighbours: (values, axis=...) -> values.
 Pool = Callable[..., NDArray[np.float32]]
-# Room above the peak of a recording that goes beyond full scale.
-HEADROOM = 1.25
 # Below the recording's loudest cell; quieter cells look black.
 FLOOR_DB = -70.0
 # Pictures of long recordings are made no wider.
@@ -76,7 +73,8 @@ def explanation_payload(
 ) -> dict[str, Any]:
     """Write one explanation's files and describe them.
 
-    The values of "probability" and "metrics" are not known yet: None (see `check_payload`).
+    The values of "probability" and "metrics" are not known yet: None (see `check_payload`); nor is the verdict, but where
+    nothing was found.
 
     Args:
         result: of one prompt and one method.
@@ -102,7 +100,7 @@ def explanation_payload(
         "removed": {"file": f"{folder.name}/removed.wav"},
         "probability": None,
         "metrics": None,
-        "verdict": None,
+        "verdict": verdict_row(result),
     }
 
 
@@ -126,11 +124,10 @@ def control_payload(result: ExplainResult, name: str, clip_id: str) -> dict[str,
 
 def check_payload(result: ExplainResult) -> dict[str, Any]:
     """The target's probability on each track, this clip's numbers (null where one is undefined), and the verdict."""
-    verdict = verdict_of(result)
     return {
         "probability": dict(result.probability),
         "metrics": {key: value if math.isfinite(value) else None for key, value in result.metrics.items()},
-        "verdict": None if verdict is None else asdict(verdict),
+        "verdict": verdict_row(result),
     }
 
 
@@ -170,9 +167,7 @@ def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
 
 def track_gain(result: ExplainResult) -> float:
     """One gain for all tracks of a recording: normalising each would hide exactly what the mask did."""
-    peak = float(np.abs(result.clip.waveform.numpy()).max())
-    # A part may peak above the whole, where what it leaves out has the other sign.
-    return 1.0 if peak <= 1 else 1 / (HEADROOM * peak)
+    return 1 / max(1.0, float(np.abs(result.clip.waveform.numpy()).max()))
 
 
 def columns_of(values: NDArray[np.float32], result: ExplainResult, pool: Pool) -> NDArray[np.float32]:

@@ -70,8 +70,8 @@ const show = async (record) => {
     picture.load(record.payload.clip, level, mask);
     page.mark?.(record.payload.target);
     root.dataset.ready = "yes";
-    const { prompts, target, evidence } = record.payload;
-    announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + facts.absent.words : ""));
+    const { prompts, target, evidence, verdict } = record.payload;
+    announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + verdict.words : ""));
     refresh();
     redraw();
   } catch {

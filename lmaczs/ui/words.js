@@ -88,7 +88,6 @@ const fillChips = (found, chosen) => {
 
 // Whether to believe what is shown, as Python says it; where it did not work, what worked better on this sound.
 const LEVELS = { good: 2, partly: 1, bad: 0, none: -1 };
-const verdictOf = (payload) => (payload.evidence === "absent" ? facts.absent : payload.verdict);
 const gainOf = ({ payload }) => payload.probability.kept - payload.probability.removed;
 
 const betterThan = (verdict) =>
@@ -97,8 +96,7 @@ const betterThan = (verdict) =>
     .filter((record) => record?.payload.verdict && LEVELS[record.payload.verdict.level] > LEVELS[verdict.level])
     .sort((a, b) => LEVELS[b.payload.verdict.level] - LEVELS[a.payload.verdict.level] || gainOf(b) - gainOf(a))[0];
 
-const fillVerdict = (payload) => {
-  const verdict = verdictOf(payload);
+const fillVerdict = ({ verdict }) => {
   // A mask that was changed by hand is not the one that was judged.
   find("verdict").hidden = !verdict || !lanes.asMeasured;
   if (!verdict) return;

@@ -62,6 +62,8 @@ def test_a_prompt_that_is_not_heard_is_told_from_one_that_a_part_brings_out():
 
 def test_nothing_is_said_of_what_was_not_measured():
     assert verdict_of(replace(result_of(0.8, 0.8, 0.1), probability={})) is None
+    # That nothing was found needs no measurement.
+    assert verdict_of(replace(result_of(0.8, 0.8, 0.1, evidence="absent"), probability={})).key == "absent"
 
 
 def test_every_verdict_is_one_sentence_or_two_with_a_level():

@@ -21,7 +21,7 @@ from lmaczs.signal.audio import save_wav
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
 from train import publish
-from train.golden import golden_error, make_golden, repeat_golden
+from train.golden import TOLERANCE, golden_error, make_golden, repeat_golden
 from train.hub_card import hub_card
 
 TRAINING = {
@@ -196,3 +196,9 @@ def test_every_kind_of_release_has_a_card_and_a_paper(release):
     config = json.loads((release / "config.json").read_text())
     (release.with_name("l2i") / "config.json").write_text(json.dumps({**config, "kind": "l2i"}))
     assert "arXiv:2202.11479" in hub_card(release.with_name("l2i"), "lab/l2i")
+
+
+def test_every_kind_that_can_be_checked_can_be_exported():
+    from train.export import CALIBRATED, EXPORTS
+
+    assert set(EXPORTS) == set(TOLERANCE) and set(CALIBRATED) <= set(EXPORTS)

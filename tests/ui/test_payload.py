@@ -49,7 +49,8 @@ def test_loud_peaks_get_one_gain_for_all_tracks(handlers: Handlers, tmp_path: Pa
     path = tmp_path / "loud.wav"
     time_s = np.arange(16000) / 16000
     soundfile.write(path, 3.0 * np.sin(2 * np.pi * 500 * time_s), 16000, subtype="FLOAT")
-    outputs = handlers.analyse(str(path), "\n".join(PROMPTS))
+    # A part of another mask may itself peak above the whole; this one's parts do not.
+    outputs = handlers.explain(str(path), PROMPTS, 0, ["grad-cam"])
     payload = first_shown(outputs)
     tracks = [read_file(payload[n])[0] for n in ("kept", "removed")]
     original = read_file(payload["clip"]["original"])[0]

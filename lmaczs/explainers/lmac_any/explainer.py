@@ -18,7 +18,7 @@ from lmaczs.explainers.areas import AREAS, cut_at_area
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, cell_details
-from lmaczs.explainers.lmac_any.relevance import Relevance, relevance
+from lmaczs.explainers.lmac_any.relevance import Relevance, grid_attribution, relevance
 from lmaczs.hub import load_release, rebuild, save_release, value_of
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
@@ -88,10 +88,9 @@ class LMACAny(WindowMethod):
 
     def _ranked(self, audio: AudioState, target: Target, found: Relevance) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, gains, and gradient x power on the grid of the mask, (windows, freq, frames)."""
-        power, gradient = grid_power(audio, self.domain), found.gradient
-        if self.domain == "stft":
-            gradient = self.backend.mel_filters.T @ gradient
-        attribution = gradient * power
+        power = grid_power(audio, self.domain)
+        filters = self.backend.mel_filters if self.domain == "stft" else None
+        attribution = grid_attribution(power, found, filters)
         logits, gains = self.decoder[0](found, cell_details(power, attribution, self._spread))
         return logits, gains, attribution
 

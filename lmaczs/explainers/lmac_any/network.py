@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmaczs.explainers.areas import AREAS
-from lmaczs.explainers.details import details
+from lmaczs.explainers.details import details, standardise
 from lmaczs.explainers.lmac_any.relevance import CHANNELS, SCALARS, Relevance, in_deviations
 
 # Of the detail of single cells: their contrast in time and in frequency, and their own gradient x power.
@@ -100,17 +100,11 @@ class AnyDecoder(nn.Module):
             maps = F.interpolate(maps, skip.shape[-2:], mode="bilinear", align_corners=False)
             maps = level(torch.cat([maps, skip], dim=1))
         parts = self.last(maps).float().transpose(2, 3)
-        order = standard(parts[:, 0] + found.maps[:, 1:].mean(dim=1).transpose(1, 2))
+        order = standardise(parts[:, 0] + found.maps[:, 1:].mean(dim=1).transpose(1, 2))
         sharpening = SHARPENING * torch.sigmoid(parts[:, 1:])
         if cells.spread is not None:
             order, sharpening = cells.spread @ order, cells.spread @ sharpening
         return order + (sharpening * cells.values).sum(1), self.gains(summary).float()
-
-
-def standard(values: Tensor) -> Tensor:
-    """Zero mean and unit deviation over a window: (windows, rows, frames) -> the same shape."""
-    values = values - values.mean(dim=(1, 2), keepdim=True)
-    return values / (values.std(dim=(1, 2), keepdim=True) + 1e-4)
 
 
 def cell_details(power: Tensor, attribution: Tensor, spread: Tensor | None) -> CellDetails:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.explainers.details import standardise
 from lmaczs.explainers.gradients import stretch
 from lmaczs.explainers.hooks import evaluation_mode, outputs_of
 from lmaczs.signal.spectral import power_to_db
@@ -75,7 +76,7 @@ def relevance(
     with torch.no_grad():
         # With respect to the logarithm of the power.
         attribution = gradients[0] * mel_power
-        channels = [_level(power.detach()), in_deviations(attribution)]
+        channels = [standardise(power_to_db(mel_power)), in_deviations(attribution)]
         grid = mel_power.shape[:0:-1]
         for activation, gradient in zip(outputs, gradients[1:], strict=True):
             channels += [in_deviations(found) for found in _contributions(activation, gradient, grid)]
@@ -88,7 +89,7 @@ def relevance(
         odds = scale * score.detach() if compared else torch.zeros_like(speaks)
         scalars = torch.stack(
             [
-                score.detach() if not compared else odds / scale,
+                score.detach(),
                 (odds / 6).clamp(-3, 3),
                 speaks.log1p(),
                 denies.log1p(),
@@ -100,11 +101,16 @@ def relevance(
     return Relevance(maps, scalars.float(), gradients[0], odds, speaks + denies > LEAST_CHANGE)
 
 
-def _level(mel_power: Tensor) -> Tensor:
-    """Standardised level of each cell, dB: (windows, n_mels, frames)."""
-    level = power_to_db(mel_power)
-    level = level - level.mean(dim=(1, 2), keepdim=True)
-    return level / (level.std(dim=(1, 2), keepdim=True) + 1e-4)
+def grid_attribution(power: Tensor, found: Relevance, mel_filters: Tensor | None) -> Tensor:
+    """Gradient x power on the grid of a mask, the gradient with respect to its cells' logarithm.
+
+    Args:
+        power: (windows, rows, frames) on the mask's grid.
+        found: relevance of the same windows.
+        mel_filters: (n_mels, rows) where the mask lies on STFT bins, None where it lies on mel bands.
+    """
+    gradient = found.gradient if mel_filters is None else mel_filters.T @ found.gradient
+    return gradient * power
 
 
 def _contributions(activation: Tensor, gradient: Tensor | None, grid: tuple[int, ...]) -> list[Tensor]:
