@@ -55,10 +55,12 @@ class Classifier(torch.nn.Module):
         return self.backend.logit_scale * self.backend.encode(images[:, 0])[0] @ self.text.T
 
 
-def level_logits(backend: CLAPBackend, prompt: str, domain: MaskDomain) -> Callable[[Tensor], Tensor]:
+def level_logits(
+    backend: CLAPBackend, window: AudioState, prompt: str, domain: MaskDomain
+) -> Callable[[Tensor], Tensor]:
     """Levels of a mask's grid in dB -> logits of a prompt: the function that our gradient methods explain."""
     target = make_target(backend, prompt)
-    return lambda levels: score_levels(backend, target, levels, domain)
+    return lambda levels: score_levels(backend, target, levels, window, domain)
 
 
 Pair = tuple[str, Callable[[], object], Callable[[], object]]
@@ -72,7 +74,7 @@ def captum_pairs(backend: CLAPBackend, window: AudioState, prompt: str, domain: 
     """
     from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 
-    forward, target = level_logits(backend, prompt, domain), make_target(backend, prompt)
+    forward, target = level_logits(backend, window, prompt, domain), make_target(backend, prompt)
     levels = grid_levels(backend, window, domain)
     silence = torch.full_like(levels, silence_db(backend, domain))
     tunnel, integrated = NoiseTunnel(Saliency(forward)), IntegratedGradients(forward)

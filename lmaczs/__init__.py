@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lmaczs.clap import load_backend
+    from lmaczs.clap.labels.front_ends import MelPower, StftPower, Waveform
+    from lmaczs.clap.labels.own import wrap_classifier
     from lmaczs.explainers import load_explainer
     from lmaczs.hearing import explain_clip
     from lmaczs.signal.audio import load_clip
@@ -55,16 +57,31 @@ if "transformers" in sys.modules:
 else:
     sys.meta_path.insert(0, _BrokenTorchaudio())
 
-__all__ = ["AudioClip", "ExplainResult", "explain_clip", "load_backend", "load_clip", "load_explainer"]
+__all__ = [
+    "AudioClip",
+    "ExplainResult",
+    "MelPower",
+    "StftPower",
+    "Waveform",
+    "explain_clip",
+    "load_backend",
+    "load_clip",
+    "load_explainer",
+    "wrap_classifier",
+]
 
 # Found at the first use: `import lmaczs` alone imports neither torch nor transformers.
 _HOMES = {
     "AudioClip": "lmaczs.types",
     "ExplainResult": "lmaczs.types",
+    "MelPower": "lmaczs.clap.labels.front_ends",
+    "StftPower": "lmaczs.clap.labels.front_ends",
+    "Waveform": "lmaczs.clap.labels.front_ends",
     "explain_clip": "lmaczs.hearing",
     "load_backend": "lmaczs.clap",
     "load_clip": "lmaczs.signal.audio",
     "load_explainer": "lmaczs.explainers",
+    "wrap_classifier": "lmaczs.clap.labels.own",
 }
 
 

@@ -118,7 +118,10 @@ def _any_script() -> Iterator[None]:
 
 
 def _numbers(result: ExplainResult, method_label: str | None) -> str:
-    parts = [method_label or result.explanation.method, f"similarity {result.target_similarity:.2f}"]
+    parts = [
+        method_label or result.explanation.method,
+        f"{result.prediction.unit} {result.target_similarity:.2f}",
+    ]
     prompts = result.prediction.prompts
     if result.target in prompts:
         share = float(result.prediction.probabilities[prompts.index(result.target)])

@@ -22,6 +22,7 @@ def prediction_row(prediction: Prediction) -> dict[str, Any]:
     """
     return {
         "prompts": list(prediction.prompts),
+        "unit": prediction.unit,
         "similarities": [float(value) for value in prediction.similarities],
         "probabilities": [float(value) for value in prediction.probabilities],
         "predicted": prediction.predicted,

@@ -58,8 +58,8 @@ class AudioState:
         waveform: (batch, clip_samples) float32 at the backend's rate, already tiled or cropped.
         stft: (batch, n_fft // 2 + 1, frames) complex64, on the masking grid.
         mel_power: (batch, n_mels, frames) float32 >= 0, linear power, on the backend's grid.
-        hidden: four maps, shallow to deep, each (batch, channels, time, freq).
-        embedding: (batch, embed_dim), unit norm.
+        hidden: four maps, shallow to deep, each (batch, channels, time, freq); none of a classifier with labels.
+        embedding: (batch, embed_dim), unit norm; (batch, labels) logits of a classifier with labels.
         valid_samples: (batch,) int64, samples that belong to the recording and not to its tiled copy.
     """
 
@@ -81,6 +81,11 @@ class AudioState:
             valid_samples=self.valid_samples[rows],
         )
 
+    def window(self, row: int) -> AudioState:
+        """One window as a batch of one; where there is one for all, that one."""
+        row = min(row, len(self.waveform) - 1)
+        return self[row : row + 1]
+
 
 @dataclass(frozen=True)
 class TextState:
@@ -101,10 +106,12 @@ class Prediction:
 
     Attributes:
         prompts: the sentences, in the order given.
-        similarities: (prompts,) cosine, in [-1, 1].
-        probabilities: (prompts,), softmax of logit_scale * similarities; sums to 1.
+        similarities: (prompts,) cosine, in [-1, 1]; logits of a classifier with labels.
+        probabilities: (prompts,), softmax of logit_scale * similarities, which sums to 1; of a multi-label classifier
+            the sigmoid of each logit.
         predicted: index of the most probable prompt.
         match: (prompts,) whether each prompt fits by itself, whatever the others are; empty: the model can't tell.
+        unit: what the similarities are, "similarity" or "logit".
     """
 
     prompts: tuple[str, ...]
@@ -112,6 +119,7 @@ class Prediction:
     probabilities: Tensor
     predicted: int
     match: tuple[Match, ...] = ()
+    unit: str = "similarity"
 
 
 @dataclass(frozen=True)
@@ -187,7 +195,7 @@ class ExplainResult:
         clip: the recording at the backend's rate, mono.
         prediction: the zero-shot decision.
         target: the sentence that was explained; need not be one of the prediction's prompts.
-        target_similarity: cosine between the recording and the target prompt.
+        target_similarity: cosine between the recording and the target prompt, or its logit (`Prediction.unit`).
         explanation: the mask on the recording's own time axis.
         listening: kept and removed audio, as long as the recording.
         magnitude_db: (freq, frames) float32, power of the recording on the mask's own rows, dB as `power_to_db`.

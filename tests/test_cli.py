@@ -59,7 +59,15 @@ def test_classify_writes_the_numbers_of_python(desk, debug_backend, capsys):
     assert [row["path"] for row in rows] == ["beep.wav", "./beep.wav"]
     expected = classify(listen(load_clip("beep.wav"), debug_backend), PROMPTS, debug_backend)
     for row in rows:
-        assert sorted(row) == ["match", "path", "predicted", "probabilities", "prompts", "similarities"]
+        assert sorted(row) == [
+            "match",
+            "path",
+            "predicted",
+            "probabilities",
+            "prompts",
+            "similarities",
+            "unit",
+        ]
         assert row["prompts"] == PROMPTS and row["predicted"] == expected.predicted
         torch.testing.assert_close(torch.tensor(row["probabilities"]), expected.probabilities)
         torch.testing.assert_close(torch.tensor(row["similarities"]), expected.similarities)

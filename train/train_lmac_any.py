@@ -170,7 +170,7 @@ class Lesson:
     def look(self, audio: AudioState, asked: Asked, domain: str) -> tuple[Relevance, CellDetails]:
         """What the decoder sees of windows and their prompts."""
         backend = self.member.backend
-        found = relevance(backend, asked.margin, audio.mel_power, asked.scale, True)
+        found = relevance(backend, asked.margin, audio, asked.scale, True)
         power = grid_power(audio, domain)
         filters, spread = (backend.mel_filters, self.spread) if domain == "stft" else (None, None)
         return found, cell_details(power, grid_attribution(power, found, filters), spread)

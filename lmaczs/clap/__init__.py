@@ -1,12 +1,14 @@
-"""Zero-shot classifiers, opened up between front end and encoder; `BACKENDS` lists them by key."""
+"""Classifiers, opened up between front end and encoder; `BACKENDS` lists those that are known by a key of their own."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from lmaczs.clap.labels.folders import PREFIX, labels_of
 from lmaczs.errors import BackendUnavailableError
 from lmaczs.types import Progress
 
@@ -74,6 +76,19 @@ def _laion(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]
     return load
 
 
+def _hugging_face(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
+    def load(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
+        from lmaczs.clap.labels.hugging_face import load_hugging_face
+
+        if weights is not None:
+            raise BackendUnavailableError(
+                "A backend 'hf:...' has its weights in its folder: leave out --weights."
+            )
+        return load_hugging_face(name)
+
+    return load
+
+
 BACKENDS: dict[str, BackendEntry] = {
     "compact": BackendEntry("Compact CLAP", "for non-commercial use", _compact),  # works without a network
     # Version 1 stays the default, and version 2 out of the wheel and off the page, until decoders for it are there.
@@ -92,12 +107,41 @@ BACKENDS: dict[str, BackendEntry] = {
 
 _Key = tuple[str, str, str]  # name, device, weights
 _loaded: dict[_Key, "CLAPBackend"] = {}
-_locks = {name: Lock() for name in BACKENDS}  # one for each: a download must not hold up the embedded model
+# One for each: a download must not hold up the embedded model.
+_locks: defaultdict[str, Lock] = defaultdict(Lock)
 
 
 def default_backend() -> str:
     """The backend that is used where none is named: LMACZS_BACKEND, or the embedded one."""
     return os.environ.get(VARIABLE, "").strip() or "compact"
+
+
+def entry_for(name: str) -> BackendEntry:
+    """What is known of a classifier before it is loaded: of a key of `BACKENDS`, or of "hf:..." .
+
+    Raises:
+        BackendUnavailableError: there is no such backend.
+    """
+    if name.startswith(PREFIX):
+        return BackendEntry(Path(name.removeprefix(PREFIX)).name, "of its authors", _hugging_face(name))
+    if name not in BACKENDS:
+        known = ", ".join(f"'{key}'" for key in BACKENDS)
+        raise BackendUnavailableError(
+            f"There is no backend '{name}': choose one of {known}, or 'hf:' and the folder of one of transformers' audio "
+            "classifiers."
+        )
+    return BACKENDS[name]
+
+
+def labels_for(name: str) -> tuple[str, ...] | None:
+    """Labels that a classifier was trained for, read without loading it; None: it takes any prompt.
+
+    Raises:
+        BackendUnavailableError: there is no such backend, or its files cannot be fetched.
+        CheckpointError: its configuration is damaged.
+    """
+    entry_for(name)
+    return labels_of(name) if name.startswith(PREFIX) else None
 
 
 def load_backend(
@@ -107,12 +151,13 @@ def load_backend(
     weights: str | Path | None = None,
     progress: Progress | None = None,
 ) -> "CLAPBackend":
-    """Load a CLAP for inference; asking again gives the same object.
+    """Load a classifier for inference; asking again gives the same object.
 
     One fetched model is kept at a time: the next one takes its place, and its memory is free once nobody uses it.
 
     Args:
-        name: key in `BACKENDS`; None is `default_backend()`.
+        name: key in `BACKENDS`, or one of transformers' audio classifiers: "hf:FOLDER" or "hf:owner/name@COMMIT"; None is
+            `default_backend()`.
         device: "cpu", "cuda", "cuda:1", …; None takes a GPU if there is one.
         weights: a file or folder to load in the place of the published weights, in the publisher's own layout.
         progress: called while files are fetched, with the share done and what is being done; it may raise to stop.
@@ -127,22 +172,22 @@ def load_backend(
         CheckpointError: its weights are damaged or belong to another model.
     """
     name = default_backend() if name is None else name
-    if name not in BACKENDS:
-        known = ", ".join(f"'{key}'" for key in BACKENDS)
-        raise BackendUnavailableError(f"There is no backend '{name}': choose one of {known}.")
+    entry = entry_for(name)
     place = _device(device)
     path = None if weights is None else Path(weights)
     key = (name, place, "" if path is None else str(path.absolute()))
     if key not in _loaded:
         with _locks[name]:
             if key not in _loaded:
-                fresh = BACKENDS[name].load(path, progress).to(place).eval().requires_grad_(False)
-                for other in [
-                    k for k in _loaded if BACKENDS[k[0]].download_mb and BACKENDS[name].download_mb
-                ]:
+                fresh = entry.load(path, progress).to(place).eval().requires_grad_(False)
+                for other in [k for k in _loaded if _is_large(k[0]) and _is_large(name)]:
                     _loaded.pop(other, None)
                 _loaded[key] = fresh
     return _loaded[key]
+
+
+def _is_large(name: str) -> bool:
+    return entry_for(name).download_mb > 0 or name.startswith(PREFIX)
 
 
 def forget_backend(backend: "CLAPBackend") -> None:

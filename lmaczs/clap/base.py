@@ -1,14 +1,19 @@
-"""The contract of every CLAP: front end and audio encoder are two differentiable calls, and a mask fits between them."""
+"""The contract of every classifier: front end and encoder are two differentiable calls, and a mask fits between them.
+
+It is written for CLAPs. A classifier with labels of its own (`lmaczs.clap.labels`) fits in with its logits as the
+embedding, unit vectors as those of its labels, and a logit scale of 1.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmaczs.clap.prompts import checked_prompts
 from lmaczs.signal.spectral import SpectralConfig, mel_frequencies_hz, power_of, stft
-from lmaczs.types import AudioState, TextState
+from lmaczs.types import AudioState, MaskDomain, TextState
 
 # Whose embeddings and tokens a model keeps.
 PROMPTS_KEPT = 4096
@@ -35,6 +40,8 @@ class CLAPBackend(nn.Module, ABC):
         mel_filters: (n_mels, n_fft // 2 + 1) buffer; the model's own filterbank.
         max_tokens: of one prompt, as `prompt_tokens` counts them.
         match_limits: cosine similarity from which a prompt matches weakly, and strongly; None: not calibrated.
+        labels: that it was trained for, if it takes no other prompts; None: it takes any.
+        multi_label: whether each prompt is decided on its own, by a sigmoid; only with labels.
     """
 
     name: str
@@ -45,11 +52,18 @@ class CLAPBackend(nn.Module, ABC):
     mel_filters: Tensor
     max_tokens: int = 2000
     match_limits: tuple[float, float] | None = None
+    labels: tuple[str, ...] | None = None
+    multi_label: bool = False
 
     def __init__(self) -> None:
         super().__init__()
         self._text_cache: dict[str, Tensor] = {}
         self._token_cache: dict[str, Sequence[int]] = {}
+
+    @property
+    def source(self) -> str:
+        """What `load_backend` takes to load it again."""
+        return self.name
 
     @property
     @abstractmethod
@@ -107,6 +121,43 @@ class CLAPBackend(nn.Module, ABC):
             embedding: (batch, embed_dim), unit norm.
             hidden: four maps, shallow to deep, each (batch, channels, time, freq).
         """
+
+    def encode_changed(
+        self, power: Tensor, audio: AudioState, domain: MaskDomain
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Embed windows whose power was changed, by a mask or by noise; differentiable in the power.
+
+        Args:
+            power: (batch, freq, frames) float32 >= 0, linear; freq as `domain` says.
+            audio: the windows as they were, (batch) or one for all; a classifier that hears waveforms takes the phases
+                from them.
+            domain: whether freq is STFT bins or mel bands.
+
+        Returns:
+            As `encode`.
+        """
+        return self.encode(self.mel_power(power) if domain == "stft" else power)
+
+    def pool(self, embeddings: Tensor, votes: Tensor) -> Tensor:
+        """One embedding for a recording: the mean of those of its windows, by their votes.
+
+        Args:
+            embeddings: (windows, embed_dim).
+            votes: (windows,), sum 1.
+
+        Returns:
+            (embed_dim,), unit norm.
+        """
+        return F.normalize(votes @ embeddings, dim=0)
+
+    def layer_map(self, layer: str, output: Tensor) -> Tensor:
+        """What a layer puts out, as a map: (batch, channels, time, freq).
+
+        Args:
+            layer: key in `cam_layers`.
+            output: of that layer, or a gradient with respect to it.
+        """
+        return output
 
     @abstractmethod
     def embed_sentences(self, prompts: Sequence[str]) -> Tensor:

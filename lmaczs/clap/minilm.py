@@ -67,10 +67,10 @@ class MiniLM(nn.Module):
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         # 0.1 s of loading needs no bar, and stderr is for errors.
         shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()
         self.transformer = AutoModel.from_pretrained(folder, local_files_only=True)
         if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.enable_progress_bar()
         self.eval().requires_grad_(False)
 
     def tokens(self, prompt: str) -> list[int]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
@@ -26,7 +25,8 @@ class Recording:
     Attributes:
         clip: mono, at the backend's rate, on the CPU.
         plan: its windows and their votes.
-        embedding: (embed_dim,), unit norm, on the CPU: the mean of its windows' embeddings, weighted by their votes.
+        embedding: (embed_dim,), unit norm, on the CPU: the mean of its windows' embeddings, weighted by their votes. Of a
+            classifier with labels: its logits.
         states: encoder passes of its windows; empty when there are more than WINDOWS_KEPT.
     """
 
@@ -69,7 +69,7 @@ def listen(clip: AudioClip, backend: CLAPBackend, progress: Progress = no_progre
             states.append(state)
         done += len(state.embedding)
         progress(done / count, "listening")
-    return Recording(clip, plan, _mean(torch.cat(embeddings), plan), tuple(states))
+    return Recording(clip, plan, _mean(torch.cat(embeddings), plan, backend), tuple(states))
 
 
 def embed(waveforms: Sequence[Tensor], backend: CLAPBackend) -> Tensor:
@@ -95,7 +95,7 @@ def embed(waveforms: Sequence[Tensor], backend: CLAPBackend) -> Tensor:
         for some, samples in zip(windows.split(WINDOWS_AT_ONCE), valid.split(WINDOWS_AT_ONCE), strict=True)
     ]
     parts = torch.cat(found).split([len(plan.windows) for plan in plans])
-    return torch.stack([_mean(part, plan) for part, plan in zip(parts, plans, strict=True)])
+    return torch.stack([_mean(part, plan, backend) for part, plan in zip(parts, plans, strict=True)])
 
 
 def _plan(waveform: Tensor, backend: CLAPBackend) -> WindowPlan:
@@ -114,7 +114,6 @@ def _analyze(windows: Tensor, valid_samples: Tensor, backend: CLAPBackend) -> Au
     return backend.analyze(windows.to(device), valid_samples.to(device))
 
 
-def _mean(embeddings: Tensor, plan: WindowPlan) -> Tensor:
-    """Mean of the windows' embeddings (windows, embed_dim) by their votes: (embed_dim,), unit norm."""
+def _mean(embeddings: Tensor, plan: WindowPlan, backend: CLAPBackend) -> Tensor:
     votes = torch.tensor([window.weight for window in plan.windows], dtype=embeddings.dtype)
-    return F.normalize(votes @ embeddings, dim=0)
+    return backend.pool(embeddings, votes)

@@ -28,17 +28,19 @@ def similarities(audio_embedding: Tensor, text_embedding: Tensor) -> Tensor:
     return audio_embedding @ text_embedding.T
 
 
-def probabilities(similarity: Tensor, logit_scale: Tensor) -> Tensor:
+def probabilities(similarity: Tensor, logit_scale: Tensor, multi_label: bool = False) -> Tensor:
     """Zero-shot class probabilities (Paissan et al. 2024, eq. 8, with CLAP's temperature).
 
     Args:
         similarity: (batch, prompts) cosine, in [-1, 1].
         logit_scale: () = 1 / temperature.
+        multi_label: each prompt by itself.
 
     Returns:
-        (batch, prompts), rows sum to 1.
+        (batch, prompts), rows sum to 1; sigmoids where `multi_label`.
     """
-    return torch.softmax(logit_scale * similarity, dim=-1)
+    logits = logit_scale * similarity
+    return torch.sigmoid(logits) if multi_label else torch.softmax(logits, dim=-1)
 
 
 def matches(similarity: Tensor, limits: tuple[float, float] | None) -> tuple[Match, ...]:
@@ -65,6 +67,8 @@ def predict(
     text: TextState,
     logit_scale: Tensor,
     match_limits: tuple[float, float] | None = None,
+    unit: str = "similarity",
+    multi_label: bool = False,
 ) -> Prediction:
     """Decide for one clip.
 
@@ -73,13 +77,16 @@ def predict(
         text: the prompts of the task.
         logit_scale: () = 1 / temperature.
         match_limits: of the model, see `matches`.
+        unit: what the similarities are, see `Prediction`.
+        multi_label: see `probabilities`.
     """
     similarity = similarities(audio_embedding.unsqueeze(0), text.embedding)
-    probability = probabilities(similarity, logit_scale)[0]
+    probability = probabilities(similarity, logit_scale, multi_label)[0]
     return Prediction(
         prompts=text.prompts,
         similarities=similarity[0],
         probabilities=probability,
         predicted=int(probability.argmax()),
         match=matches(similarity[0], match_limits),
+        unit=unit,
     )

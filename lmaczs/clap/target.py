@@ -10,7 +10,7 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
 
 SCORES = {
-    "cosine": "similarity of sound and prompt",
+    "cosine": "similarity of sound and prompt; the logit of a classifier with labels",
     "logit": "similarity times the model's logit scale",
     "probability": "of the prompt among its rivals",
     "contrastive": "logit of the prompt less the mean logit of its rivals",
@@ -71,6 +71,8 @@ class Target:
             whole: (1,), score of the window.
         """
         slope = torch.full_like(whole, 1.0 if self.score == "cosine" else self.scale)
+        # Logits of a classifier with labels have no scale.
+        slope = torch.maximum(slope, whole.abs())
         if self.score == "probability":
             # A number near 1 has no finer steps.
             slope = (slope * whole * (1 - whole)).clamp_min(0.05)
@@ -121,6 +123,16 @@ def make_target(
         distinct = (vectors @ embedding) <= 1 - 1e-6
         distinct[own] = False
         rival_embeddings = vectors[distinct]
+        if backend.multi_label:
+            # A prompt that is decided on by itself competes with its own absence, whose logit is 0.
+            return Target(
+                sentences[own],
+                embedding,
+                (f"not {sentences[own]}",),
+                torch.zeros_like(embedding)[None],
+                score,
+                float(backend.logit_scale),
+            )
     kept = tuple(rival for rival, other in zip(sentences, distinct.tolist(), strict=True) if other)
     if score in COMPARING and not kept:
         raise LMACError(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lmaczs.clap import default_backend
+from lmaczs.clap import default_backend, labels_for
 from lmaczs.clap.prompts import clean_prompts, lines_of
 from lmaczs.errors import LMACError, PromptError
 from lmaczs.explainers import METHODS, default_method
@@ -14,13 +14,18 @@ MAX_PROMPT_FILE_BYTES = 1 << 20
 
 
 def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --prompts-file and --labels-file, one of which is needed."""
+    """Add --prompts-file, --labels-file and --labels, one of which is needed."""
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--prompts-file", metavar="FILE", help="text file, one full sentence per line")
     group.add_argument(
         "--labels-file",
         metavar="FILE",
         help="text file, one bare label per line; becomes 'this is the sound of LABEL'",
+    )
+    group.add_argument(
+        "--labels",
+        choices=("all",),
+        help="all: the labels that the classifier was trained for, if it has some (a backend 'hf:...')",
     )
 
 
@@ -30,7 +35,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default=default_backend(),
         metavar="NAME",
-        help="the CLAP; 'lmaczs list' shows them (LMACZS_BACKEND, or compact)",
+        help="the classifier; 'lmaczs list' shows them (LMACZS_BACKEND, or compact); or one of transformers' audio "
+        "classifiers, hf:FOLDER or hf:owner/name@COMMIT",
     )
     parser.add_argument(
         "--weights",
@@ -157,7 +163,19 @@ def read_lines(path: str) -> list[str]:
 
 
 def read_prompts(arguments: argparse.Namespace) -> list[str]:
-    """Full sentences from --prompts-file, or from --labels-file with the paper's prefix."""
+    """Full sentences from --prompts-file, or from --labels-file with the paper's prefix; or the classifier's own labels.
+
+    Raises:
+        PromptError: see `read_lines`; or the classifier has no labels of its own.
+    """
+    if arguments.labels == "all":
+        own = labels_for(arguments.backend)
+        if own is None:
+            raise PromptError(
+                f"The classifier '{as_text(arguments.backend)}' takes any prompt and has no labels of its own: give "
+                "--prompts-file or --labels-file."
+            )
+        return list(own)
     if arguments.prompts_file:
         return read_lines(arguments.prompts_file)
     labels = read_lines(arguments.labels_file)

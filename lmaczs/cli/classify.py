@@ -78,7 +78,7 @@ def ranked_table(path: str, prediction: "Prediction") -> str:
     """
     order: Sequence[int] = prediction.probabilities.argsort(descending=True, stable=True).tolist()
     match = [f"  {word:<6}" for word in ("match", *prediction.match)] if prediction.match else []
-    lines = [path, f"  probability  similarity{match[0] if match else ''}  prompt"]
+    lines = [path, f"  probability  {prediction.unit:>10}{match[0] if match else ''}  prompt"]
     lines += [
         f"  {100 * float(prediction.probabilities[i]):9.1f} %  {float(prediction.similarities[i]):10.3f}"
         f"{match[i + 1] if match else ''}  {prediction.prompts[i]}"

@@ -79,7 +79,9 @@ def run(arguments: argparse.Namespace) -> None:
     print(ranked_table(as_text(arguments.clip), written[0].prediction))
     print()
     for result in written:
-        print(f'explained with {label}: "{result.target}" (similarity {result.target_similarity:.3f})')
+        print(
+            f'explained with {label}: "{result.target}" ({result.prediction.unit} {result.target_similarity:.3f})'
+        )
         if verdict := verdict_of(result):
             print(f"  {verdict.words}")
         for name, part in zip(component_files(result), result.explanation.components, strict=False):

@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"fetched at the first use, about {entry.download_mb} MB" if entry.download_mb else "embedded"
         )
         print(f"             {name}: {entry.label} ({origin}, licence {entry.licence})")
+    print("             hf:FOLDER or hf:owner/name@COMMIT: transformers' audio classifiers")
     print("explainers:", ", ".join(METHODS))
     releases = [f"{name} ({kind})" for name, kind in embedded_releases().items()]
     print("releases:  ", ", ".join(releases) or "none")

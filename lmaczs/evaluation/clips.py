@@ -120,7 +120,7 @@ def _facts(evaluation: ClipEvaluation, condition: str, clip: Clip, recording: Re
     """What is known of a clip without any explanation, and the index of the label that is explained."""
     evaluator = evaluation.evaluator
     logits = evaluator.logits(recording.embedding[None])[0]
-    probability, silence = logits.double().softmax(0), evaluator.silence[0].double().softmax(0)
+    probability, silence = (evaluator.probabilities(values) for values in (logits, evaluator.silence[0]))
     target = int(logits.argmax())
     scale = float(evaluator.backend.logit_scale)
     facts = {

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.recording import Recording, embed, listen
-from lmaczs.clap.similarity import prompts_from_labels
+from lmaczs.clap.similarity import probabilities, prompts_from_labels
 from lmaczs.clap.target import Target, make_target
 from lmaczs.evaluation.masks import FORMS
 from lmaczs.explainers.base import Method
 from lmaczs.hearing.explaining import audible
-from lmaczs.hearing.measuring import logits_of
+from lmaczs.hearing.measuring import contest, logits_of
 from lmaczs.metrics.curves import SHARES, deletion_insertion
 from lmaczs.metrics.registry import MaskSample, entries_of, measure, measure_at_equal_area
 from lmaczs.metrics.shape import top_masks
@@ -65,6 +65,11 @@ class MaskEvaluator:
     def logits(self, embedding: Tensor) -> Tensor:
         """(sounds, embed_dim) -> (sounds, labels), logit_scale * cosine, on the CPU."""
         return logits_of(embedding, self.prompts, self.backend)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(sounds, labels) of `logits` -> the same shape, float64, as the classifier decides."""
+        one = logits.new_ones(())
+        return probabilities(logits.double(), one.double(), self.backend.multi_label)
 
     def target(self, index: int) -> Target:
         """The prompt of a label, which competes with all others."""
@@ -123,9 +128,15 @@ class MaskEvaluator:
         areas = [share for form in forms if (share := FORMS[form]) is not None]
         shares = sorted({*self.shares, *areas}) if areas else []
         kept = self.kept_sounds(method, recording, explanation, shares)
-        whole, soft_kept, soft_removed = self._logits_of_parts(recording, kept[0])
+        sounds = self._logits_of_parts(recording, kept[0])
+        whole = sounds[0]
         evidence = explanation.evidence
-        sample = MaskSample(whole, soft_kept, soft_removed, target, explanation.mask, evidence)
+
+        def sample_of(three: Tensor) -> MaskSample:
+            (original, kept_part, removed_part), among = contest(three, target, self.backend)
+            return MaskSample(original, kept_part, removed_part, among, explanation.mask, evidence)
+
+        sample = sample_of(sounds)
         found = {
             f"soft/{key}": value for key, value in (measure(sample) | measure(sample, "evaluation")).items()
         }
@@ -135,8 +146,7 @@ class MaskEvaluator:
             parts = dict(zip(shares, zip(*self.logits(heard).chunk(2), strict=True), strict=True))
             for form in forms:
                 if (share := FORMS[form]) is not None:
-                    kept_logits, removed_logits = parts[share]
-                    at = MaskSample(whole, kept_logits, removed_logits, target, explanation.mask, evidence)
+                    at = sample_of(torch.stack([whole, *parts[share]]))
                     found |= {f"{form}/{key}": value for key, value in measure_at_equal_area(at).items()}
             found |= self._curves(whole, parts, target, empty=not bool(explanation.mask.max() > 0))
         return {key: value for key, value in found.items() if value == value}
@@ -156,7 +166,7 @@ class MaskEvaluator:
         """Areas and points of both curves."""
 
         def probability(logits: Sequence[Tensor]) -> Tensor:
-            return torch.stack(list(logits)).double().softmax(-1)[:, target]
+            return self.probabilities(torch.stack(list(logits)))[:, target]
 
         kept, removed = (probability([parts[share][side] for share in self.shares]) for side in (0, 1))
         curves = deletion_insertion(

@@ -61,7 +61,7 @@ def _decisions(evaluator: MaskEvaluator, clip: Clip) -> Row:
         "predicted_quiet": quiet,
         "predicted_loud": loud,
         "rank": rank_of(logits[0], labels.index(clip.label)),
-        "probability": float(logits[0].double().softmax(0).amax()),
+        "probability": float(evaluator.probabilities(logits[0]).amax()),
     }
 
 

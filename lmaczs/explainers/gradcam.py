@@ -16,7 +16,7 @@ from torch import Tensor
 from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps
-from lmaczs.explainers.gradients import GradientMethod, levels_to_mel, stretch
+from lmaczs.explainers.gradients import GradientMethod, grid_power, levels_to_power, stretch
 from lmaczs.explainers.hooks import evaluation_mode, output_as_leaf
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, Progress, no_progress
@@ -37,6 +37,11 @@ class _CAM(GradientMethod):
     def __post_init__(self) -> None:
         """Check the layer."""
         layers = self.backend.cam_layers
+        if not layers:
+            raise LMACError(
+                f"{self.entry.label} needs a layer with maps, and none was found in '{self.backend.name}': "
+                "name some with layers=, or choose another method, such as 'lmac-any'."
+            )
         if self.layer is not None and self.layer not in layers:
             known = ", ".join(f"'{key}'" for key in layers)
             raise LMACError(
@@ -65,39 +70,41 @@ class _CAM(GradientMethod):
 
     def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
         """See `Method.map_windows`."""
-        values = self._attribute(audio.mel_power, target)
+        values = self._attribute(grid_power(audio, self.domain), audio, target)
         progress(1.0, self.label)
         return WindowMaps(values)
 
     def attribute_levels(
-        self, levels: Tensor, target: Target, progress: Progress = no_progress
+        self, levels: Tensor, audio: AudioState, target: Target, progress: Progress = no_progress
     ) -> tuple[Tensor, None]:
         """See `GradientMethod.attribute_levels`; values are >= 0, in units of activation times gradient."""
-        return self._attribute(levels_to_mel(self.backend, levels, self.domain), target), None
+        return self._attribute(levels_to_power(levels), audio, target), None
 
-    def _attribute(self, mel_power: Tensor, target: Target) -> Tensor:
-        """(windows, n_mels, frames) power -> (windows, freq, frames)."""
-        activation, gradient = self._activation_and_gradient(mel_power, target)
+    def _attribute(self, power: Tensor, audio: AudioState, target: Target) -> Tensor:
+        """(windows, freq, frames) power on the mask's grid -> the same shape."""
+        activation, gradient = self._activation_and_gradient(power, audio, target)
         cam = class_activation_map(self.from_rest(activation), gradient, self.channel_weights)
-        rows, frames = mel_power.shape[1:]
+        rows, frames = len(self.backend.mel_filters), power.shape[-1]
         mel_map = stretch(stretch(cam, frames, dim=1), rows, dim=2).transpose(1, 2)
         return mel_to_bins(self.backend.mel_filters) @ mel_map if self.domain == "stft" else mel_map
 
-    def _activation_and_gradient(self, mel_power: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    def _activation_and_gradient(
+        self, power: Tensor, audio: AudioState, target: Target
+    ) -> tuple[Tensor, Tensor]:
         """Output of the layer and the gradient of each window's score at it."""
         layers = self.backend.cam_layers
-        module = layers[self.layer or list(layers)[-1]]
+        name = self.layer or list(layers)[-1]
         # Callers may be in no_grad or inference_mode; a copy made here is an ordinary tensor in both cases.
         with (
             torch.inference_mode(False),
             torch.enable_grad(),
             evaluation_mode(self.backend),
-            output_as_leaf(module) as outputs,
+            output_as_leaf(layers[name]) as outputs,
         ):
-            embedding, _ = self.backend.encode(mel_power.detach().clone())
+            embedding, _ = self.backend.encode_changed(power.detach().clone(), audio, self.domain)
             # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
             (gradient,) = torch.autograd.grad(target(embedding).sum(), outputs[-1])
-        return outputs[-1].detach(), gradient
+        return self.backend.layer_map(name, outputs[-1].detach()), self.backend.layer_map(name, gradient)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,12 +31,13 @@ class GradientMethod(AttributionMethod):
 
     @abstractmethod
     def attribute_levels(
-        self, levels: Tensor, target: Target, progress: Progress = no_progress
+        self, levels: Tensor, audio: AudioState, target: Target, progress: Progress = no_progress
     ) -> tuple[Tensor, Tensor | None]:
         """Attribute the score of windows that are given by their levels.
 
         Args:
             levels: (windows, freq, frames) dB, as `grid_levels` gives them; freq as the domain says.
+            audio: the windows that the levels are those of, (windows) or one for all.
             target: what is explained.
             progress: called after each step; may raise to stop.
 
@@ -48,7 +49,7 @@ class GradientMethod(AttributionMethod):
         """See `Method.map_windows`."""
         levels = grid_levels(self.backend, audio, self.domain)
         with evaluation_mode(self.backend):
-            values, error = self.attribute_levels(levels, target, progress)
+            values, error = self.attribute_levels(levels, audio, target, progress)
         return WindowMaps(values, completeness_error=error)
 
 
@@ -70,25 +71,29 @@ def grid_levels(backend: CLAPBackend, audio: AudioState, domain: MaskDomain) -> 
     return power_to_db(grid_power(audio, domain).detach(), amin=floor)
 
 
-def levels_to_mel(backend: CLAPBackend, levels: Tensor, domain: MaskDomain) -> Tensor:
-    """Mel power of windows given by their levels, (windows, freq, frames) dB; differentiable in them."""
-    power = torch.exp(levels * (math.log(10) / 10))
-    return backend.mel_power(power) if domain == "stft" else power
+def levels_to_power(levels: Tensor) -> Tensor:
+    """Power of cells given by their levels in dB; differentiable in them."""
+    return torch.exp(levels * (math.log(10) / 10))
 
 
-def score_levels(backend: CLAPBackend, target: Target, levels: Tensor, domain: MaskDomain) -> Tensor:
+def score_levels(
+    backend: CLAPBackend, target: Target, levels: Tensor, audio: AudioState, domain: MaskDomain
+) -> Tensor:
     """Score of windows given by their levels: (windows,); differentiable in them.
 
     Args:
         backend: in evaluation mode.
         target: what is explained.
         levels: (windows, freq, frames) dB, freq as `domain` says.
+        audio: the windows, (windows) or one for all.
         domain: of the grid.
     """
-    return target(backend.encode(levels_to_mel(backend, levels, domain))[0])
+    return target(backend.encode_changed(levels_to_power(levels), audio, domain)[0])
 
 
-def level_gradient(backend: CLAPBackend, target: Target, levels: Tensor, domain: MaskDomain) -> Tensor:
+def level_gradient(
+    backend: CLAPBackend, target: Target, levels: Tensor, audio: AudioState, domain: MaskDomain
+) -> Tensor:
     """Gradient of each window's score with respect to its levels: (windows, freq, frames), per dB.
 
     Nothing but the levels gets a gradient, whatever the caller's mode. Arguments as in `score_levels`.
@@ -97,7 +102,7 @@ def level_gradient(backend: CLAPBackend, target: Target, levels: Tensor, domain:
     with torch.inference_mode(False), torch.enable_grad():
         leaf = levels.detach().clone().requires_grad_(True)
         # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
-        (gradient,) = torch.autograd.grad(score_levels(backend, target, leaf, domain).sum(), leaf)
+        (gradient,) = torch.autograd.grad(score_levels(backend, target, leaf, audio, domain).sum(), leaf)
     return gradient
 
 

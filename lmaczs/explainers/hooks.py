@@ -2,9 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+
+# Blocks of some transformers put out a tuple that begins with the features.
+Output = Tensor | tuple[Any, ...]
+
+
+def main_output(output: Output) -> Tensor:
+    """What a layer puts out: a tensor, or the first of a tuple."""
+    found: Tensor = output if isinstance(output, Tensor) else output[0]
+    return found
 
 
 @contextmanager
@@ -16,16 +26,16 @@ def output_as_leaf(module: nn.Module) -> Iterator[list[Tensor]]:
     layers and needs no gradient of any weight. The hook is gone when the block ends, also by an exception.
 
     Args:
-        module: called inside the block; its output is one floating-point tensor.
+        module: called inside the block; its output is one floating-point tensor, or begins with it.
 
     Yields:
         A list that gets the output of each call, detached, with requires_grad set.
     """
     outputs: list[Tensor] = []
 
-    def cut(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        outputs.append(output.detach().requires_grad_(True))
-        return outputs[-1]
+    def cut(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Output) -> Output:
+        outputs.append(main_output(output).detach().requires_grad_(True))
+        return outputs[-1] if isinstance(output, Tensor) else (outputs[-1], *output[1:])
 
     handle = module.register_forward_hook(cut)
     try:
@@ -39,15 +49,15 @@ def outputs_of(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     """Keep what modules put out, as part of the autograd graph.
 
     Args:
-        modules: each is called once inside the block; its output is one tensor.
+        modules: each is called once inside the block; its output is one tensor, or begins with it.
 
     Yields:
         A list that gets the outputs in the order of the calls.
     """
     outputs: list[Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        outputs.append(output)
+    def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Output) -> None:
+        outputs.append(main_output(output))
 
     handles = [module.register_forward_hook(keep) for module in modules]
     try:

@@ -9,7 +9,7 @@ from lmaczs.clap.target import Target
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, PASSES_AT_ONCE, MethodEntry
 from lmaczs.explainers.gradients import GradientMethod, level_gradient, score_levels, silence_db
 from lmaczs.explainers.options import check_whole
-from lmaczs.types import Progress, no_progress
+from lmaczs.types import AudioState, Progress, no_progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class IntegratedGradients(GradientMethod):
         return FORWARD_AND_BACKWARD * self.steps + 2
 
     def attribute_levels(
-        self, levels: Tensor, target: Target, progress: Progress = no_progress
+        self, levels: Tensor, audio: AudioState, target: Target, progress: Progress = no_progress
     ) -> tuple[Tensor, Tensor]:
         """See `GradientMethod.attribute_levels`; values are signed, in units of the score."""
         silence = silence_db(self.backend, self.domain)
@@ -57,19 +57,23 @@ class IntegratedGradients(GradientMethod):
             for first in range(0, self.steps, PASSES_AT_ONCE):
                 share = points[first : first + PASSES_AT_ONCE].to(window)[:, None, None]
                 line = silence + share * (window - silence)
-                gradient = level_gradient(self.backend, target, line, self.domain)
+                gradient = level_gradient(self.backend, target, line, audio.window(row), self.domain)
                 weight = weights[first : first + PASSES_AT_ONCE].to(window)
                 mean[row] += torch.einsum("s,sft->ft", weight, gradient)
                 done += len(share)
                 progress(done / (self.steps * len(levels)), f"{self.label}: {done} steps")
         values = mean * (levels - silence)
-        return values, self._completeness_error(values, levels, target)
+        return values, self._completeness_error(values, levels, audio, target)
 
     @torch.no_grad()
-    def _completeness_error(self, values: Tensor, levels: Tensor, target: Target) -> Tensor:
+    def _completeness_error(
+        self, values: Tensor, levels: Tensor, audio: AudioState, target: Target
+    ) -> Tensor:
         """How far the values' sum misses the change of the score, relative to it; both ends are encoded anew."""
-        ends = torch.cat([levels, torch.full_like(levels, silence_db(self.backend, self.domain))])
-        sound, nothing = score_levels(self.backend, target, ends, self.domain).chunk(2)
+        silence = torch.full_like(levels, silence_db(self.backend, self.domain))
+        sound, nothing = (
+            score_levels(self.backend, target, end, audio, self.domain) for end in (levels, silence)
+        )
         change = (sound - nothing).double()
         return ((values.double().sum(dim=(1, 2)) - change).abs() / change.abs().clamp_min(1e-9)).float()
 

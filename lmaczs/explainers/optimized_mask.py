@@ -25,7 +25,8 @@ from lmaczs.signal.masking import resize_mask
 from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState, Progress, no_progress, part_of
 
-# What a prompt competes with when the caller names no rivals: everyday sounds of many kinds.
+# What a prompt competes with when the caller names no rivals: everyday sounds of many kinds. A classifier with labels has
+# its own.
 EVERYDAY = tuple(
     f"this is the sound of {label}"
     for label in (
@@ -90,7 +91,7 @@ class OptimizedMask(WindowMethod):
         """(1 + rivals, embed_dim): the prompt first, then what it competes with."""
         own, others = target.embedding.unsqueeze(0), target.rival_embeddings
         if not len(others):
-            others = self.backend.encode_text(EVERYDAY).embedding
+            others = self.backend.encode_text(self.backend.labels or EVERYDAY).embedding
             alike = (others @ own.T)[:, 0]
             others = others[alike <= max(typical_neighbour(others), float(alike.min()))]
         return torch.cat([own, others]).detach().clone()

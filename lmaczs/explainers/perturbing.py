@@ -13,10 +13,11 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.explainers.base import AttributionMethod, WindowMaps
+from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.hooks import evaluation_mode
 from lmaczs.explainers.options import check_number, check_whole
-from lmaczs.signal.masking import masked_mel_power
-from lmaczs.signal.spectral import mel_to_bins, power_of
+from lmaczs.signal.masking import masked_power
+from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress, part_of
 
 # No window is longer.
@@ -65,14 +66,12 @@ class PerturbationMethod(AttributionMethod):
         Yields:
             A chunk and its scores (masks,).
         """
-        power, backend = power_of(window.stft), self.backend
+        power, backend = grid_power(window, self.domain), self.backend
         for chunk in chunks:
             chunk = chunk.to(power.device)
             mask = to_grid(backend, chunk, self.domain)
-            yield (
-                chunk,
-                target(backend.encode(masked_mel_power(power, mask, backend.mel_filters, self.domain))[0]),
-            )
+            heard = masked_power(power, mask, self.domain)
+            yield chunk, target(backend.encode_changed(heard, window, self.domain)[0])
 
 
 def patch_cells(backend: CLAPBackend, bands: int, seconds: float) -> tuple[int, int]:

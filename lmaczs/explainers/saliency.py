@@ -7,7 +7,7 @@ from torch import Tensor
 from lmaczs.clap.target import Target
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry
 from lmaczs.explainers.gradients import GradientMethod, level_gradient
-from lmaczs.types import Progress, no_progress
+from lmaczs.types import AudioState, Progress, no_progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Saliency(GradientMethod):
         return FORWARD_AND_BACKWARD
 
     def attribute_levels(
-        self, levels: Tensor, target: Target, progress: Progress = no_progress
+        self, levels: Tensor, audio: AudioState, target: Target, progress: Progress = no_progress
     ) -> tuple[Tensor, None]:
         """See `GradientMethod.attribute_levels`; values are >= 0."""
-        gradient = level_gradient(self.backend, target, levels, self.domain)
+        gradient = level_gradient(self.backend, target, levels, audio, self.domain)
         progress(1.0, self.label)
         return gradient.abs(), None

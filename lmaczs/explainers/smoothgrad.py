@@ -11,7 +11,7 @@ from lmaczs.errors import LMACError
 from lmaczs.explainers.base import PASSES_AT_ONCE, MethodEntry
 from lmaczs.explainers.gradients import GradientMethod
 from lmaczs.explainers.options import check_number, check_whole
-from lmaczs.types import Progress, no_progress
+from lmaczs.types import AudioState, Progress, no_progress
 
 # What lies further below the loudest cell is not part of the range that sigma is a share of, dB.
 RANGE_DB = 80.0
@@ -69,13 +69,13 @@ class SmoothGrad(GradientMethod):
         return self.n * self.wrapped.passes()
 
     def attribute_levels(
-        self, levels: Tensor, target: Target, progress: Progress = no_progress
+        self, levels: Tensor, audio: AudioState, target: Target, progress: Progress = no_progress
     ) -> tuple[Tensor, None]:
         """See `GradientMethod.attribute_levels`; values in the unit of the method that is averaged."""
         wrapped, total, done = self.wrapped, torch.zeros_like(levels), 0
         for row, window in enumerate(levels):
             for noisy in self._copies(window):
-                total[row] += wrapped.attribute_levels(noisy, target)[0].sum(0)
+                total[row] += wrapped.attribute_levels(noisy, audio.window(row), target)[0].sum(0)
                 done += len(noisy)
                 progress(done / (self.n * len(levels)), f"{self.label}: {done} noisy copies")
         return total / self.n, None

@@ -38,8 +38,14 @@ def classify(recording: Recording, prompts: Sequence[str], backend: CLAPBackend)
     """
     text = backend.encode_text(prompts)
     text = TextState(text.prompts, text.embedding.cpu())
-    scale = backend.logit_scale.detach().cpu()
-    return similarity.predict(recording.embedding, text, scale, backend.match_limits)
+    return similarity.predict(
+        recording.embedding,
+        text,
+        backend.logit_scale.detach().cpu(),
+        backend.match_limits,
+        "similarity" if backend.labels is None else "logit",
+        backend.multi_label,
+    )
 
 
 def explain(

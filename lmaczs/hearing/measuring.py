@@ -48,13 +48,33 @@ def logits_of_parts(
 
     Returns:
         (3, prompts), logit_scale * cosine of the whole, the kept and the removed audio, for the prediction's prompts
-        and the target; and the target's index among them.
+        and the target, as `contest` gives them; and the target's index among them.
     """
-    prompts = tuple(dict.fromkeys((*result.prediction.prompts, result.target)))
+    # A multi-label classifier decides on each prompt by itself: the others would only cost time.
+    others = () if backend.multi_label else result.prediction.prompts
+    prompts = tuple(dict.fromkeys((*others, result.target)))
     kept = listen(result.listening.kept, backend, part_of(progress, 0, 0.5)).embedding
     removed = listen(result.listening.removed, backend, part_of(progress, 0.5, 1)).embedding
     heard = torch.stack([recording.embedding, kept, removed])
-    return logits_of(heard, prompts, backend), prompts.index(result.target)
+    return contest(logits_of(heard, prompts, backend), prompts.index(result.target), backend)
+
+
+def contest(logits: Tensor, target: int, backend: CLAPBackend) -> tuple[Tensor, int]:
+    """What decides on a prompt, as a softmax: its rivals, or, for a multi-label classifier, that it is not there.
+
+    Args:
+        logits: (sounds, prompts).
+        target: index of the prompt.
+        backend: the classifier.
+
+    Returns:
+        (sounds, prompts) as they are; (sounds, 2) with the logit 0 beside that of the prompt, whose softmax is the
+        sigmoid. And the index of the prompt in them.
+    """
+    if not backend.multi_label:
+        return logits, target
+    own = logits[:, target]
+    return torch.stack([own, torch.zeros_like(own)], dim=1), 0
 
 
 def fill(result: ExplainResult, logits: Tensor, target: int) -> None:

@@ -62,7 +62,7 @@ def verdict_of(result: ExplainResult) -> Verdict | None:
     prediction = result.prediction
     if prediction.match and set(prediction.match) == {"none"}:
         key = "unsure"
-    elif set(prediction.prompts) <= {result.target}:
+    elif set(prediction.prompts) <= {result.target} and min(whole, kept, removed) == 1:
         key = "alone"
     elif max(whole, kept) < UNHEARD:
         key = "unheard"

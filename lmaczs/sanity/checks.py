@@ -130,21 +130,20 @@ class Reference:
 
     evaluator: MaskEvaluator
     clips: Sequence[Clip]
-    _mel_power: list[Tensor] = field(default_factory=list)
+    _windows: list[Tensor] = field(default_factory=list)
 
     def __call__(self) -> None:
         """Run them through the audio encoder."""
-        backend, windows = self.evaluator.backend, []
-        if not self._mel_power:
+        backend = self.evaluator.backend
+        if not self._windows:
             for clip in self.clips:
                 audio = load_entry(clip, backend.spectral.sample_rate)
                 if isinstance(audio, AudioClip):
                     state = next(listen(audio, backend).batches(backend))
-                    windows.append(state.mel_power[:1])
-                if len(windows) == REFERENCE:
+                    self._windows.append(state.waveform[:1])
+                if len(self._windows) == REFERENCE:
                     break
-            self._mel_power.append(torch.cat(windows))
-        backend.encode(self._mel_power[0])
+        backend.analyze(torch.cat(self._windows))
 
 
 class Group:

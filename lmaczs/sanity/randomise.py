@@ -53,14 +53,14 @@ def audio_blocks(backend: CLAPBackend) -> list[Block]:
         with call_order() as heard:
             backend.analyze(torch.zeros(1, backend.clip_samples, device=backend.mel_filters.device))
         with call_order() as read:
-            backend.embed_sentences(["a sound"])
+            backend.embed_sentences(_any_prompt(backend))
     layers = backend.cam_layers
     owner = {module: name for name, layer in layers.items() for module in layer.modules()}
     parts: dict[str, list[nn.Module]] = {name: [] for name in (STEM, *layers, HEAD)}
     # Modules whose weights are used without a call of theirs, as an input normalisation that is written out.
     strays = set(backend.modules()) - {backend, *heard, *read}
     parts[STEM] += [module for module in backend.modules() if module in strays and module not in owner]
-    place, last = STEM, list(layers)[-1]
+    place, last = STEM, next(reversed(layers), STEM)
     for module in heard:
         place = owner.get(module, HEAD if place == last else place)
         parts[place].append(module)
@@ -83,13 +83,17 @@ def text_block(backend: CLAPBackend) -> Block:
         LMACError: it has no weights.
     """
     with torch.no_grad(), call_order() as read:
-        backend.embed_sentences(["a sound"])
+        backend.embed_sentences(_any_prompt(backend))
     block = Block("text encoder", _with_weights(read))
     if not block.modules:
         raise LMACError(
             f"The text encoder of '{backend.name}' has no weights that could be randomised: leave out the check 'text'."
         )
     return block
+
+
+def _any_prompt(backend: CLAPBackend) -> list[str]:
+    return ["a sound"] if backend.labels is None else [backend.labels[0]]
 
 
 def method_block(method: Method) -> Block | None:

@@ -40,14 +40,22 @@ def mel_mask_to_stft(mask: Tensor, mel_filters: Tensor) -> Tensor:
         (..., bins, frames) in [0, 1], on amplitude; bins that no filter sees follow the nearest one that is seen. The
         gradient is finite everywhere.
     """
+    return amplitude_of(spread_over_bins(mask, mel_filters).clamp(0, 1))
+
+
+def spread_over_bins(values: Tensor, mel_filters: Tensor) -> Tensor:
+    """Factors on the power of mel bands as factors on that of bins: (..., n_mels, frames) -> (..., bins, frames)."""
     weight = mel_filters.T
     seen = weight.sum(1) > 0
     nearest = torch.nonzero(seen)[:, 0]
     bins = torch.arange(len(weight), device=weight.device)
     source = nearest[(bins[:, None] - nearest[None]).abs().argmin(1)]
-    weight = weight[source] / weight[source].sum(1, keepdim=True)
-    power = (weight @ mask).clamp(0, 1)
-    root = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()  # a root has no slope at 0
+    return weight[source] / weight[source].sum(1, keepdim=True) @ values
+
+
+def amplitude_of(power: Tensor) -> Tensor:
+    """Root of a factor on power >= 0, with a finite gradient everywhere: a root has no slope at 0."""
+    root = power.clamp_min(torch.finfo(power.dtype).tiny).sqrt()
     return torch.where(power > 0, root, power)
 
 
@@ -56,21 +64,18 @@ def resize_mask(mask: Tensor, rows: int, frames: int) -> Tensor:
     return F.interpolate(mask.unsqueeze(1), (rows, frames), mode="bilinear", align_corners=False)[:, 0]
 
 
-def masked_mel_power(power: Tensor, mask: Tensor, mel_filters: Tensor, domain: MaskDomain) -> Tensor:
-    """What the encoder sees of a masked window; differentiable in the mask, without a way through the waveform.
+def masked_power(power: Tensor, mask: Tensor, domain: MaskDomain) -> Tensor:
+    """Power of a masked window; differentiable in the mask, without a way through the waveform.
 
     Args:
-        power: (batch, bins, frames) >= 0, STFT power.
-        mask: (batch, bins or n_mels, frames) in [0, 1].
-        mel_filters: (n_mels, bins).
-        domain: of the mask.
+        power: (batch, bins or n_mels, frames) >= 0, on the mask's grid.
+        mask: (batch, bins or n_mels, frames) in [0, 1]; on amplitude in the domain "stft", on power in "mel".
+        domain: of both.
 
     Returns:
-        (batch, n_mels, frames) >= 0.
+        The same shape, >= 0.
     """
-    if domain == "stft":
-        return mel_filters @ (power * mask.square())
-    return (mel_filters @ power) * mask
+    return power * (mask.square() if domain == "stft" else mask)
 
 
 def heard_power(spectrum: Tensor, mask: Tensor, config: SpectralConfig, num_samples: int) -> Tensor:

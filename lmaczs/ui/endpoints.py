@@ -4,7 +4,7 @@ Each does what a button of the page does, with the same studio. Gradio reads sig
 schema that programs see, one line per argument becomes its description.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +59,7 @@ class Endpoints:
         """
         studio = self.studio
         with _one_sentence():
-            path, wanted = _path(audio), _prompts(prompts)
+            path, wanted = _path(audio), _prompts(prompts, studio.own_labels)
             return prediction_row(self._done(lambda: studio.classify(studio.hear(path), wanted)))
 
     def explain(  # type: ignore[misc] # Gradio wants the type of what is yielded
@@ -88,7 +88,7 @@ class Endpoints:
         """
         studio = self.studio
         with _one_sentence():
-            path, wanted = _path(audio), _prompts(prompts)
+            path, wanted = _path(audio), _prompts(prompts, studio.own_labels)
             sentence, name = _target(target), _method(method)
             place = _one_of("domain", domain, DOMAINS)
 
@@ -144,9 +144,9 @@ def _path(audio: Any) -> str:
     return path
 
 
-def _prompts(value: Any) -> list[str]:
+def _prompts(value: Any, labels: Sequence[str] | None) -> list[str]:
     """A list of sentences; one text with a sentence per line will do."""
-    return split_prompts(value) if isinstance(value, str) else check_prompts(value)
+    return split_prompts(value, labels) if isinstance(value, str) else check_prompts(value, labels)
 
 
 def _target(value: Any) -> str | None:

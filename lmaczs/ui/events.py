@@ -6,7 +6,6 @@ from typing import Any
 
 import gradio as gr
 
-from lmaczs.ui import text
 from lmaczs.ui.examples import Example
 from lmaczs.ui.handlers import Update
 from lmaczs.ui.models import Models
@@ -47,7 +46,7 @@ class Parts:
         run: asks for the scores.
         results: by name of an update's value: scores, player, notice, progress.
         tries: a button for each example.
-        sets: a button for each of `text.PROMPT_SETS`.
+        sets: buttons, and the prompts that each adds.
     """
 
     sound: gr.Audio
@@ -55,7 +54,7 @@ class Parts:
     run: gr.Button
     results: dict[str, gr.HTML]
     tries: list[gr.Button]
-    sets: list[gr.Button]
+    sets: dict[gr.Button, list[str]]
 
 
 class Actions:
@@ -132,8 +131,8 @@ def wire(demo: gr.Blocks, models: Models, examples: list[Example], parts: Parts)
         event.success(None, js=IDLE)
         event.failure(None, js=FAILED)
     player.halt(actions.halt, None, None, **LIGHT)
-    for name, button in zip(text.PROMPT_SETS, parts.sets, strict=True):
-        button.click(_add(name), [typed], [typed], **LIGHT)
+    for button, prompts in parts.sets.items():
+        button.click(_add(prompts), [typed], [typed], **LIGHT)
     # A new sound makes what is on screen stale: empty the page at once, and end what is under way.
     for change in (sound.upload, sound.clear, sound.start_recording, sound.stop_recording):
         change(actions.leave, [turn], None, js=CLEAR, **LIGHT)
@@ -172,5 +171,5 @@ def _fill(example: Example) -> Any:
     return lambda: (str(example.path), "\n".join(example.prompts))
 
 
-def _add(name: str) -> Any:
-    return lambda typed: add_prompts(typed, text.PROMPT_SETS[name])
+def _add(prompts: list[str]) -> Any:
+    return lambda typed: add_prompts(typed, prompts)

@@ -107,7 +107,7 @@ class Handlers:
         """
         request = request or Request()
         with _Sentences() as said:
-            prompts = split_prompts(typed)
+            prompts = split_prompts(typed, self.studio.own_labels)
 
             def work(report: Progress) -> tuple[CachedRecording, Prediction]:
                 heard = self.studio.hear(sound, report)
@@ -139,7 +139,7 @@ class Handlers:
         """
         request = request or Request()
         with _Sentences() as said:
-            checked, sentence, place = _choice(prompts, target, methods, domain)
+            checked, sentence, place = _choice(prompts, target, methods, domain, self.studio.own_labels)
             heard = yield from self._watched(lambda report: self.studio.hear(sound, report), request)
             yield Update(notice=_notes(heard))
             yield from self._explained(ExplanationRequest(heard, checked, sentence, place), methods, request)
@@ -150,7 +150,7 @@ class Handlers:
     ) -> Iterator[Update]:
         """Everything about one explanation in one file."""
         with _Sentences() as said:
-            checked, sentence, place = _choice(prompts, target, [method], domain)
+            checked, sentence, place = _choice(prompts, target, [method], domain, self.studio.own_labels)
 
             def work(report: Progress) -> CachedResult:
                 heard = self.studio.hear(sound, report)
@@ -266,13 +266,15 @@ class _Sentences:
         return isinstance(error, LMACError | Stopped)
 
 
-def _choice(prompts: Any, target: Any, methods: Any, domain: Any) -> tuple[list[str], str, MaskDomain]:
+def _choice(
+    prompts: Any, target: Any, methods: Any, domain: Any, labels: Sequence[str] | None
+) -> tuple[list[str], str, MaskDomain]:
     """Prompts, the sentence to explain and the domain, checked: a browser may have sent anything.
 
     Raises:
         LMACError: what was sent does not fit the page.
     """
-    checked = check_prompts(prompts)
+    checked = check_prompts(prompts, labels)
     if type(target) is not int or not 0 <= target < len(checked):
         raise LMACError(text.BAD_REQUEST)
     if not isinstance(methods, list) or not 0 < len(methods) <= MAX_METHODS or domain not in DOMAINS:

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
+from lmaczs.clap import labels_for
 from lmaczs.signal.levels import MAX_SECONDS
 from lmaczs.ui import components, text, zero_gpu
 from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder
@@ -56,6 +59,11 @@ def build_demo(settings: Settings) -> Page:
     # What is stored is the embedded classifier's work.
     own = settings.backend in (EMBEDDED, TEST)
     first = examples[0] if stored and examples and own else None
+    labels, sets_offered = labels_for(settings.backend), text.PROMPT_SETS
+    if labels is not None:
+        # Nothing else is a prompt to this classifier.
+        examples = [replace(example, prompts=labels) for example in examples]
+        sets_offered = {text.ALL_LABELS: list(labels)}
     with Page(title=text.TITLE, analytics_enabled=False, fill_width=True) as demo:
         demo.studio, demo.public = studio, public
         _header()
@@ -68,8 +76,9 @@ def build_demo(settings: Settings) -> Page:
                 _static(f'<p class="lz-hint">{text.SOUND_HINT.format(minutes=round(MAX_SECONDS / 60))}</p>')
             with gr.Column(min_width=280, elem_classes="lz-step"):
                 _step(2, "Prompts")
-                typed = _prompts(first)
-                sets = _small_buttons(list(text.PROMPT_SETS), "Add", "lz-sets")
+                typed = _prompts(labels or (first.prompts if first else ()))
+                buttons = _small_buttons(list(sets_offered), "Add", "lz-sets")
+                sets = dict(zip(buttons, sets_offered.values(), strict=True))
                 run = gr.Button("Classify", variant="primary", elem_id="lz-run")
                 notice = components.notice()
             with gr.Column(min_width=280, elem_classes="lz-step"):
@@ -127,9 +136,9 @@ def _sound(first: Example | None) -> gr.Audio:
     )
 
 
-def _prompts(first: Example | None) -> gr.Textbox:
+def _prompts(prompts: Sequence[str]) -> gr.Textbox:
     return gr.Textbox(
-        "" if first is None else "\n".join(first.prompts),
+        "\n".join(prompts),
         lines=6,
         max_lines=6,
         label="Prompts, one per line",

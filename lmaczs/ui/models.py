@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any
 
-from lmaczs.clap import BACKENDS, forget_backend, load_backend
+from lmaczs.clap import BACKENDS, entry_for, forget_backend, load_backend
 from lmaczs.errors import LMACError
 from lmaczs.release_names import embedded_releases
 from lmaczs.types import Progress
@@ -33,7 +33,8 @@ LOADED_AT_ONCE = 4
 
 def offered(default: str) -> list[str]:
     """Keys of the classifiers that a visitor may choose, where the page was started with `default`."""
-    return [key for key in BACKENDS if key not in HIDDEN or key == default]
+    known = [key for key in BACKENDS if key not in HIDDEN or key == default]
+    return known if default in known else [default, *known]
 
 
 def choices(default: str) -> list[dict[str, Any]]:
@@ -50,9 +51,9 @@ def choices(default: str) -> list[dict[str, Any]]:
     return [
         {
             "key": key,
-            "label": BACKENDS[key].label,
-            "licence": BACKENDS[key].licence,
-            "download_mb": BACKENDS[key].download_mb,
+            "label": entry_for(key).label,
+            "licence": entry_for(key).licence,
+            "download_mb": entry_for(key).download_mb,
             "decoder": f"lmac-zs-{key}-stft" in releases,
         }
         for key in offered(default)
@@ -180,7 +181,7 @@ class Models:
         """Wait for a classifier with those who wait already, or be the first."""
         load = self._loads.get(name)
         if load is None:
-            load = self._loads[name] = Load((0.0, text.OPENING.format(model=BACKENDS[name].label)))
+            load = self._loads[name] = Load((0.0, text.OPENING.format(model=entry_for(name).label)))
             self._loaders.submit(self._load, name, load)
         load.waiting += 1
         return load
@@ -221,7 +222,7 @@ class Models:
         if isinstance(error, LMACError | Stopped):
             return error
         logger.exception("loading %s failed", name, exc_info=error)
-        return LMACError(text.NOT_LOADED.format(model=BACKENDS[name].label))
+        return LMACError(text.NOT_LOADED.format(model=entry_for(name).label))
 
     def _is_over(self, session: str, request: object) -> bool:
         with self._lock:

@@ -33,6 +33,7 @@ def scores_payload(prediction: Prediction, target: int) -> dict[str, Any]:
     return {
         "prompts": list(prediction.prompts),
         "probabilities": [round(float(value), 6) for value in prediction.probabilities],
+        "unit": prediction.unit,
         "similarities": [round(float(value), 4) for value in prediction.similarities],
         "match": list(prediction.match) or None,
         "predicted": prediction.predicted,

@@ -12,17 +12,25 @@ MAX_PROMPTS = 100
 MAX_CHARACTERS = 300
 
 
-def split_prompts(text: str | None) -> list[str]:
+def split_prompts(text: str | None, labels: Sequence[str] | None = None) -> list[str]:
     """One prompt a line; blank lines and repeated prompts are passed over.
+
+    Args:
+        text: as it was typed.
+        labels: see `check_prompts`.
 
     Raises:
         PromptError: see `check_prompts`.
     """
-    return check_prompts(lines_of(text or ""))
+    return check_prompts(lines_of(text or ""), labels)
 
 
-def check_prompts(lines: Sequence[object]) -> list[str]:
+def check_prompts(lines: Sequence[object], labels: Sequence[str] | None = None) -> list[str]:
     """Prompts of any origin, also values that come back from a browser and may hold anything.
+
+    Args:
+        lines: one prompt each.
+        labels: of a classifier that takes no others; all of them may be asked for.
 
     Raises:
         PromptError: see `lmaczs.clap.prompts.clean_prompts`; none left, too many, or one too long for the page.
@@ -33,7 +41,8 @@ def check_prompts(lines: Sequence[object]) -> list[str]:
     prompts = [prompt for prompt in plain if prompt.strip()]
     if not prompts:
         raise PromptError("No prompt was given: type what the sound might be, one prompt per line.")
-    return list(dict.fromkeys(clean_prompts(prompts, MAX_PROMPTS, MAX_CHARACTERS)))
+    most = max(MAX_PROMPTS, len(labels or ()))
+    return list(dict.fromkeys(clean_prompts(prompts, most, MAX_CHARACTERS)))
 
 
 def add_prompts(text: str | None, prompts: Sequence[str]) -> str:

@@ -40,7 +40,8 @@ const row = (value, index) => {
   } else {
     name.textContent = prompt;
   }
-  bar.title = prompt + " · cosine similarity " + value.similarities[index].toFixed(2);
+  const unit = value.unit === "logit" ? "logit " : "cosine similarity ";
+  bar.title = prompt + " · " + unit + value.similarities[index].toFixed(2);
   const fill = make("span", "lz-fill");
   fill.style.setProperty("--share", share);
   // Whether it fits by itself: the percentages only compare the prompts with each other.

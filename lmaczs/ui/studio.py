@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import soundfile
 
+from lmaczs.clap import labels_for
 from lmaczs.errors import AudioError, LMACError
 from lmaczs.explainers import DOMAINS
 from lmaczs.types import ExplainResult, MaskDomain, Prediction, Progress, no_progress
@@ -160,6 +162,11 @@ class Studio:
                 domain: {name: method.label for name, method in self.engine.methods(domain).items()}
                 for domain in DOMAINS
             }
+
+    @cached_property
+    def own_labels(self) -> tuple[str, ...] | None:
+        """Labels that the classifier was trained for; None: it takes any prompt. Known before it is loaded."""
+        return labels_for(self.settings.backend)
 
     def closed_sets(self) -> dict[str, list[str]]:
         """The prompts that a method knows, for the methods that do not take any: key -> prompts."""

@@ -118,6 +118,8 @@ ESC50_LABELS = [
     "hand_saw",
 ]
 
+# Of a classifier that has labels of its own: adds them all.
+ALL_LABELS = "all labels"
 PROMPT_SETS: dict[str, list[str]] = {
     "Home": [
         "a door knock",

@@ -60,8 +60,8 @@ def test_target_scale_hardly_changes_gradcam_plus_plus(debug_backend, make_beep)
     class Scaled(GradCAMPlusPlus):
         scale = 1.0
 
-        def _activation_and_gradient(self, mel_power, target):
-            activation, gradient = super()._activation_and_gradient(mel_power, target)
+        def _activation_and_gradient(self, power, audio, target):
+            activation, gradient = super()._activation_and_gradient(power, audio, target)
             return activation, gradient * self.scale
 
     waveform = torch.cat([one_window(debug_backend, make_beep(seed=seed)) for seed in range(4)])
@@ -135,7 +135,7 @@ def test_attributing_levels_is_attributing_the_window(debug_backend, beep_in_noi
     target = make_target(debug_backend, "a beep")
     explainer = method(debug_backend, domain)
     expected = explainer.map_windows(audio, target).values
-    found, error = explainer.attribute_levels(grid_levels(debug_backend, audio, domain), target)
+    found, error = explainer.attribute_levels(grid_levels(debug_backend, audio, domain), audio, target)
     scale = float(expected.max())
     torch.testing.assert_close(found / scale, expected / scale, atol=1e-3, rtol=0)
     assert error is None

@@ -22,7 +22,7 @@ def heard(planted_backend, beep_in_noise):
 
 def found_of(backend, audio, prompt="a beep", rivals=PROMPTS):
     target = make_target(backend, prompt, rivals)
-    return relevance(backend, target.margin, audio.mel_power, target.scale, bool(target.rivals))
+    return relevance(backend, target.margin, audio, target.scale, bool(target.rivals))
 
 
 def test_the_first_maps_are_the_level_and_gradient_times_power(planted_backend, heard):

@@ -33,7 +33,7 @@ def close(ours, theirs):
 def test_saliency_is_captums(debug_backend, pair, target, domain):
     attr = pytest.importorskip("captum.attr")
     levels = grid_levels(debug_backend, pair, domain).requires_grad_()
-    theirs = attr.Saliency(level_logits(debug_backend, PROMPT, domain)).attribute(levels, abs=True)
+    theirs = attr.Saliency(level_logits(debug_backend, pair, PROMPT, domain)).attribute(levels, abs=True)
     close(load_explainer("saliency", debug_backend, domain).map_windows(pair, target).values, theirs)
 
 
@@ -42,7 +42,7 @@ def test_smoothgrad_without_noise_is_captums_noise_tunnel(debug_backend, pair, t
     """With noise the packages cannot meet: the random numbers differ. Ours averages magnitudes, as this set-up does."""
     attr = pytest.importorskip("captum.attr")
     levels = grid_levels(debug_backend, pair, domain).requires_grad_()
-    tunnel = attr.NoiseTunnel(attr.Saliency(level_logits(debug_backend, PROMPT, domain)))
+    tunnel = attr.NoiseTunnel(attr.Saliency(level_logits(debug_backend, pair, PROMPT, domain)))
     theirs = tunnel.attribute(levels, nt_type="smoothgrad", nt_samples=3, stdevs=0.0, abs=True)
     method = load_explainer("smoothgrad", debug_backend, domain, n=3, sigma=0)
     close(method.map_windows(pair, target).values, theirs)
@@ -59,14 +59,14 @@ def test_integrated_gradients_are_captums_with_its_rule(debug_backend, pair, tar
     monkeypatch.setattr(ig, "line_rule", midpoints)
     levels = grid_levels(debug_backend, pair, domain)
     silence = torch.full_like(levels, silence_db(debug_backend, domain))
-    theirs, delta = attr.IntegratedGradients(level_logits(debug_backend, PROMPT, domain)).attribute(
+    theirs, delta = attr.IntegratedGradients(level_logits(debug_backend, pair, PROMPT, domain)).attribute(
         levels, silence, n_steps=20, method="riemann_middle", return_convergence_delta=True
     )
     found = load_explainer("integrated-gradients", debug_backend, domain, steps=20).map_windows(pair, target)
     close(found.values, theirs)
     with torch.no_grad():
-        change = level_logits(debug_backend, PROMPT, domain)(levels) - level_logits(
-            debug_backend, PROMPT, domain
+        change = level_logits(debug_backend, pair, PROMPT, domain)(levels) - level_logits(
+            debug_backend, pair, PROMPT, domain
         )(silence)
     # captum sums in float32.
     torch.testing.assert_close(found.completeness_error, (delta / change).abs().float(), atol=5e-4, rtol=0)
@@ -116,8 +116,8 @@ def test_cams_are_those_of_the_package_at_the_layer(
         maps = package.get_cam_image(
             images, debug_backend.cam_layers[layer], targets, activation.numpy(), gradient.numpy()
         )
-    method = load_explainer(ours, debug_backend, layer=layer)
-    found_activation, found_gradient = method._activation_and_gradient(pair.mel_power, target)
+    method = load_explainer(ours, debug_backend, "mel", layer=layer)
+    found_activation, found_gradient = method._activation_and_gradient(pair.mel_power, pair, target)
     close(found_activation, activation)
     close(found_gradient, gradient)
     for row in range(2):

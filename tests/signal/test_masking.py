@@ -5,7 +5,7 @@ import torch
 
 from lmaczs.errors import MaskShapeError
 from lmaczs.signal import masking
-from lmaczs.signal.masking import masked_mel_power, masked_waveform, mel_mask_to_stft, resize_mask
+from lmaczs.signal.masking import masked_power, masked_waveform, mel_mask_to_stft, resize_mask
 from lmaczs.signal.spectral import SpectralConfig, istft, mel_filterbank, power_to_db, stft
 
 GRID = SpectralConfig()
@@ -24,44 +24,49 @@ def mask_for(waveform, seed=0):
     return uniform(GRID.n_bins, 1 + len(waveform) // GRID.hop_length, seed=seed)
 
 
+def grid_power(waveform, filters, domain):
+    """Power of the cells that a mask has: (1, freq, frames)."""
+    power = stft(waveform.unsqueeze(0), GRID).abs().square()
+    return power if domain == "stft" else filters @ power
+
+
 @pytest.mark.parametrize("domain", ["stft", "mel"])
 def test_a_smaller_mask_never_raises_any_mel_bin(domain):
     """The trap of masking decibels: a mask of 0 would turn -60 dB into 0 dB."""
     filters = mel_filterbank(GRID)
-    power = stft(1e-3 * noise(16000).unsqueeze(0), GRID).abs().square()  # quiet: every level is below 0 dB
+    # Quiet: every level is below 0 dB.
+    power = grid_power(1e-3 * noise(16000), filters, domain)
     rows = GRID.n_bins if domain == "stft" else GRID.n_mels
     larger = uniform(1, rows, power.shape[2], seed=1)
     smaller = larger * uniform(1, rows, power.shape[2], seed=2)
-    levels = [power_to_db(masked_mel_power(power, mask, filters, domain)) for mask in (smaller, larger)]
-    assert float(power_to_db(filters @ power).max()) < 0
+    masked = [masked_power(power, mask, domain) for mask in (smaller, larger)]
+    levels = [power_to_db(filters @ part if domain == "stft" else part) for part in masked]
+    assert float(levels[1].max()) < 0
     assert bool((levels[0] <= levels[1] + 1e-4).all())  # float rounding of a sum, in dB
     assert float((levels[1] - levels[0]).mean()) > 1
 
 
 @pytest.mark.parametrize("domain", ["stft", "mel"])
 def test_one_keeps_and_zero_removes_all_mel_power(domain):
-    filters = mel_filterbank(GRID)
-    power = stft(noise(8000).unsqueeze(0), GRID).abs().square()
-    ones = torch.ones(1, GRID.n_bins if domain == "stft" else GRID.n_mels, power.shape[2])
-    torch.testing.assert_close(masked_mel_power(power, ones, filters, domain), filters @ power)
-    assert not masked_mel_power(power, 0 * ones, filters, domain).any()
+    power = grid_power(noise(8000), mel_filterbank(GRID), domain)
+    ones = torch.ones_like(power)
+    assert torch.equal(masked_power(power, ones, domain), power)
+    assert not masked_power(power, 0 * ones, domain).any()
 
 
 def test_what_is_scored_is_what_is_heard():
     """The encoder sees the power of the masked STFT, not the masked power."""
-    filters = mel_filterbank(GRID)
     spectrum = stft(noise(8000).unsqueeze(0), GRID)
     mask = uniform(1, GRID.n_bins, spectrum.shape[2])
-    seen = masked_mel_power(spectrum.abs().square(), mask, filters, "stft")
-    torch.testing.assert_close(seen, filters @ (spectrum * mask).abs().square(), atol=1e-5, rtol=1e-4)
+    seen = masked_power(spectrum.abs().square(), mask, "stft")
+    torch.testing.assert_close(seen, (spectrum * mask).abs().square(), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("domain", ["stft", "mel"])
 def test_gradient_reaches_the_mask(domain):
-    filters = mel_filterbank(GRID)
-    power = stft(noise(8000).unsqueeze(0), GRID).abs().square()
-    mask = uniform(1, GRID.n_bins if domain == "stft" else GRID.n_mels, power.shape[2]).requires_grad_()
-    masked_mel_power(power, mask, filters, domain).sum().backward()
+    power = grid_power(noise(8000), mel_filterbank(GRID), domain)
+    mask = uniform(*power.shape).requires_grad_()
+    masked_power(power, mask, domain).sum().backward()
     assert bool(torch.isfinite(mask.grad).all()) and float(mask.grad.abs().mean()) > 0
 
 

@@ -84,7 +84,7 @@ class LMACAny(WindowMethod):
 
     def _relevance(self, audio: AudioState, target: Target) -> Relevance:
         compared = len(target.rivals) > 0
-        return relevance(self.backend, target.margin, audio.mel_power, target.scale, compared)
+        return relevance(self.backend, target.margin, audio, target.scale, compared)
 
     def _ranked(self, audio: AudioState, target: Target, found: Relevance) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, gains, and gradient x power on the grid of the mask, (windows, freq, frames)."""

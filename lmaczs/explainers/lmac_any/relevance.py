@@ -15,6 +15,7 @@ from lmaczs.explainers.details import standardise
 from lmaczs.explainers.gradients import stretch
 from lmaczs.explainers.hooks import evaluation_mode, outputs_of
 from lmaczs.signal.spectral import power_to_db
+from lmaczs.types import AudioState
 
 # Maps of the classifier that are used, from its deepest ones upwards.
 MAPS = 4
@@ -24,6 +25,8 @@ CHANNELS = 2 + 2 * MAPS
 SCALARS = 5
 # Attributions have a heavy tail: in units of so many standard deviations they are cut off at LARGEST.
 DEVIATIONS, LARGEST = 2.5, 4.0
+# Classifiers with labels have a logit scale of 1 and margins far beyond those of cosines, which the network has learned.
+LEAST_SCALE = 20.0
 # Change of the log odds that all cells together may make: below, the classifier listens to none of them.
 LEAST_CHANGE = 1e-3
 
@@ -50,27 +53,28 @@ class Relevance:
 
 
 def relevance(
-    backend: CLAPBackend, margin: Callable[[Tensor], Tensor], mel_power: Tensor, scale: float, compared: bool
+    backend: CLAPBackend, margin: Callable[[Tensor], Tensor], audio: AudioState, scale: float, compared: bool
 ) -> Relevance:
     """Run the classifier forwards and backwards once.
 
     Args:
         backend: the classifier; nothing of it changes.
         margin: (windows, embed_dim) -> (windows,), as `Target.margin`; differentiable.
-        mel_power: (windows, n_mels, frames) >= 0.
+        audio: the windows.
         scale: the classifier's logit scale.
         compared: whether the prompt has rivals.
     """
-    layers = list(backend.cam_layers.values())[-MAPS:]
+    layers = dict(list(backend.cam_layers.items())[-MAPS:])
+    mel_power = audio.mel_power
     # Callers may be in no_grad or inference_mode; a copy made here is an ordinary tensor in both cases.
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         evaluation_mode(backend),
-        outputs_of(layers) as outputs,
+        outputs_of(list(layers.values())) as outputs,
     ):
         power = mel_power.detach().clone().requires_grad_(True)
-        score = margin(backend.encode(power)[0])
+        score = margin(backend.encode_changed(power, audio, "mel")[0])
         # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
         gradients = torch.autograd.grad(score.sum(), [power, *outputs], allow_unused=True)
     with torch.no_grad():
@@ -78,8 +82,10 @@ def relevance(
         attribution = gradients[0] * mel_power
         channels = [standardise(power_to_db(mel_power)), in_deviations(attribution)]
         grid = mel_power.shape[:0:-1]
-        for activation, gradient in zip(outputs, gradients[1:], strict=True):
-            channels += [in_deviations(found) for found in _contributions(activation, gradient, grid)]
+        for layer, activation, gradient in zip(layers, outputs, gradients[1:], strict=True):
+            sloped = None if gradient is None else backend.layer_map(layer, gradient)
+            found = _contributions(backend.layer_map(layer, activation), sloped, grid)
+            channels += [in_deviations(values) for values in found]
         # A classifier with fewer maps leaves the shallow ones out.
         missing = CHANNELS - len(channels)
         channels[2:2] = [torch.zeros_like(attribution)] * missing
@@ -89,7 +95,7 @@ def relevance(
         odds = scale * score.detach() if compared else torch.zeros_like(speaks)
         scalars = torch.stack(
             [
-                score.detach(),
+                score.detach() * (scale / max(scale, LEAST_SCALE)),
                 (odds / 6).clamp(-3, 3),
                 speaks.log1p(),
                 denies.log1p(),

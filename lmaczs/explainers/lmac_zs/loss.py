@@ -68,8 +68,9 @@ def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: T
         # At 0 the root of a power is infinitely steep, and the power that is heard is flat in that root. Their product is
         # an ordinary slope, which is found only a little above 0: at 0 itself nothing would ever be learnt.
         mask = mel_mask_to_stft(mask.clamp_min(1e-6), backend.mel_filters)
-    heard = heard_power(audio.stft[rows], mask, backend.spectral, audio.waveform.shape[-1])
-    return backend.encode(backend.mel_power(heard))[0].float()
+    windows = audio[rows]
+    heard = heard_power(windows.stft, mask, backend.spectral, audio.waveform.shape[-1])
+    return backend.encode_changed(heard, windows, "stft")[0].float()
 
 
 def in_portions(compute: Callable[..., tuple[Tensor, ...]], count: int, at_once: int) -> tuple[Tensor, ...]:

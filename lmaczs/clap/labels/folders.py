@@ -1,0 +1,90 @@
+"""Where a classifier of transformers lies and what its labels are; loads neither torch nor transformers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lmaczs.errors import BackendUnavailableError, CheckpointError
+from lmaczs.release_names import COMMIT, HUB_NAME
+
+PREFIX = "hf:"
+CONFIG, EXTRACTOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+MAX_JSON_BYTES = 10_000_000
+
+
+def labels_of(name: str) -> tuple[str, ...]:
+    """Labels of "hf:...", in the order of its logits; files of the hub are fetched.
+
+    Raises:
+        BackendUnavailableError: see `folder_of`.
+        CheckpointError: its configuration is damaged.
+    """
+    return labels_in(read_json(folder_of(name) / CONFIG))
+
+
+def folder_of(name: str) -> Path:
+    """Folder with the files of "hf:..."; those of a repository are fetched, or taken from the hub's cache.
+
+    Raises:
+        BackendUnavailableError: there is none.
+    """
+    place = name.removeprefix(PREFIX)
+    if (Path(place) / CONFIG).is_file():
+        return Path(place)
+    repository, _, commit = place.partition("@")
+    if Path(place).is_dir() or not HUB_NAME.fullmatch(repository):
+        raise BackendUnavailableError(
+            f"'{Path(place).name or place}' is no folder with a {CONFIG}: give 'hf:' and the folder of a classifier, or "
+            "'hf:owner/name@COMMIT' of the hub."
+        )
+    if not COMMIT.fullmatch(commit):
+        raise BackendUnavailableError(
+            f"'{place}' names no commit: write 'hf:{repository}@COMMIT' with the full hash (40 hexadecimal digits), so "
+            "that the same name always means the same model."
+        )
+    from lmaczs.clap.download import Published, fetch
+
+    files = ((CONFIG,), (EXTRACTOR,), (WEIGHTS,))
+    found = fetch(Published(repository, commit, "of its authors", files))
+    return found[CONFIG].parent
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError
+    except (OSError, ValueError, RecursionError):
+        raise CheckpointError(
+            f"'{path.name}' of the classifier cannot be read: give a folder as transformers' save_pretrained writes it."
+        ) from None
+    return found
+
+
+def labels_in(config: dict[str, Any]) -> tuple[str, ...]:
+    """Labels in the order of the logits.
+
+    Raises:
+        CheckpointError: the configuration does not number them.
+    """
+    found = config.get("id2label")
+    if found is None:
+        raise CheckpointError(
+            "The classifier's config.json has no id2label: save it again with the names of its labels."
+        )
+    try:
+        by_number = {int(number): str(label) for number, label in found.items()}
+    except (AttributeError, TypeError, ValueError):
+        by_number = {}
+    if sorted(by_number) != list(range(len(by_number))) or not by_number:
+        raise CheckpointError(
+            "id2label in the classifier's config.json does not number the labels from 0: save the classifier again."
+        )
+    return tuple(by_number[number] for number in range(len(by_number)))
