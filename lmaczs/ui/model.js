@@ -12,7 +12,8 @@ let turn = 0;
 
 const size = (mb) => (mb >= 1000 ? (mb / 1000).toFixed(1) + " GB" : mb + " MB");
 const origin = ({ download_mb }) => (download_mb ? size(download_mb) + ", fetched at the first use" : "embedded");
-const about = (choice) => origin(choice) + " · " + choice.licence;
+const about = (choice) =>
+  choice.labels ? "takes its own " + choice.labels + " labels only" : origin(choice) + " · " + choice.licence;
 
 const make = (tag, className, text) => {
   const node = document.createElement(tag);
@@ -55,11 +56,8 @@ const fill = () => {
   page.averages = current === embedded;
   const decoder = find("decoder");
   decoder.hidden = choice.decoder;
-  decoder.querySelector("p").textContent =
-    "No LMAC-ZS decoder is published for " + choice.label + ". Train one with this command and export it as train/README.md " +
-    "says; until then the optimised mask does the same for one recording at a time, more slowly.";
-  decoder.querySelector("code").textContent =
-    "python train/train_lmac_zs.py --backend " + choice.key + " --clips clips.csv --run runs/" + choice.key;
+  decoder.textContent =
+    "No decoder was trained for " + choice.label + " alone: Universal LMAC explains it, one decoder for every classifier.";
 };
 
 const say = (message) => {
@@ -113,11 +111,6 @@ find("open").addEventListener("click", () => {
   if (!find("list").hidden) find("list").querySelector('[aria-checked="true"]').focus();
 });
 find("cancel").addEventListener("click", () => choose(current));
-find("optimise").addEventListener("click", () => {
-  const chip = document.querySelector('.lz-methods [data-method="optimized-mask"]');
-  if (chip) chip.click();
-  else say("Press Classify first: the optimised mask explains a prompt that has a score.");
-});
 find("list").addEventListener("keydown", (event) => {
   const items = [...find("list").children];
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from lmaczs.ui import components
-from lmaczs.ui.models import Models, choices
+from lmaczs.ui.models import Models, choices, shown_key
 from lmaczs.ui.studio import EMBEDDED
 
 # Who wait for a classifier at the same time.
@@ -21,7 +21,9 @@ def add_model_choice(demo: gr.Blocks, models: Models) -> None:
         models: its classifiers.
     """
     default = models.settings.backend
-    model = components.model({"default": default, "embedded": EMBEDDED, "choices": choices(default)})
+    model = components.model(
+        {"default": shown_key(default), "embedded": EMBEDDED, "choices": choices(default)}
+    )
 
     def choose(event: gr.EventData, request: gr.Request) -> Iterator[dict[str, Any]]:
         sent = event._data if isinstance(event._data, dict) else {}

@@ -6,10 +6,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from lmaczs.clap import BACKENDS, entry_for, forget_backend, load_backend
+from lmaczs.clap import BACKENDS, entry_for, forget_backend, labels_for, load_backend
+from lmaczs.clap.labels.folders import PREFIX
 from lmaczs.errors import LMACError
 from lmaczs.release_names import embedded_releases
 from lmaczs.types import Progress
@@ -37,6 +39,12 @@ def offered(default: str) -> list[str]:
     return known if default in known else [default, *known]
 
 
+def shown_key(key: str) -> str:
+    """A classifier's key as visitors see it: where its folder lies on the server is nobody's business."""
+    place = key.removeprefix(PREFIX)
+    return PREFIX + Path(place).resolve().name if key != place and Path(place).is_dir() else key
+
+
 def choices(default: str) -> list[dict[str, Any]]:
     """What the page says of each classifier before anything is loaded.
 
@@ -44,16 +52,18 @@ def choices(default: str) -> list[dict[str, Any]]:
         default: key of the one that the page was started with.
 
     Returns:
-        For each: key; label; licence; download_mb, 0 if it came with this installation; decoder, whether an LMAC-ZS
-        decoder for it did.
+        For each: key, as visitors see it; label; licence; download_mb, 0 if it came with this installation; labels, how
+        many of its own it has, null if it takes any prompt; decoder, whether an LMAC-ZS decoder for it came with this
+        installation.
     """
     releases = embedded_releases()
     return [
         {
-            "key": key,
+            "key": shown_key(key),
             "label": entry_for(key).label,
             "licence": entry_for(key).licence,
             "download_mb": entry_for(key).download_mb,
+            "labels": len(labels_for(key) or ()) or None,
             "decoder": f"lmac-zs-{key}-stft" in releases,
         }
         for key in offered(default)
@@ -128,17 +138,18 @@ class Models:
         """Load a classifier and make it a session's own; until then the session keeps the one it has.
 
         Args:
-            key: in `lmaczs.clap.BACKENDS`; may come from a browser.
+            key: of `choices`; may come from a browser.
             session: whose choice it is; a newer one of the same session ends this one.
 
         Yields:
             state: "loading", "ready" or "failed"; key; share in [0, 1] and message while loading; a failure's message
             is one sentence.
         """
-        if key not in offered(self.settings.backend):
+        names = {shown_key(name): name for name in offered(self.settings.backend)}
+        if not isinstance(key, str) or key not in names:
             yield _status("failed", "", text.BAD_REQUEST)
             return
-        name, request = str(key), object()
+        name, shown, request = names[key], key, object()
         with self._lock:
             self._wanted[session] = request
             _bound(self._wanted)
@@ -146,14 +157,14 @@ class Models:
             if load is None:
                 self._use(name, session)
         if load is None:
-            yield _status("ready", name)
+            yield _status("ready", shown)
             return
         try:
             while not wait([load.done], PATIENCE_S).done:
                 if self._is_over(session, request):
                     return
                 share, message = load.latest
-                yield _status("loading", name, message, share)
+                yield _status("loading", shown, message, share)
             error = load.done.exception()
             with self._lock:
                 if self._is_over(session, request):
@@ -166,9 +177,9 @@ class Models:
         if isinstance(error, Stopped):
             yield from self.choose(key, session)
         elif error is not None:
-            yield _status("failed", name, str(error))
+            yield _status("failed", shown, str(error))
         else:
-            yield _status("ready", name)
+            yield _status("ready", shown)
 
     def leave(self, session: str) -> None:
         """A visitor is gone."""

@@ -8,7 +8,7 @@ from torch import nn
 
 RATE = 16000
 LABELS = ("low beep", "high beep", "click")
-SECONDS = 1.5
+SECONDS = 1.25
 
 
 class ImageNet(nn.Module):
