@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from lmaczs.clap.labels.folders import PREFIX, labels_of
+from lmaczs.clap.labels.folders import PREFIX, PYTHON, labels_of
 from lmaczs.errors import BackendUnavailableError
 from lmaczs.types import Progress
 
@@ -89,6 +89,17 @@ def _hugging_face(name: str) -> Callable[[Path | None, Progress | None], "CLAPBa
     return load
 
 
+def _python_file(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
+    def load(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
+        from lmaczs.clap.labels.python_file import load_python_file
+
+        if weights is not None:
+            raise BackendUnavailableError("A backend 'py:...' loads its own weights: leave out --weights.")
+        return load_python_file(name)
+
+    return load
+
+
 BACKENDS: dict[str, BackendEntry] = {
     "compact": BackendEntry("Compact CLAP", "for non-commercial use", _compact),  # works without a network
     # Version 1 stays the default, and version 2 out of the wheel and off the page, until decoders for it are there.
@@ -117,30 +128,34 @@ def default_backend() -> str:
 
 
 def entry_for(name: str) -> BackendEntry:
-    """What is known of a classifier before it is loaded: of a key of `BACKENDS`, or of "hf:..." .
+    """What is known of a classifier before it is loaded: of a key of `BACKENDS`, of "hf:..." or "py:...".
 
     Raises:
         BackendUnavailableError: there is no such backend.
     """
     if name.startswith(PREFIX):
         return BackendEntry(Path(name.removeprefix(PREFIX)).name, "of its authors", _hugging_face(name))
+    if name.startswith(PYTHON):
+        return BackendEntry(Path(name.removeprefix(PYTHON)).name, "of its author", _python_file(name))
     if name not in BACKENDS:
         known = ", ".join(f"'{key}'" for key in BACKENDS)
         raise BackendUnavailableError(
-            f"There is no backend '{name}': choose one of {known}, or 'hf:' and the folder of one of transformers' audio "
-            "classifiers."
+            f"There is no backend '{name}': choose one of {known}, 'hf:' and the folder of one of transformers' audio "
+            "classifiers, or 'py:' and a Python file that makes one."
         )
     return BACKENDS[name]
 
 
 def labels_for(name: str) -> tuple[str, ...] | None:
-    """Labels that a classifier was trained for, read without loading it; None: it takes any prompt.
+    """Labels that a classifier was trained for; None: it takes any prompt. Only that of a "py:..." is loaded for it.
 
     Raises:
         BackendUnavailableError: there is no such backend, or its files cannot be fetched.
         CheckpointError: its configuration is damaged.
     """
     entry_for(name)
+    if name.startswith(PYTHON):
+        return load_backend(name, "cpu").labels
     return labels_of(name) if name.startswith(PREFIX) else None
 
 
@@ -156,7 +171,8 @@ def load_backend(
     One fetched model is kept at a time: the next one takes its place, and its memory is free once nobody uses it.
 
     Args:
-        name: key in `BACKENDS`, or one of transformers' audio classifiers: "hf:FOLDER" or "hf:owner/name@COMMIT"; None is
+        name: key in `BACKENDS`, or one of transformers' audio classifiers: "hf:FOLDER" or "hf:owner/name@COMMIT", or
+            "py:FILE.py", a file of one's own whose function `classifier()` makes one; None is
             `default_backend()`.
         device: "cpu", "cuda", "cuda:1", …; None takes a GPU if there is one.
         weights: a file or folder to load in the place of the published weights, in the publisher's own layout.
@@ -187,7 +203,7 @@ def load_backend(
 
 
 def _is_large(name: str) -> bool:
-    return entry_for(name).download_mb > 0 or name.startswith(PREFIX)
+    return entry_for(name).download_mb > 0 or name.startswith((PREFIX, PYTHON))
 
 
 def forget_backend(backend: "CLAPBackend") -> None:

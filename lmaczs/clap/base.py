@@ -40,6 +40,7 @@ class CLAPBackend(nn.Module, ABC):
         mel_filters: (n_mels, n_fft // 2 + 1) buffer; the model's own filterbank.
         max_tokens: of one prompt, as `prompt_tokens` counts them.
         match_limits: cosine similarity from which a prompt matches weakly, and strongly; None: not calibrated.
+        source: what `load_backend` takes to load it again, where that is not its name.
         labels: that it was trained for, if it takes no other prompts; None: it takes any.
         multi_label: whether each prompt is decided on its own, by a sigmoid; only with labels.
     """
@@ -52,6 +53,7 @@ class CLAPBackend(nn.Module, ABC):
     mel_filters: Tensor
     max_tokens: int = 2000
     match_limits: tuple[float, float] | None = None
+    source: str = ""
     labels: tuple[str, ...] | None = None
     multi_label: bool = False
 
@@ -59,11 +61,6 @@ class CLAPBackend(nn.Module, ABC):
         super().__init__()
         self._text_cache: dict[str, Tensor] = {}
         self._token_cache: dict[str, Sequence[int]] = {}
-
-    @property
-    def source(self) -> str:
-        """What `load_backend` takes to load it again."""
-        return self.name
 
     @property
     @abstractmethod

@@ -25,7 +25,7 @@ def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--labels",
         choices=("all",),
-        help="all: the labels that the classifier was trained for, if it has some (a backend 'hf:...')",
+        help="all: the labels that the classifier was trained for, if it has some (a backend 'hf:...' or 'py:...')",
     )
 
 
@@ -36,7 +36,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default=default_backend(),
         metavar="NAME",
         help="the classifier; 'lmaczs list' shows them (LMACZS_BACKEND, or compact); or one of transformers' audio "
-        "classifiers, hf:FOLDER or hf:owner/name@COMMIT",
+        "classifiers, hf:FOLDER or hf:owner/name@COMMIT; or py:FILE.py, a file of yours that makes one",
     )
     parser.add_argument(
         "--weights",

@@ -11,7 +11,6 @@ from threading import RLock
 from typing import Any
 
 from lmaczs.clap import BACKENDS, entry_for, forget_backend, labels_for, load_backend
-from lmaczs.clap.labels.folders import PREFIX
 from lmaczs.errors import LMACError
 from lmaczs.release_names import embedded_releases
 from lmaczs.types import Progress
@@ -41,8 +40,8 @@ def offered(default: str) -> list[str]:
 
 def shown_key(key: str) -> str:
     """A classifier's key as visitors see it: where its folder lies on the server is nobody's business."""
-    place = key.removeprefix(PREFIX)
-    return PREFIX + Path(place).resolve().name if key != place and Path(place).is_dir() else key
+    kind, _, place = key.partition(":")
+    return f"{kind}:{Path(place).resolve().name}" if place and Path(place).exists() else key
 
 
 def choices(default: str) -> list[dict[str, Any]]:

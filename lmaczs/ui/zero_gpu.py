@@ -99,7 +99,10 @@ class LentRunner:
 
     def _run(self, passes: float, progress: Progress, call: str, *arguments: Any) -> Any:
         if passes * CPU_PASS_S > LEAST_S:
-            return lend(GpuLease(self.engine.backend.source, call, arguments, passes), progress)
+            return lend(
+                GpuLease(self.engine.backend.source or self.engine.backend.name, call, arguments, passes),
+                progress,
+            )
         return getattr(self.engine, call)(*arguments, progress)
 
 

@@ -5,8 +5,18 @@ import torch
 from networks import LABELS, RATE, SECONDS, ImageNet, WaveNetwork, sound, taught
 from torch import nn
 
-from lmaczs import AudioClip, MelPower, StftPower, Waveform, explain_clip, load_explainer, wrap_classifier
-from lmaczs.errors import LMACError, PromptError
+from lmaczs import (
+    AudioClip,
+    MelPower,
+    StftPower,
+    Waveform,
+    explain_clip,
+    load_backend,
+    load_explainer,
+    wrap_classifier,
+)
+from lmaczs.clap import labels_for
+from lmaczs.errors import BackendUnavailableError, LMACError, PromptError
 from lmaczs.explainers import METHODS
 from lmaczs.hearing import listen
 from lmaczs.signal.spectral import SpectralConfig, mel_filterbank, stft
@@ -205,3 +215,39 @@ def test_multi_label_prompts_are_judged_one_by_one():
         assert result.probability["original"] == pytest.approx(float(logits[2].sigmoid()), abs=1e-5)
     with pytest.raises(PromptError, match="none of the 3 labels"):
         explain_clip(clip, ("a dog",), classifier, load_explainer("saliency", classifier))
+
+
+OWN_FILE = """
+import torch
+from lmaczs import Waveform, wrap_classifier
+def classifier():
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8000, 2))
+    return wrap_classifier(module, ["a", "b"], Waveform.at(16000, 0.5))
+"""
+
+
+def test_a_python_file_makes_a_classifier(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN_FILE)
+    name = f"py:{tmp_path / 'mine.py'}"
+    classifier = load_backend(name)
+    assert (classifier.name, classifier.source, labels_for(name)) == ("py:mine.py", name, ("a", "b"))
+    assert load_backend(name) is classifier
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [
+        (None, BackendUnavailableError, "'mine.py' is no Python file"),
+        ("x = 1", BackendUnavailableError, r"'mine.py' has no function classifier\(\)"),
+        ("def classifier(): return 3", BackendUnavailableError, "gives int: let it return"),
+        ("import nothing_like_this", BackendUnavailableError, "'mine.py' stops with ModuleNotFoundError"),
+        ("def classifier(): return 1 / 0", BackendUnavailableError, "stops with ZeroDivisionError"),
+        (OWN_FILE.replace('"b"', '"a"'), LMACError, "The label 'a' is empty or stands twice"),
+    ],
+)
+def test_a_python_file_that_makes_none(tmp_path, code, error, words):
+    if code is not None:
+        (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(error, match=words) as caught:
+        load_backend(f"py:{tmp_path / 'mine.py'}")
+    assert str(tmp_path) not in str(caught.value)

@@ -82,7 +82,8 @@ def test_the_list_says_label_size_and_licence_before_anything_is_loaded():
     assert listed.keys() == BACKENDS.keys() - {"debug", "compact-2"}
     assert listed["compact"]["download_mb"] == 0 and listed["compact"]["decoder"]
     assert listed["msclap-2022"] == {
-        "key": "msclap-2022", "label": "Microsoft CLAP 2022", "licence": "MS-PL", "download_mb": 2300, "labels": None, "decoder": False,
+        "key": "msclap-2022", "label": "Microsoft CLAP 2022", "licence": "MS-PL", "download_mb": 2300,
+        "labels": None, "decoder": False,
     }  # fmt: skip
     assert "debug" in [choice["key"] for choice in choices("debug")]
 

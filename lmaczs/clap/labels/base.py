@@ -55,7 +55,7 @@ class LabelClassifier(CLAPBackend):
         """
         super().__init__()
         self.name, self.front_end, self.module = name, front_end, module
-        self._source = source or name
+        self.source = source
         self.labels, self.multi_label = _checked(labels, multi_label), multi_label
         self.spectral = front_end.spectral
         self.clip_samples = round(front_end.clip_seconds * self.spectral.sample_rate)
@@ -69,11 +69,6 @@ class LabelClassifier(CLAPBackend):
         own = front_end.mel_filters if isinstance(front_end, MelPower) else None
         filters = mel_filterbank(self.spectral) if own is None else own
         self.register_buffer("mel_filters", filters.float().contiguous(), persistent=False)
-
-    @property
-    def source(self) -> str:
-        """See `CLAPBackend.source`; a wrapped module is nowhere to be loaded from."""
-        return self._source
 
     def train(self, mode: bool = True) -> "LabelClassifier":
         """Stay in evaluation mode: it is explained as it decides."""

@@ -8,6 +8,8 @@ from lmaczs.errors import BackendUnavailableError, CheckpointError
 from lmaczs.release_names import COMMIT, HUB_NAME
 
 PREFIX = "hf:"
+# Of classifiers that a Python file makes, see `lmaczs.clap.labels.python_file`.
+PYTHON = "py:"
 CONFIG, EXTRACTOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 MAX_JSON_BYTES = 10_000_000
 
