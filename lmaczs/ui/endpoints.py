@@ -20,8 +20,10 @@ from lmaczs.explainers import DOMAINS
 from lmaczs.plots import save_explanation_figure
 from lmaczs.results import prediction_row, result_row
 from lmaczs.signal.audio import save_wav
-from lmaczs.types import ExplainResult
+from lmaczs.types import ExplainResult, Progress
 from lmaczs.ui import text
+from lmaczs.ui.callers import caller_has_left
+from lmaczs.ui.progress import Stopped, finished, watched
 from lmaczs.ui.prompts import check_prompts, split_prompts
 from lmaczs.ui.studio import Studio
 
@@ -60,7 +62,9 @@ class Endpoints:
         studio = self.studio
         with _one_sentence():
             path, wanted = _path(audio), _prompts(prompts, studio.own_labels)
-            return prediction_row(self._done(lambda: studio.classify(studio.hear(path), wanted)))
+            return prediction_row(
+                self._done(lambda report: studio.classify(studio.hear(path, report), wanted))
+            )
 
     def explain(  # type: ignore[misc] # Gradio wants the type of what is yielded
         self,
@@ -92,10 +96,10 @@ class Endpoints:
             sentence, name = _target(target), _method(method)
             place = _one_of("domain", domain, DOMAINS)
 
-            def work() -> ExplainResult:
-                heard = studio.hear(path)
-                explained = studio.explain(heard, wanted, sentence, name, place)
-                studio.measure(heard, explained)
+            def work(report: Progress) -> ExplainResult:
+                heard = studio.hear(path, report)
+                explained = studio.explain(heard, wanted, sentence, name, place, report)
+                studio.measure(heard, explained, report)
                 return explained.result
 
             result = self._done(work)
@@ -117,7 +121,7 @@ class Endpoints:
         """
         studio = self.studio
         with _one_sentence():
-            labels, closed = self._done(lambda: (studio.labels(), studio.closed_sets()))
+            labels, closed = self._done(lambda report: (studio.labels(), studio.closed_sets()))
         names = list(dict.fromkeys(name for domain in DOMAINS for name in labels[domain]))
         rows = []
         for name in names:
@@ -126,9 +130,16 @@ class Endpoints:
             rows.append({"name": name, "label": label, "domains": domains, "prompts": known})
         return {"backend": studio.settings.backend, "default": names[0] if names else None, "methods": rows}
 
-    def _done(self, work: Callable[[], Result]) -> Result:
-        """Do work where the page does its own, and after those who came before."""
-        return self.studio.queue.submit(work).result()
+    def _done(self, work: Callable[[Progress], Result]) -> Result:
+        """Do work where the page does its own, and after those who came before; it ends when nobody waits any more.
+
+        Raises:
+            LMACError: nobody waits any more.
+        """
+        try:
+            return finished(watched(work, self.studio.queue, caller_has_left()))
+        except Stopped:
+            raise LMACError(text.NOBODY_WAITS) from None
 
 
 def _path(audio: Any) -> str:

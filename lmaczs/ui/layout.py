@@ -13,6 +13,7 @@ import gradio as gr
 from lmaczs.clap import labels_for
 from lmaczs.signal.levels import MAX_SECONDS
 from lmaczs.ui import components, text, zero_gpu
+from lmaczs.ui.addresses import guard
 from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder
 from lmaczs.ui.endpoints import add_endpoints
 from lmaczs.ui.events import Parts, wire
@@ -37,6 +38,7 @@ class Page(gr.Blocks):
         """Warm the models up in the background and serve until stopped; visitors' files go when their time is over."""
         self.studio.queue.submit(self.studio.warm_up)
         files, settings = visitors_folder(), self.studio.settings
+        guard(settings.max_file_mb * 10**6)
         remove_when_terminated(files, self.public)
         keep_sweeping(Path(files.name), 60 * settings.keep_minutes, self._own_files)
         os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", NEVER)

@@ -21,6 +21,8 @@ STYLES = (
     "faithfulness.css",
 )
 MOST_KEEP_MINUTES = 45
+# Of a public page: RISE (800 passes a window) for two minutes, or ten minutes of SmoothGrad.
+MOST_PASSES = 20_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Settings:
         max_file_mb: largest upload, MB; ten minutes of 48 kHz stereo as 16-bit WAV are 115 MB.
         recordings_kept: recordings whose encoder passes stay in memory for further prompts.
         keep_minutes: how long files of visitors stay; at most `MOST_KEEP_MINUTES`, as the page says "within the hour".
+        most_passes: encoder passes of windows that one explanation may cost; 0: any number. A Space has a limit.
     """
 
     backend: str = "compact"
@@ -40,14 +43,23 @@ class Settings:
     max_file_mb: int = 120
     recordings_kept: int = 8
     keep_minutes: float = 30
+    most_passes: int = 0
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read LMACZS_BACKEND, LMACZS_DEVICE and LMACZS_KEEP_MINUTES; host and port are Gradio's own variables."""
+        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES and LMACZS_MOST_PASSES.
+
+        Host and port are Gradio's own variables.
+
+        Raises:
+            LMACError: one of them cannot be used.
+        """
+        shared = "SPACE_ID" in os.environ
         return cls(
             backend=os.environ.get("LMACZS_BACKEND", cls.backend),
             device=os.environ.get("LMACZS_DEVICE") or None,
             keep_minutes=_minutes(os.environ.get("LMACZS_KEEP_MINUTES", str(cls.keep_minutes))),
+            most_passes=_passes(os.environ.get("LMACZS_MOST_PASSES", str(MOST_PASSES if shared else 0))),
         )
 
 
@@ -63,6 +75,14 @@ def _minutes(text: str) -> float:
     return minutes
 
 
+def _passes(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise LMACError(
+            f"LMACZS_MOST_PASSES is '{text}': give a whole number of encoder passes, or 0 for any."
+        )
+    return int(text)
+
+
 def read(name: str) -> str:
     """A style sheet, script or template that lies beside this file."""
     return (HERE / name).read_text("utf-8")
@@ -70,6 +90,9 @@ def read(name: str) -> str:
 
 def launch_options(settings: Settings) -> dict[str, Any]:
     """Everything for `Blocks.launch`: looks, limits, and nothing that keeps or sends what visitors do."""
+    from starlette.middleware import Middleware
+
+    from lmaczs.ui.headers import SafeHeaders
     from lmaczs.ui.theme import page_theme
 
     return {
@@ -81,6 +104,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         # A visitor in line holds one.
         "max_threads": 80,
         "max_file_size": f"{settings.max_file_mb}mb",
+        "app_kwargs": {"middleware": [Middleware(SafeHeaders)]},
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,

@@ -222,6 +222,7 @@ class Studio:
     ) -> CachedResult:
         """Explain one prompt with one method or control, or take the explanation from the last ones."""
         found = self.method(method, domain)
+        self._check_cost(found, cached, domain)
         name = method or found.name
         key = (cached.id, tuple(prompts), target, name, domain)
         with self._lock:
@@ -233,6 +234,21 @@ class Studio:
             self._results.move_to_end(key)
             _forget(self._results, lambda found: found.result.clip.duration_s, RESULTS_S)
             return self._results[key].named(cached.name)
+
+    def _check_cost(self, method: "Method", cached: CachedRecording, domain: MaskDomain) -> None:
+        """Refuse what would keep everybody else waiting.
+
+        Raises:
+            LMACError: names a method that costs less.
+        """
+        most, windows = self.settings.most_passes, len(cached.recording.plan.windows)
+        if not most or windows * method.passes() <= most:
+            return
+        cheaper = min(self.engine.methods(domain).values(), key=lambda other: other.passes())
+        passes = round(windows * method.passes())
+        raise LMACError(
+            text.TOO_MUCH.format(label=method.label, passes=passes, most=most, cheaper=cheaper.label)
+        )
 
     def measure(
         self, cached: CachedRecording, explained: CachedResult, progress: Progress = no_progress

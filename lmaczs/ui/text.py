@@ -48,6 +48,22 @@ NO_SOUND = "There is no sound yet: upload a file and wait until it is there, rec
 NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file('clip.wav') of gradio_client."
 NO_METHOD_NAME = "The method is no text: send a name that /methods lists, or null for the default one."
 NO_TARGET = "The target is no text: send the sentence to explain, or null for the most probable one."
+NOBODY_WAITS = "This call was cancelled."
+NO_ADDRESSES = (
+    "This page takes no addresses of sounds: send the file itself, e.g. handle_file('clip.wav') of gradio_client. "
+    "(Who starts the page may allow them with LMACZS_ALLOW_URLS=1.)"
+)
+NOT_PUBLIC = (
+    "This is no address of a public machine: give one that begins with https://, or send the file itself."
+)
+NOT_FETCHED = (
+    "No sound could be fetched from this address: check it, without redirections, or send the file itself."
+)
+TOO_LARGE = "The sound at this address has more than {megabytes} MB: send a smaller one."
+TOO_MUCH = (
+    "{label} would hear this recording about {passes:,} times, and this page allows {most:,} in one request: choose "
+    "{cheaper}, or a shorter recording."
+)
 WAITING = "In line, {} before you"
 GONE = "This sound is no longer on the server: upload or record it again."
 NO_METHOD = "No explanation method is installed for the model '{backend}': the scores are all it can give."
