@@ -33,9 +33,9 @@ demo: $(DEMO_READY)
 
 test: $(TEST_READY) $(BROWSER_READY)
 	@# One thread each: two processes with two threads wait for one another.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 -m "not ui"
-	@# What is seen and heard in a browser is not to wait for other tests.
-	$(BIN)/python -m pytest --durations=10 -m ui
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 -m "not alone"
+	@# What is heard, and how long something takes, is not to wait for other tests.
+	$(BIN)/python -m pytest --durations=5 -m alone
 
 fuzz: $(TEST_READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(if $(COUNT),--count $(COUNT))

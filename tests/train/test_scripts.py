@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,12 @@ def collection(tmp_path_factory):
     return folder / "clips.csv"
 
 
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """Keeps what the first LMAC-ZS run has read for the next ones."""
+    return tmp_path_factory.mktemp("texts")
+
+
 def run_script(name: str, *arguments: str) -> str:
     """Run a training script as a user would."""
     done = subprocess.run(
@@ -53,6 +60,14 @@ def run_script(name: str, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def share_texts(source: Path, *runs: Path) -> None:
+    """Spare further runs the reading of the same sentences, which takes most of a run of two steps."""
+    for run in runs:
+        (run / "cache").mkdir(parents=True, exist_ok=True)
+        for file in (source / "cache").glob("texts-*.pt"):
+            shutil.copy(file, run / "cache")
 
 
 def equal_weights(first: Path, second: Path) -> bool:
@@ -76,6 +91,7 @@ def test_train_clap_resumes_to_the_weights_of_an_uninterrupted_run(collection, t
     common = ("--clips", str(collection), "--hold-out", "esc50:2", "--batch-size", "4", "--save-every", "1")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     run_script("train_clap.py", *common, "--run", str(whole), "--steps", "2")
+    share_texts(whole, halves)
     run_script("train_clap.py", *common, "--run", str(halves), "--steps", "2", "--stop-after", "1")
     assert not equal_weights(whole, halves)
     run_script("train_clap.py", *common, "--run", str(halves), "--steps", "2")
@@ -87,16 +103,18 @@ def test_train_clap_resumes_to_the_weights_of_an_uninterrupted_run(collection, t
 
 
 @pytest.mark.parametrize("objective", ["contrast", "paper"])
-def test_train_lmac_zs_resumes_and_its_release_explains(collection, tmp_path, objective):
+def test_train_lmac_zs_resumes_and_its_release_explains(collection, texts, tmp_path, objective):
     common = ("--clips", str(collection), "--hold-out", "esc50:2", "--batch-size", "2", "--save-every", "1")
     common += ("--objective", objective, "--num-rivals", "2")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
+    share_texts(texts, whole)
     run_script("train_lmac_zs.py", *common, "--run", str(whole), "--steps", "2")
+    head = tmp_path / "head"
+    share_texts(whole, texts, halves, head)
     if objective == "contrast":
         run_script("train_lmac_zs.py", *common, "--run", str(halves), "--steps", "2", "--stop-after", "1")
         run_script("train_lmac_zs.py", *common, "--run", str(halves), "--steps", "2")
         assert equal_weights(whole, halves)
-        head = tmp_path / "head"
         start = str(whole / "model.safetensors")
         run_script(
             "train_lmac_zs.py", *common, "--run", str(head), "--steps", "1", "--init", start, "--worth-only"

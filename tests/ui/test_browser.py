@@ -78,6 +78,7 @@ def test_any_prompt_and_any_method_is_explained_and_kept(visit: Visit):
     assert visit.state()["prompt"] == first["prompt"]
 
 
+@pytest.mark.alone
 def test_tracks_switch_while_playing_without_a_gap(visit: Visit):
     visit.ready()
     visit.play.click()

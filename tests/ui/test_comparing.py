@@ -97,6 +97,7 @@ def explain_on_the_command_line(path: Path, target: str, method: str, folder: Pa
     return json.loads((folder / "result.json").read_text("utf-8"))["metrics"]
 
 
+@pytest.mark.alone
 def test_stop_ends_a_slow_method_and_keeps_what_is_finished(visit: Visit, sounds: Path):
     classify(visit, sounds / "other.wav")
     prompt = visit.state()["prompt"]
@@ -137,6 +138,7 @@ def test_chip_asks_for_one_method_and_goes_before_the_others(visit: Visit):
     assert ready == ["lmac-zs", "saliency"]
 
 
+@pytest.mark.alone
 def test_panels_share_one_clock_and_are_heard_when_pressed(visit: Visit):
     visit.ready()
     visit.run_quick_methods()

@@ -11,6 +11,8 @@ from playwright.sync_api import Locator
 from recorder import Recorder
 from visit import Visit
 
+pytestmark = pytest.mark.alone
+
 
 def test_levels_on_the_loudspeaker_are_those_of_the_parts(explained: Visit):
     visit, recorder = explained, Recorder(explained)
