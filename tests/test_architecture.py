@@ -31,6 +31,7 @@ LAYERS = {
     "evaluation": 6,
     "sanity": 7,
     "many": 7,
+    "report": 7,
     "cli": 8,
     "ui": 9,
     "__main__": 10,

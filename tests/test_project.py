@@ -122,9 +122,9 @@ def test_make_check_runs_the_fast_checks_first(toolbox):
     assert code == 0, said
     first, second = called[3:]
     assert [call.strip() for call in called[:3]] == ["ruff check .", "ruff format --check .", "mypy"]
-    # Between them they run every test, those of the browser alone.
-    assert first.startswith("python -m pytest") and first.strip().endswith("-m not ui")
-    assert second.startswith("python -m pytest") and second.strip().endswith("-m ui")
+    # Between them they run every test, those that measure sound or time alone.
+    assert first.startswith("python -m pytest") and first.strip().endswith("-m not alone")
+    assert second.startswith("python -m pytest") and second.strip().endswith("-m alone")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate-clap": "lmaczs.cli.evaluate_clap",
     "sanity": "lmaczs.cli.sanity",
     "explain-many": "lmaczs.cli.explain_many",
+    "report": "lmaczs.cli.report",
     "datasets": "lmaczs.cli.datasets",
     "list": "lmaczs.cli.list_models",
 }
@@ -36,6 +37,7 @@ SUMMARIES = {
     "evaluate-clap": "score the zero-shot classifier on a labelled set",
     "sanity": "check that explanations depend on the model and on the prompt",
     "explain-many": "explain a folder, a table or shards of recordings into Parquet rows",
+    "report": "explain recordings on pages that open without a server",
     "datasets": "list the known datasets, or check what is in a folder",
     "list": "show backends, explainers and embedded releases",
 }

@@ -1,0 +1,1 @@
+"""Explanations as pages that open without a server: one for each recording, and an index by class."""
