@@ -33,7 +33,8 @@ demo: $(DEMO_READY)
 
 test: $(TEST_READY) $(BROWSER_READY)
 	@# One thread each: two processes with two threads wait for one another.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=25 \
+		-m "not alone"
 	@# What is heard, and how long something takes, is not to wait for other tests.
 	$(BIN)/python -m pytest --durations=5 -m alone
 

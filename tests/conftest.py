@@ -22,6 +22,22 @@ from lmaczs.types import AudioClip
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
+# Files that take minutes. They come first: at the end of a run in several processes all others would wait for them.
+LONG_FILES = (
+    "ui/test_comparing.py",
+    "train/test_scripts.py",
+    "many/test_explain_many.py",
+    "ui/test_model_choice.py",
+    "ui/lanes/test_lanes.py",
+    "test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest files to the front; all else keeps its order."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG_FILES))
+
+
 class PlantedCLAP(CLAPBackend):
     """A CLAP whose right explanation is known: its embedding depends only on the mel power in one box.
 

@@ -1,8 +1,10 @@
 """The page as it is before anybody asks anything: built without models, private, within its limits."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -29,11 +31,34 @@ def test_page_is_built_without_weights_network_or_model_libraries():
         "socket.socket.connect = None\n"
         "from lmaczs.ui.layout import build_demo\n"
         "from lmaczs.ui.settings import Settings\n"
-        "build_demo(Settings(backend='no such backend'))\n"
+        "build_demo(Settings())\n"
         "print('transformers' in sys.modules)\n"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip().splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("LMACZS_BACKEND", "tea", "There is no backend 'tea'"),
+        ("LMACZS_BACKEND", "hf:/nowhere/at-all", "'at-all' is no folder with a config.json"),
+        ("LMACZS_KEEP_MINUTES", "long", "LMACZS_KEEP_MINUTES is 'long'"),
+        ("LMACZS_MOST_PASSES", "-1", "LMACZS_MOST_PASSES is '-1'"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_one_sentence(
+    variable: str, value: str, words: str, tmp_path: Path
+):
+    app = Path(__file__).parents[2] / "app.py"
+    done = subprocess.run(
+        [sys.executable, str(app)],
+        cwd=tmp_path,
+        env={**os.environ, variable: value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_nothing_is_kept_or_sent(monkeypatch: pytest.MonkeyPatch):
