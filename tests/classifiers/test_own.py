@@ -178,6 +178,14 @@ def test_a_module_that_cannot_be_explained_is_refused(module, labels, words):
         wrap_classifier(module, labels, Waveform.at(RATE, SECONDS))
 
 
+def test_a_module_may_be_wrapped_where_no_gradients_are_kept():
+    for without in (torch.no_grad(), torch.inference_mode()):
+        module = WaveNetwork()
+        with without:
+            classifier = wrap_classifier(module, LABELS, Waveform.at(RATE, SECONDS))
+        assert classifier.layers
+
+
 def test_a_layer_that_has_no_map_is_refused():
     module = WaveNetwork()
     with pytest.raises(LMACError, match="The layer 'head' puts out no map over time"):

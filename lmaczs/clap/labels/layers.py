@@ -50,7 +50,8 @@ def find_layers(
         Layers by name.
     """
     candidates = dict(module.named_modules()) if names is None else dict(names)
-    with torch.enable_grad(), _outputs(candidates) as outputs:
+    # Callers may be in no_grad or inference_mode.
+    with torch.inference_mode(False), torch.enable_grad(), _outputs(candidates) as outputs:
         logits = module(first.detach().clone().requires_grad_(True))
         before = dict(outputs)
         logits = getattr(logits, "logits", logits)

@@ -72,7 +72,8 @@ def probes(classifier: LabelClassifier) -> tuple[Tensor, Tensor]:
 def _check_logits(classifier: LabelClassifier, heard: Tensor) -> None:
     """Refuse a module whose output does not fit its labels, or that cannot be explained."""
     count = classifier.embed_dim
-    with torch.enable_grad():
+    # Callers may be in no_grad or inference_mode.
+    with torch.inference_mode(False), torch.enable_grad():
         leaf = heard.detach().clone().requires_grad_(True)
         try:
             found = classifier.module(leaf)
