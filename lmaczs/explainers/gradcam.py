@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lmaczs.clap.hooks import evaluation_mode, output_as_leaf
 from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps
 from lmaczs.explainers.gradients import GradientMethod, grid_power, levels_to_power, stretch
-from lmaczs.explainers.hooks import evaluation_mode, output_as_leaf
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, Progress, no_progress
 

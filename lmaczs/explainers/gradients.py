@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.hooks import evaluation_mode
 from lmaczs.clap.target import Target
 from lmaczs.explainers.base import AttributionMethod, WindowMaps
-from lmaczs.explainers.hooks import evaluation_mode
 from lmaczs.signal.spectral import power_of, power_to_db
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
 

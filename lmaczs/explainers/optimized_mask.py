@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lmaczs.clap.hooks import evaluation_mode
 from lmaczs.clap.target import Target
 from lmaczs.explainers.areas import AREAS, cut_at_area, mask_of_largest_gain
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.details import DETAILS, details
 from lmaczs.explainers.gradients import grid_power
-from lmaczs.explainers.hooks import evaluation_mode
 from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
 from lmaczs.explainers.options import check_whole
 from lmaczs.explainers.perturbing import to_grid

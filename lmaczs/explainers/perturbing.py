@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.hooks import evaluation_mode
 from lmaczs.clap.target import Target
 from lmaczs.explainers.base import AttributionMethod, WindowMaps
 from lmaczs.explainers.gradients import grid_power
-from lmaczs.explainers.hooks import evaluation_mode
 from lmaczs.explainers.options import check_number, check_whole
 from lmaczs.signal.masking import masked_power
 from lmaczs.signal.spectral import mel_to_bins

@@ -181,7 +181,7 @@ def _profile(profile: Profile) -> str:
         bars("How much is kept of each tenth of the time", moments),
     ]
     if profile.components:
-        named = {f"component {index}": f"{value:.2f}" for index, value in profile.components.items()}
+        named = {f"component {index}": f"{value:.2f}" for index, value in profile.best_components.items()}
         parts.append(table("Mean relevance of the components that count most", named))
     heading = f"“{escape(profile.prompt)}” by {escape(label)}, mean of {count}"
     return f'<h3>{heading}</h3><div class="profiles">{"".join(parts)}</div>'

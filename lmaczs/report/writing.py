@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lmaczs.clap.base import CLAPBackend
@@ -11,12 +11,12 @@ from lmaczs.data.places import local_copy
 from lmaczs.errors import LMACError
 from lmaczs.explainers.base import Method
 from lmaczs.hearing import explain, listen
-from lmaczs.report.classes import profile
+from lmaczs.report.classes import Profile, averaged, profile_of
 from lmaczs.report.pages import Heard, index_page, recording_page, tell
 from lmaczs.report.picture import mask_picture
 from lmaczs.results import write_sounds
 from lmaczs.signal.audio import load_clip, save_wav
-from lmaczs.types import ExplainResult, Progress, part_of
+from lmaczs.types import Progress, part_of
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,23 @@ def write_report(
         LMACError: none of them could.
     """
     recordings: list[Heard] = []
-    by_prompt: defaultdict[tuple[str, str], list[ExplainResult]] = defaultdict(list)
+    by_prompt: defaultdict[tuple[str, str], list[Profile]] = defaultdict(list)
     failed = 0
     for number, clip in enumerate(clips):
         step = part_of(progress, number / len(clips), (number + 1) / len(clips))
         try:
-            heard, results = _report_one(wanted, clip, f"{number + 1:04d}", folder, step)
+            heard, found = _report_one(wanted, clip, f"{number + 1:04d}", folder, step)
         except LMACError as error:
             failed += 1
             say(f"{clip.path}: {error}")
             continue
         recordings.append(heard)
-        for result in results:
-            by_prompt[result.target, result.explanation.method].append(_for_profile(result))
+        for one in found:
+            by_prompt[one.prompt, one.method].append(one)
     if not recordings:
         raise LMACError("No recording could be reported: see the reasons above.")
     # Of one recording its own picture says more.
-    averaged = (profile(members) for _, members in sorted(by_prompt.items()) if len(members) > 1)
-    profiles = [found for found in averaged if found is not None]
+    profiles = [averaged(members) for _, members in sorted(by_prompt.items()) if len(members) > 1]
     name = wanted.backend.name
     if len(clips) == 1:
         (folder / "index.html").write_text(recording_page(recordings[0], name, up=""), "utf-8")
@@ -87,8 +86,8 @@ def write_report(
 
 def _report_one(
     wanted: Wanted, clip: Clip, place: str, folder: Path, progress: Progress
-) -> tuple[Heard, list[ExplainResult]]:
-    """Explain one recording and write its files."""
+) -> tuple[Heard, list[Profile]]:
+    """Explain one recording and write its files; of the explanations only their profiles are kept."""
     with local_copy(clip) as file:
         sound = load_clip(file, sample_rate=wanted.backend.spectral.sample_rate)
     recording = listen(sound, wanted.backend)
@@ -104,17 +103,5 @@ def _report_one(
         (own / "mask.webp").write_bytes(mask_picture(result))
     save_wav(recording.clip, files / "original.wav")
     told = tuple(map(tell, results))
-    label = clip.label or _folder_of(clip)
-    heard = Heard(clip.path, label, place, results[0].prediction, sound.duration_s, told, sound.notes)
-    return heard, results
-
-
-def _folder_of(clip: Clip) -> str:
-    """The folder that a recording lies in, as its class; "" at the top."""
-    return Path(clip.path).parent.name
-
-
-def _for_profile(result: ExplainResult) -> ExplainResult:
-    """What a class-level explanation needs; sounds of hundreds of recordings would fill the memory."""
-    silent = replace(result.listening, kept=result.clip, removed=result.clip, components=(), rest=None)
-    return replace(result, listening=silent)
+    heard = Heard(clip.path, clip.label, place, results[0].prediction, sound.duration_s, told, sound.notes)
+    return heard, [one for one in map(profile_of, results) if one is not None]

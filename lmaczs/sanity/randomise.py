@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.hooks import call_order, evaluation_mode
 from lmaczs.errors import LMACError
 from lmaczs.explainers.base import Method
-from lmaczs.explainers.hooks import call_order, evaluation_mode
 
 # What comes after the last and before the first of the backend's named layers.
 HEAD, STEM = "head", "stem"

@@ -167,6 +167,11 @@ def mel_frequencies_hz(config: SpectralConfig) -> Tensor:
     return torch.from_numpy(edges[1:-1]).float()
 
 
+def filter_centres_hz(mel_filters: Tensor, config: SpectralConfig) -> Tensor:
+    """Centre of gravity of each mel filter, whatever it was designed for: (n_mels, bins) -> (n_mels,) Hz."""
+    return (mel_filters @ frequencies_hz(config)) / mel_filters.sum(1).clamp_min(1e-12)
+
+
 def times_s(num_frames: int, config: SpectralConfig) -> Tensor:
     """Centre time of each STFT column: (num_frames,) seconds."""
     return torch.arange(num_frames) * (config.hop_length / config.sample_rate)

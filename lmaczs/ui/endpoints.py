@@ -57,7 +57,9 @@ class Endpoints:
             prompts: sentences that say what the sound might be, like "a dog barking"; probabilities are relative to these
 
         Returns:
-            prompts; similarities, cosines in [-1, 1]; probabilities, in [0, 1], sum 1; predicted, an index into prompts
+            prompts; similarities, cosines in [-1, 1], or logits, as unit says; probabilities, in [0, 1], sum 1 (of a
+                multi-label classifier each by itself); predicted, an index into prompts; match, which of them fit
+                by themselves
         """
         studio = self.studio
         with _one_sentence():
@@ -110,7 +112,7 @@ class Endpoints:
                 save_wav(result.listening.kept, files[0])
                 save_wav(result.listening.removed, files[1])
                 save_explanation_figure(result, files[2], label)
-                row = result_row(result, studio.settings.backend)
+                row = result_row(result, studio.backend_name)
                 yield row, *(FileData(path=str(file)).model_dump() for file in files)
 
     def methods(self) -> dict[str, Any]:
@@ -128,7 +130,7 @@ class Endpoints:
             domains = [domain for domain in DOMAINS if name in labels[domain]]
             label, known = labels[domains[0]][name], closed.get(name)
             rows.append({"name": name, "label": label, "domains": domains, "prompts": known})
-        return {"backend": studio.settings.backend, "default": names[0] if names else None, "methods": rows}
+        return {"backend": studio.backend_name, "default": names[0] if names else None, "methods": rows}
 
     def _done(self, work: Callable[[Progress], Result]) -> Result:
         """Do work where the page does its own, and after those who came before; it ends when nobody waits any more.

@@ -162,7 +162,7 @@ class Handlers:
             label = self.studio.method(method, place).label
             with TemporaryDirectory(prefix="lmaczs-") as folder:
                 write_archive(
-                    explained.result, Path(folder, "explanation.zip"), self.studio.settings.backend, label
+                    explained.result, Path(folder, "explanation.zip"), self.studio.backend_name, label
                 )
                 yield Update(player=with_files({"archive": {"file": "explanation.zip"}}, Path(folder)))
         yield from said

@@ -5,8 +5,9 @@ from typing import Any
 
 import gradio as gr
 
+from lmaczs.clap.labels.folders import shown_name
 from lmaczs.ui import components
-from lmaczs.ui.models import Models, choices, shown_key
+from lmaczs.ui.models import Models, choices
 from lmaczs.ui.studio import EMBEDDED
 
 # Who wait for a classifier at the same time.
@@ -22,7 +23,7 @@ def add_model_choice(demo: gr.Blocks, models: Models) -> None:
     """
     default = models.settings.backend
     model = components.model(
-        {"default": shown_key(default), "embedded": EMBEDDED, "choices": choices(default)}
+        {"default": shown_name(default), "embedded": EMBEDDED, "choices": choices(default)}
     )
 
     def choose(event: gr.EventData, request: gr.Request) -> Iterator[dict[str, Any]]:

@@ -6,11 +6,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from lmaczs.clap import BACKENDS, entry_for, forget_backend, labels_for, load_backend
+from lmaczs.clap.labels.folders import shown_name
 from lmaczs.errors import LMACError
 from lmaczs.release_names import embedded_releases
 from lmaczs.types import Progress
@@ -38,12 +38,6 @@ def offered(default: str) -> list[str]:
     return known if default in known else [default, *known]
 
 
-def shown_key(key: str) -> str:
-    """A classifier's key as visitors see it: where its folder lies on the server is nobody's business."""
-    kind, _, place = key.partition(":")
-    return f"{kind}:{Path(place).resolve().name}" if place and Path(place).exists() else key
-
-
 def choices(default: str) -> list[dict[str, Any]]:
     """What the page says of each classifier before anything is loaded.
 
@@ -58,7 +52,7 @@ def choices(default: str) -> list[dict[str, Any]]:
     releases = embedded_releases()
     return [
         {
-            "key": shown_key(key),
+            "key": shown_name(key),
             "label": entry_for(key).label,
             "licence": entry_for(key).licence,
             "download_mb": entry_for(key).download_mb,
@@ -144,7 +138,7 @@ class Models:
             state: "loading", "ready" or "failed"; key; share in [0, 1] and message while loading; a failure's message
             is one sentence.
         """
-        names = {shown_key(name): name for name in offered(self.settings.backend)}
+        names = {shown_name(name): name for name in offered(self.settings.backend)}
         if not isinstance(key, str) or key not in names:
             yield _status("failed", "", text.BAD_REQUEST)
             return

@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from lmaczs.clap import labels_for
+from lmaczs.clap.labels.folders import shown_name
 from lmaczs.errors import AudioError, LMACError
 from lmaczs.explainers import DOMAINS
 from lmaczs.types import ExplainResult, MaskDomain, Prediction, Progress, no_progress
@@ -163,6 +164,11 @@ class Studio:
                 for domain in DOMAINS
             }
 
+    @property
+    def backend_name(self) -> str:
+        """The classifier's name for visitors and in their files."""
+        return shown_name(self.settings.backend)
+
     @cached_property
     def own_labels(self) -> tuple[str, ...] | None:
         """Labels that the classifier was trained for; None: it takes any prompt. Known before it is loaded."""
@@ -190,7 +196,7 @@ class Studio:
                 key = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         except OSError:
             raise AudioError(text.GONE) from None
-        key += "" if self.settings.backend == EMBEDDED else f"-{self.settings.backend}"
+        key += "" if self.settings.backend == EMBEDDED else f"-{self.backend_name}"
         with self._lock:
             if key not in self._recordings:
                 # Resampled as it is decoded: what a visitor's file states decides nothing about memory.

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.hooks import evaluation_mode, output_as_leaf
 from lmaczs.errors import LMACError
 from lmaczs.explainers import load_explainer
 from lmaczs.explainers.gradcam import GradCAM, GradCAMPlusPlus, class_activation_map
 from lmaczs.explainers.gradients import grid_levels, stretch
-from lmaczs.explainers.hooks import evaluation_mode, output_as_leaf
 from lmaczs.hearing import make_target
 from lmaczs.signal.audio import tile_to_length
 from lmaczs.signal.spectral import frequencies_hz, mel_to_bins

@@ -12,7 +12,7 @@ import torch
 from lmaczs.cli import main
 from lmaczs.explainers import load_explainer
 from lmaczs.hearing import explain_clip
-from lmaczs.report.classes import profile
+from lmaczs.report.classes import averaged, profile_of
 from lmaczs.report.picture import mask_picture, where_the_mask_lies
 from lmaczs.signal.audio import load_clip
 
@@ -190,8 +190,9 @@ def test_profiles_are_means_over_recordings(debug_backend, tmp_path):
     full, empty = torch.ones_like(first.explanation.mask), torch.zeros_like(first.explanation.mask)
     late = empty.clone()
     late[:, late.shape[1] // 2 :] = 1
-    found = profile([with_mask(first, full), with_mask(second, late), with_mask(second, empty)])
+    results = [with_mask(first, full), with_mask(second, late), with_mask(second, empty)]
+    found = averaged([one for one in map(profile_of, results) if one is not None])
     assert (found.prompt, found.method, found.count) == ("a beep", "saliency", 2)
     assert list(found.bands)[-1] == 8000 and found.bands[8000] == pytest.approx(0.75, abs=0.01)
     assert found.moments[0] == pytest.approx(0.5) and found.moments[-1] == pytest.approx(1.0)
-    assert profile([with_mask(first, empty)]) is None
+    assert profile_of(with_mask(first, empty)) is None

@@ -1,6 +1,8 @@
 """The page with a classifier of somebody's own: its labels are the prompts, and what counted is the planted sound."""
 
+import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,11 @@ import soundfile
 from page_server import running_page
 from visit import Visit
 
+from lmaczs.ui.endpoints import Endpoints
+from lmaczs.ui.handlers import Handlers
+from lmaczs.ui.settings import Settings
+from lmaczs.ui.studio import Studio
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "classifiers"))
 
 from networks import LABELS, RATE, sound
@@ -16,10 +23,16 @@ from taught_models import save_taught_ast
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A page that was started with LMACZS_BACKEND=hf:FOLDER; overrides the page that the other tests share."""
+def folder(tmp_path_factory):
+    """Where the classifier lies."""
     folder = tmp_path_factory.mktemp("taught") / "three-sounds"
     save_taught_ast(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder, tmp_path_factory):
+    """A page that was started with LMACZS_BACKEND=hf:FOLDER; overrides the page that the other tests share."""
     environment = {"LMACZS_BACKEND": f"hf:{folder}"}
     with running_page(tmp_path_factory.mktemp("server"), environment=environment) as url:
         yield url
@@ -52,6 +65,26 @@ def test_its_labels_are_the_prompts_and_it_is_explained(visit: Visit, server: st
     assert np.square(kept[inside]).sum() > 0.8 * np.square(kept).sum()
     visit.chip("grad-cam++").click()
     visit.until("state.metrics['grad-cam++']")
+
+
+def test_no_answer_names_the_place_of_the_folder(folder: Path, tmp_path: Path):
+    """Neither what programs are told, nor what is kept of a recording, nor the files that a visitor takes along."""
+    studio = Studio(Settings(backend=f"hf:{folder}"))
+    endpoints = Endpoints(studio)
+    soundfile.write(tmp_path / "click.wav", sound(2, 0.6, 900)[0].numpy(), RATE)
+    upload = {"path": str(tmp_path / "click.wav"), "meta": {"_type": "gradio.FileData"}}
+    row, *_ = next(endpoints.explain(upload, list(LABELS)))
+    heard = studio.hear(upload["path"])
+    for said in (json.dumps(row), json.dumps(endpoints.methods()), heard.id):
+        assert str(folder.parent) not in said and "three-sounds" in said
+    # The file is there for as long as its answer is being sent.
+    for update in Handlers(studio).archive(upload["path"], list(LABELS), 0, None):
+        if update.player:
+            with zipfile.ZipFile(update.player["archive"]["path"]) as archive:
+                assert json.loads(archive.read("result.json"))["backend"] == "hf:three-sounds"
+                break
+    else:
+        pytest.fail("no archive")
 
 
 def test_examples_and_prompts_that_are_no_labels(visit: Visit):

@@ -11,7 +11,7 @@ from lmaczs.clap.labels.front_ends import FrontEnd, MelPower
 from lmaczs.clap.labels.layers import MapLayer
 from lmaczs.clap.prompts import plain_prompt
 from lmaczs.errors import LMACError, PromptError
-from lmaczs.signal.spectral import frequencies_hz, mel_filterbank, power_of, stft
+from lmaczs.signal.spectral import filter_centres_hz, mel_filterbank, power_of, stft
 from lmaczs.types import AudioState, MaskDomain
 
 NAMED = 3
@@ -91,8 +91,7 @@ class LabelClassifier(CLAPBackend):
     @property
     def mel_frequencies_hz(self) -> Tensor:
         """See `CLAPBackend.mel_frequencies_hz`: of the filters as they are."""
-        filters = self.mel_filters.cpu()
-        return (filters @ frequencies_hz(self.spectral)) / filters.sum(1).clamp_min(1e-12)
+        return filter_centres_hz(self.mel_filters.cpu(), self.spectral)
 
     def analyze(self, waveform: Tensor, valid_samples: Tensor | None = None) -> AudioState:
         """See `CLAPBackend.analyze`."""

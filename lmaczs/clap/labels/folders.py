@@ -6,12 +6,23 @@ from typing import Any
 
 from lmaczs.errors import BackendUnavailableError, CheckpointError
 from lmaczs.release_names import COMMIT, HUB_NAME
+from lmaczs.types import Progress
 
 PREFIX = "hf:"
 # Of classifiers that a Python file makes, see `lmaczs.clap.labels.python_file`.
 PYTHON = "py:"
 CONFIG, EXTRACTOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 MAX_JSON_BYTES = 10_000_000
+
+
+def shown_name(name: str) -> str:
+    """A classifier's name in results and for visitors: without the place where its folder or file lies.
+
+    Args:
+        name: as `load_backend` takes it.
+    """
+    kind, _, place = name.partition(":")
+    return f"{kind}:{Path(place).resolve().name}" if place and Path(place).exists() else name
 
 
 def labels_of(name: str) -> tuple[str, ...]:
@@ -24,8 +35,12 @@ def labels_of(name: str) -> tuple[str, ...]:
     return labels_in(read_json(folder_of(name) / CONFIG))
 
 
-def folder_of(name: str) -> Path:
+def folder_of(name: str, progress: Progress | None = None) -> Path:
     """Folder with the files of "hf:..."; those of a repository are fetched, or taken from the hub's cache.
+
+    Args:
+        name: "hf:" and the place.
+        progress: as `lmaczs.clap.download.fetch` takes it.
 
     Raises:
         BackendUnavailableError: there is none.
@@ -47,7 +62,7 @@ def folder_of(name: str) -> Path:
     from lmaczs.clap.download import Published, fetch
 
     files = ((CONFIG,), (EXTRACTOR,), (WEIGHTS,))
-    found = fetch(Published(repository, commit, "of its authors", files))
+    found = fetch(Published(repository, commit, "of its authors", files), progress)
     return found[CONFIG].parent
 
 

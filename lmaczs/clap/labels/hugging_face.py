@@ -4,8 +4,6 @@ Whatever `AutoModelForAudioClassification` loads, from safetensors, without code
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,13 @@ from torch import Tensor, nn
 
 from lmaczs.clap.labels.base import LabelClassifier
 from lmaczs.clap.labels.features import ASTFeatures, Fbank, Normalised, SeamlessFeatures, WhisperFeatures
-from lmaczs.clap.labels.folders import CONFIG, PREFIX, folder_of, labels_in, read_json
+from lmaczs.clap.labels.folders import CONFIG, folder_of, labels_in, read_json, shown_name
 from lmaczs.clap.labels.front_ends import Waveform, waveform_grid
 from lmaczs.clap.labels.layers import LAYERS, MapLayer, find_layers
 from lmaczs.clap.labels.own import probes
+from lmaczs.clap.quiet import quiet_transformers
 from lmaczs.errors import BackendUnavailableError, CheckpointError
+from lmaczs.types import Progress
 
 # Of models that read waveforms of any length.
 CLIP_SECONDS = 10.0
@@ -26,27 +26,25 @@ CLIP_SECONDS = 10.0
 LEAST_SAMPLES = 3200
 
 
-def load_hugging_face(name: str) -> LabelClassifier:
+def load_hugging_face(name: str, progress: Progress | None = None) -> LabelClassifier:
     """Load a classifier.
 
     Args:
         name: "hf:" and a folder, or "owner/name@COMMIT" with the full hash of a commit.
+        progress: called while files are fetched, see `lmaczs.clap.load_backend`.
 
     Raises:
         BackendUnavailableError: there is no such folder or repository, or its kind cannot be loaded.
         CheckpointError: its files are damaged or do not belong together.
     """
-    folder = folder_of(name)
-    place = name.removeprefix(PREFIX)
+    folder = folder_of(name, progress)
     config = read_json(folder / CONFIG)
     labels = labels_in(config)
     model, extractor = _opened(folder, config)
     front_end, features = _front_end(extractor, name)
     multi_label = config.get("problem_type") == "multi_label_classification"
-    # Result files name the folder and not where it lies.
-    shown = PREFIX + (folder.resolve().name if Path(place).is_dir() else place)
     whole = _WithFeatures(features, model)
-    classifier = LabelClassifier(whole, labels, front_end, multi_label, shown, name)
+    classifier = LabelClassifier(whole, labels, front_end, multi_label, shown_name(name), name)
     classifier = classifier.eval().requires_grad_(False)
     classifier.layers = _layers(classifier, model)
     return classifier
@@ -69,7 +67,7 @@ def _opened(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, Any]:
         )
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with _quiet():
+        with quiet_transformers():
             extractor = AutoFeatureExtractor.from_pretrained(folder, **options)
             model, report = AutoModelForAudioClassification.from_pretrained(
                 folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
@@ -87,22 +85,6 @@ def _opened(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, Any]:
             "weights explains nothing: save it again with save_pretrained."
         )
     return model.eval(), extractor
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bar and its reports, which would stand between the lines of the terminal."""
-    from transformers.utils import logging
-
-    bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _front_end(extractor: Any, name: str) -> tuple[Waveform, nn.Module]:

@@ -1,11 +1,12 @@
 """Finding the layers of a module whose output is a map over time, and which of its axes is time."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from lmaczs.clap.hooks import named_maps
 
 ToMap = Callable[[Tensor], Tensor]
 
@@ -49,57 +50,31 @@ def find_layers(
     Returns:
         Layers by name.
     """
-    candidates = dict(module.named_modules()) if names is None else dict(names)
+    candidates = {key: layer for key, layer in module.named_modules() if key} if names is None else names
     # Callers may be in no_grad or inference_mode.
-    with torch.inference_mode(False), torch.enable_grad(), _outputs(candidates) as outputs:
-        logits = module(first.detach().clone().requires_grad_(True))
-        before = dict(outputs)
-        logits = getattr(logits, "logits", logits)
-        tensors = {key: value for key, value in before.items() if value.requires_grad}
+    with torch.inference_mode(False), torch.enable_grad():
+        with named_maps(candidates) as outputs:
+            found = module(first.detach().clone().requires_grad_(True))
+        logits = getattr(found, "logits", found)
+        tensors = {key: value for key, value in outputs.items() if value.requires_grad}
         if not tensors:
             return {}
         gradients = torch.autograd.grad(logits.square().sum(), list(tensors.values()), allow_unused=True)
-    with torch.no_grad(), _outputs(candidates) as outputs:
+    with torch.no_grad(), named_maps(candidates) as changed:
         module(second)
-    found: dict[object, tuple[str, MapLayer]] = {}
+    maps: dict[object, tuple[str, MapLayer]] = {}
     for (key, value), gradient in zip(tensors.items(), gradients, strict=True):
-        if gradient is None or key not in outputs or outputs[key].shape != value.shape:
+        if gradient is None or key not in changed or changed[key].shape != value.shape:
             continue
-        to_map = _map_of(value.detach(), outputs[key])
+        to_map = _map_of(value.detach(), changed[key])
         if to_map is None or not bool(to_map(gradient).abs().sum() > 0):
             continue
         # Called later is deeper; the last of a size takes the place of those before it.
         size = key if names is not None else tuple(to_map(value).shape[2:])
-        found.pop(size, None)
-        found[size] = (key, MapLayer(candidates[key], to_map))
-    deepest = list(found.values())
+        maps.pop(size, None)
+        maps[size] = (key, MapLayer(candidates[key], to_map))
+    deepest = list(maps.values())
     return dict(deepest if names is not None else deepest[-LAYERS:])
-
-
-@contextmanager
-def _outputs(candidates: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """Outputs of modules that are called once and put out a floating tensor, in the order of the calls' ends."""
-    outputs: dict[str, Tensor] = {}
-    twice: set[str] = set()
-
-    def keep(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            if name in outputs:
-                twice.add(name)
-            found = output[0] if isinstance(output, tuple) and output else output
-            if isinstance(found, Tensor) and found.is_floating_point() and found.ndim in (3, 4):
-                outputs[name] = found
-
-        return hook
-
-    handles = [layer.register_forward_hook(keep(name)) for name, layer in candidates.items() if name]
-    try:
-        yield outputs
-        for name in twice:
-            outputs.pop(name, None)
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _map_of(first: Tensor, second: Tensor) -> ToMap | None:

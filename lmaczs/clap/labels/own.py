@@ -22,8 +22,8 @@ def wrap_classifier(
 ) -> LabelClassifier:
     """Make a classifier of a torch module; its labels are the prompts.
 
-    The module is run on noise, once forwards and backwards and once forwards: to see that its logits fit the labels, that
-    gradients flow through it, and which of its layers have maps over time (for GradCAM and the universal decoder).
+    The module is run on noise a few times: to see that its logits fit the labels, that gradients flow through it, and
+    which of its layers have maps over time (for GradCAM and the universal decoder).
 
         classifier = wrap_classifier(module, ["cough", "breath"], Waveform.at(16000))
         method = load_explainer("lmac-any", classifier)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.labels.folders import PYTHON
+from lmaczs.clap.labels.folders import PYTHON, shown_name
 from lmaczs.errors import BackendUnavailableError, LMACError
 
 FUNCTION = "classifier"
@@ -42,7 +42,7 @@ def load_python_file(name: str) -> CLAPBackend:
         raise BackendUnavailableError(
             f"{FUNCTION}() of '{shown}' gives {type(made).__name__}: let it return what lmaczs.wrap_classifier gives."
         )
-    made.name, made.source = f"{PYTHON}{shown}", name
+    made.name, made.source = shown_name(name), name
     return made
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.hooks import evaluation_mode, outputs_of
 from lmaczs.explainers.details import standardise
 from lmaczs.explainers.gradients import stretch
-from lmaczs.explainers.hooks import evaluation_mode, outputs_of
 from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState
 

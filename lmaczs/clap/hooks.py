@@ -1,6 +1,6 @@
 """Looking inside a model without leaving a trace; the only hooks in the project."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,6 +62,40 @@ def outputs_of(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     handles = [module.register_forward_hook(keep) for module in modules]
     try:
         yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def named_maps(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Keep what modules put out that may be a map: floating, with three or four axes; of those called once.
+
+    Args:
+        modules: by name; any of them may be called, or not.
+
+    Yields:
+        A dictionary that gets the outputs by name, in the order of the calls' ends, as part of the autograd graph. When
+        the block ends, those of modules that were called again are taken out.
+    """
+    outputs: dict[str, Tensor] = {}
+    again: set[str] = set()
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if name in outputs:
+                again.add(name)
+            found = output[0] if isinstance(output, tuple) and output else output
+            if isinstance(found, Tensor) and found.is_floating_point() and found.ndim in (3, 4):
+                outputs[name] = found
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
+    try:
+        yield outputs
+        for name in again:
+            outputs.pop(name, None)
     finally:
         for handle in handles:
             handle.remove()
