@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tests" / "ui"))  # the words and the page server 
 from page_server import chromium  # noqa: E402
 from visit import Visit  # noqa: E402
 
-RATE = 16000  # the embedded classifier's own: what comes back can be compared sample by sample
+RATE = 32000  # the embedded classifier's own: what comes back can be compared sample by sample
 ANSWER_S = 300  # nobody waits longer
 OUTPUTS = ("scores", "player", "notice", "progress")  # of the page's events
 ROUNDING = 2e-3  # two 16-bit files and one mask

@@ -1,8 +1,9 @@
 """The classifiers that the universal decoder learns from: embedded ones, students of other shapes, and shuffled copies.
 
-Students hear on other grids (16 to 48 kHz, other hops and bands) with other networks (CNN14 of several widths, HTSAT) and
-are taught by the second compact CLAP. None of them is shipped. Shuffled copies decide by blocks without meaning: whoever
-explains them well reads the classifier and not the sound.
+Students hear on other grids (16 to 48 kHz, other hops and bands) with other networks (CNN14 of several widths, HTSAT, a
+small ViT) and are taught by the second compact CLAP; one of them decides among a closed set of labels, by logits. None of
+them is shipped. Shuffled copies decide by blocks without meaning: whoever explains them well reads the classifier and not
+the sound.
 """
 
 from copy import deepcopy
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from lmaczs.clap.base import CLAPBackend
@@ -19,6 +20,7 @@ from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.clap.htsat import HTSAT, HTSATConfig
 from lmaczs.signal.spectral import SpectralConfig
 from train.any_sounds import Sounds, at_rate
+from train.small_vit import SmallViT
 
 STUDENTS = {
     "cnn14-16k": CompactConfig(
@@ -31,6 +33,10 @@ STUDENTS = {
         SpectralConfig(48000, 1024, 480, 64, 50.0, 20000.0), widths=(24, 48, 96, 192, 256)
     ),
     "htsat-32k": CompactConfig(SpectralConfig(32000, 1024, 320, 64, 50.0, 14000.0)),
+    "vit-16k": CompactConfig(SpectralConfig(16000, 512, 160, 128, 50.0, 8000.0)),
+    "cnn14-closed-16k": CompactConfig(
+        SpectralConfig(16000, 512, 256, 64, 50.0, 8000.0), widths=(16, 32, 64, 128, 256)
+    ),
 }
 HTSAT_SHAPE = HTSATConfig(width=32, depths=(2, 2, 2, 2), heads=(2, 4, 8, 16))
 
@@ -41,7 +47,7 @@ class Member:
 
     Attributes:
         name: of it.
-        kind: architecture, "cnn14", "mobilenet" or "htsat"; one of them may be left out of a training.
+        kind: architecture, "cnn14", "mobilenet", "htsat" or "vit"; one of them may be left out of a training.
         backend: frozen, in evaluation mode, on the device that trains.
     """
 
@@ -53,7 +59,9 @@ class Member:
 class Student(CompactCLAP):
     """A classifier of another shape in the joint space of its teacher."""
 
-    def __init__(self, config: CompactConfig, teacher: CLAPBackend, encoder: HTSAT | None = None) -> None:
+    def __init__(
+        self, config: CompactConfig, teacher: CLAPBackend, encoder: HTSAT | SmallViT | None = None
+    ) -> None:
         """Build with fresh weights.
 
         Args:
@@ -78,13 +86,58 @@ class Student(CompactCLAP):
         """The teacher's."""
         return self._teacher[0].project_text(sentence_embedding)
 
+    def agree(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Loss of outputs that lie apart from the teacher's, both (windows, embed_dim)."""
+        return 4 * (1 - (found * wanted).sum(1)).mean()
 
-def fresh_student(name: str, teacher: CLAPBackend, seed: int) -> Student:
+
+class ClosedStudent(Student):
+    """Gives a logit for each concept and knows no other prompts: the similarity is the logit, the scale 1."""
+
+    def __init__(self, config: CompactConfig, teacher: CLAPBackend, concepts: int) -> None:
+        """Build with fresh weights.
+
+        Args:
+            config: shape.
+            teacher: that it learns from.
+            concepts: labels among which it decides.
+        """
+        super().__init__(config, teacher)
+        self.embed_dim = concepts
+        self.audio_projection = nn.Linear(self.hidden_channels[-1], concepts)  # type: ignore[assignment]  # called alike
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """1."""
+        return self.mel_filters.new_ones(())
+
+    def encode(self, mel_power: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `CLAPBackend.encode`: (windows, concepts) logits in the place of unit vectors."""
+        features, hidden = self.audio_encoder(self.log_mel(mel_power))
+        return self.audio_projection(features), hidden
+
+    def project_text(self, sentence_embedding: Tensor) -> Tensor:
+        """The sentences are those of the concepts in their order: (concepts, concepts), one logit each."""
+        return torch.eye(self.embed_dim, device=self.mel_filters.device)[: len(sentence_embedding)]
+
+    def agree(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Outputs have a space of their own: 0."""
+        return found.new_zeros(())
+
+
+def fresh_student(name: str, teacher: CLAPBackend, concepts: int, seed: int) -> Student:
     """A student with fresh weights, on the teacher's device; `name` is a key in `STUDENTS`."""
     torch.manual_seed(seed)
-    encoder = HTSAT(HTSAT_SHAPE) if name.startswith("htsat") else None
-    student = Student(STUDENTS[name], teacher, encoder).to(teacher.mel_filters.device)
-    return student.eval().requires_grad_(False)
+    config = STUDENTS[name]
+    encoder: HTSAT | SmallViT | None = None
+    if name.startswith("htsat"):
+        encoder = HTSAT(HTSAT_SHAPE)
+    elif name.startswith("vit"):
+        frames = 1 + round(config.clip_seconds * config.spectral.sample_rate) // config.spectral.hop_length
+        encoder = SmallViT(config.spectral.n_mels, frames)
+    closed = "closed" in name
+    student = ClosedStudent(config, teacher, concepts) if closed else Student(config, teacher, encoder)
+    return student.to(teacher.mel_filters.device).eval().requires_grad_(False)
 
 
 def teach(student: Student, teacher: CLAPBackend, sounds: Sounds, steps: int, seed: int) -> None:
@@ -103,15 +156,16 @@ def teach(student: Student, teacher: CLAPBackend, sounds: Sounds, steps: int, se
     optimiser = torch.optim.AdamW(parameters, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, max(steps, 2), pct_start=0.1)
     generator = torch.Generator(device).manual_seed(seed)
-    texts = sounds.text_of(teacher, generator)
+    sentences = sounds.texts.sentences[sounds.texts.draw(generator)]
+    texts = teacher.project_text(sentences)
     for _ in tqdm(range(steps), desc="student", unit="step"):
         waveform, _, _ = sounds.draw(64, 0.5, generator)
         with torch.no_grad():
             wanted = teacher.analyze(at_rate(waveform, teacher.spectral.sample_rate)).embedding
             shares = (teacher.logit_scale * wanted @ texts.T).softmax(dim=1)
         found = student.analyze(at_rate(waveform, student.spectral.sample_rate)).embedding
-        named = (teacher.logit_scale * found @ texts.T).log_softmax(dim=1)
-        loss = F.kl_div(named, shares, reduction="batchmean") + 4 * (1 - (found * wanted).sum(1)).mean()
+        named = (student.logit_scale * found @ student.project_text(sentences).T).log_softmax(dim=1)
+        loss = F.kl_div(named, shares, reduction="batchmean") + student.agree(found, wanted)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

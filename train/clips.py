@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from lmaczs.data.clip_csv import list_csv
 from lmaczs.data.clips import Clip, Listing
 from lmaczs.data.registry import list_selection
 from lmaczs.data.shards import list_shards, load_dataset_clip
+from lmaczs.data.tables import read_table
 from lmaczs.errors import DatasetError
 from lmaczs.signal.audio import resample, tile_to_length
 from lmaczs.signal.spectral import power_to_db, stft
@@ -119,6 +120,33 @@ def training_clip(clip: Clip) -> TrainingClip:
         fold=clip.split.removeprefix("fold "),
         source=clip,
     )
+
+
+def only_open(clips: list[TrainingClip], table: str) -> list[TrainingClip]:
+    """Clips that shipped weights may be trained on, where a table has the columns split, open and overlap; else all.
+
+    Args:
+        clips: of the table, and perhaps others.
+        table: `--clips` of a training; "" or shards say nothing.
+
+    Raises:
+        DatasetError: none is left.
+    """
+    file = Path(table)
+    content = read_table(file, file.name) if table and file.is_file() and file.suffix != ".tar" else None
+    if content is None or content.lacking(("split", "open", "overlap")):
+        return clips
+    closed = {
+        str(PurePosixPath(row["path"]))
+        for row in content.rows
+        if row["split"] != "train" or row["open"] != "yes" or row["overlap"]
+    }
+    found = [clip for clip in clips if clip.source.path not in closed]
+    if not found:
+        raise DatasetError(
+            f"'{file.name}' names no open training clip: its columns split, open and overlap leave every row out."
+        )
+    return found
 
 
 def recording_ids(clip: TrainingClip) -> set[str]:

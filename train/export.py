@@ -4,7 +4,7 @@ python -m train.export clap --run runs/clap --out assets/releases/compact-clap
 python -m train.export lmac-zs --run runs/lmac-zs --out assets/releases/lmac-zs-compact-stft
 python -m train.export lmac-any --run runs/lmac-any --out assets/releases/lmac-any \\
     --development data/clips.csv --where dataset=esc50 --where fold=4
-python -m train.export l2i --run runs/l2i-open --out assets/releases/l2i-open-compact
+python -m train.export l2i --run runs/l2i-open --out assets/releases/l2i-open-compact-2
 """
 
 import argparse
@@ -39,7 +39,7 @@ from lmaczs.explainers.lmac_any.explainer import LMACAny, save_decoder
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
 from lmaczs.hub import save_release
 from train.checkpoints import run_weights
-from train.clips import TrainingClip, read_clips, split_clips, training_clips
+from train.clips import TrainingClip, only_open, read_clips, split_clips, training_clips
 from train.explained import check_explained
 from train.gain_limit import calibrate_gain
 from train.golden import GOLDEN_BACKEND, golden_sound, load_method, make_golden
@@ -60,7 +60,7 @@ def training_settings(run: Path) -> dict[str, Any]:
     step = run_weights(run).step
     settings = _stored(run)
     clips = training_clips(settings["clips"], settings.get("datasets", ""), settings.get("data_dir", ""))
-    train, _ = split_clips(clips, settings["hold_out"])
+    train = only_open(split_clips(clips, settings["hold_out"])[0], settings["clips"])
     continued = settings.get("init")
     sources = training_sources(settings["clips"], train)
     places = ("clips", "data_dir", "run", "init", "weights")
@@ -159,7 +159,9 @@ def export_l2i(run: Path, out: Path) -> None:
     components = weights["dictionary"].shape[1]
     classes = None if prompts is None else len(prompts)
     interpreter = Interpreter(
-        interpreter_config(backend, components, classes=classes, pooling=settings["theta"])
+        interpreter_config(
+            backend, components, classes=classes, pooling=settings["theta"], maps=settings.get("maps", 4)
+        )
     )
     interpreter.load_state_dict(weights)
     config = l2i_config(backend, interpreter, prompts, head.head if head else None)

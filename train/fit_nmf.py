@@ -1,6 +1,6 @@
 """Learn the dictionary of L2I: sparse NMF of log-magnitude spectra (Parekh et al. 2022, eq. 5).
 
-    python -m train.fit_nmf --clips data/clips.csv --hold-out esc50:4 --out assets/releases/l2i-nmf-compact
+    python -m train.fit_nmf --clips data/clips.csv --hold-out esc50:4 --out assets/releases/l2i-nmf-compact-2
 
 Frames are drawn from clips as the other trainings draw them, quiet ones left out, on the backend's own STFT grid and
 with the level normalisation that the explainer has too. Runs on a GPU where there is one.
@@ -18,12 +18,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmaczs import load_backend
+from lmaczs.clap import EMBEDDED
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.explainers.l2i.interpretation import log_magnitude
 from lmaczs.explainers.l2i.nmf import SparseNMF
 from lmaczs.hub import save_release
 from lmaczs.signal.spectral import stft
-from train.clips import read_clips, split_clips
+from train.clips import only_open, read_clips, split_clips
 from train.config import flag_parser, read_flags
 from train.model_card import render, sources_of
 from train.plain_errors import plain_errors
@@ -59,7 +60,7 @@ class FitConfig:
     cache: str = ""
     hold_out: tuple[str, ...] = ()
     emphasis: tuple[str, ...] = ()
-    backend: str = "compact"
+    backend: str = EMBEDDED
     components: int = 100
     sparsity: float = 0.8
     columns: int = 40_000
@@ -105,7 +106,7 @@ def main() -> None:
         parser.error("give --clips (a CSV of path and captions) and --out, the release folder to write")
     out = Path(config.out)
     backend = load_backend(config.backend)
-    train, _ = split_clips(read_clips(config.clips), list(config.hold_out))
+    train = only_open(split_clips(read_clips(config.clips), list(config.hold_out))[0], config.clips)
     cache = Path(config.cache) if config.cache else out.parent / f"{out.name}-cache"
     store = open_store(train, backend, cache, config.emphasis)
     spectra = draw_spectra(store, backend, config.columns, config.seed)

@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmaczs import load_backend
+from lmaczs.clap import EMBEDDED
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import Head, HeadConfig, HeadDecision, save_head
 from lmaczs.data.registry import DATASETS
@@ -50,7 +51,7 @@ class ClassifierConfig(RunConfig):
     learning_rate: float = 2e-3
     save_every: int = 100
     ema_decay: float = 0.99
-    backend: str = "compact"
+    backend: str = EMBEDDED
     collection: str = "esc50"
     smoothing: float = 0.1
 

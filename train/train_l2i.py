@@ -1,9 +1,9 @@
 """Train an L2I interpreter for a frozen CLAP, over a closed set of prompts or for any prompt.
 
-    python -m train.fit_nmf ... --out assets/releases/l2i-nmf-compact
-    python -m train.train_l2i --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact \\
+    python -m train.fit_nmf ... --out assets/releases/l2i-nmf-compact-2
+    python -m train.train_l2i --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact-2 \\
         --unheard train/unheard.txt --run runs/l2i-open                                      # any prompt
-    python -m train.train_l2i --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact \\
+    python -m train.train_l2i --clips data/clips.csv --hold-out esc50:4 --dictionary assets/releases/l2i-nmf-compact-2 \\
         --prompts-file esc50_prompts.txt --logit-weight 0 --run runs/l2i-esc50             # a closed set, as in the paper
     python -m train.train_l2i ... --theta max --run runs/l2i-esc50-max                   # with the paper's other pooling
     python -m train.train_l2i ... --classifier runs/classifier-esc50/release --run runs/head-l2i   # a head's decision
@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lmaczs import load_backend
+from lmaczs.clap import EMBEDDED
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import HeadDecision, load_head
 from lmaczs.clap.similarity import prompts_from_labels
@@ -35,7 +36,7 @@ from lmaczs.explainers.l2i.networks import Interpreter, OpenTheta
 from lmaczs.hub import load_release
 from lmaczs.metrics.fidelity import top_k_fidelity
 from lmaczs.metrics.multi_label import multi_label_fidelity
-from train.clips import TrainingClip, cache_waveforms, split_clips, training_clips
+from train.clips import TrainingClip, cache_waveforms, only_open, split_clips, training_clips
 from train.common import RunConfig, TrainingRun, make_accelerator, start
 from train.explained import remember_explained
 from train.prompts import Prompts, load_sentences, open_prompts
@@ -54,6 +55,7 @@ class TrainConfig(RunConfig):
         classifier: release folder of a head of `train.train_classifier`, mimicked in CLAP's place, with its labels.
         unheard: file of concepts, one a line, that are never used: neither their clips nor any sentence that names them.
         theta: pooling, "attention" or "max".
+        maps: deepest hidden maps of the classifier that are read.
         windows: that are drawn and encoded.
         mixed_share: of them, mixtures of two clips.
         num_prompts: drawn at random in each step of an open vocabulary, beside those of the batch.
@@ -69,13 +71,14 @@ class TrainConfig(RunConfig):
     ema_decay: float = 0.998
     learning_rate: float = 2e-3
     mixed_precision: str = "no"
-    backend: str = "compact"
+    backend: str = EMBEDDED
     weights: str = ""
     dictionary: str = ""
     prompts_file: str = ""
     classifier: str = ""
     unheard: str = ""
     theta: str = "attention"
+    maps: int = 3
     windows: int = 20_000
     mixed_share: float = 0.5
     num_prompts: int = 256
@@ -207,10 +210,11 @@ def main(config: TrainConfig) -> None:
     remember_explained(Path(config.run), backend, head.head if head else None, accelerator.is_main_process)
     dictionary = load_release(config.dictionary, "nmf").state["dictionary"].to(device)
     clips = training_clips(config.clips, config.datasets, config.data_dir)
-    train, _ = split_clips(clips, list(config.hold_out))
+    train = only_open(split_clips(clips, list(config.hold_out))[0], config.clips)
     unheard = read_names(config.unheard)
     store = open_store(train, backend, cache, config.emphasis, frozenset(unheard))
-    bank = load_windows(store, backend, dictionary, cache, config.windows, config.mixed_share, config.seed)
+    drawn = (config.windows, config.mixed_share, config.seed)
+    bank = load_windows(store, backend, dictionary, cache, *drawn, maps=config.maps)
     closed = tuple(prompts_from_labels(head.labels)) if head else read_names(config.prompts_file)
     multi_label = head is not None and head.multi_label
     judges = validations(config, clips, closed, backend, cache, head)
@@ -241,7 +245,11 @@ def fresh_interpreter(
 ) -> Interpreter:
     """An interpreter with fresh weights, or with those of `--init`, on the backend's device."""
     shape = interpreter_config(
-        backend, dictionary.shape[1], classes=len(prompts.closed) or None, pooling=config.theta
+        backend,
+        dictionary.shape[1],
+        classes=len(prompts.closed) or None,
+        pooling=config.theta,
+        maps=config.maps,
     )
     interpreter = Interpreter(shape, dictionary).to(dictionary.device)
     sentences = prompts.sentences

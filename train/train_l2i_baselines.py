@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lmaczs import load_backend
+from lmaczs.clap import EMBEDDED
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.decisions import Decision, HeadDecision, ZeroShotDecision, load_head
 from lmaczs.explainers.l2i.flint import Flint, flint_losses
@@ -60,7 +61,7 @@ class BaselineConfig(RunConfig):
     interpreter: str = "flint"
     classifier: str = ""
     collection: str = "esc50"
-    backend: str = "compact"
+    backend: str = EMBEDDED
     components: int = 100
     mixed_share: float = 0.5
     shots: int = 2

@@ -26,6 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lmaczs import load_backend
+from lmaczs.clap import EMBEDDED
 from lmaczs.errors import CheckpointError, LMACError
 from lmaczs.explainers.areas import AREAS, cut_at_area
 from lmaczs.explainers.gradients import grid_power
@@ -83,7 +84,7 @@ class Recipe:
     compared_share: float = 0.5
     least_rivals: int = 4
     most_rivals: int = 64
-    classifiers: tuple[str, ...] = ("compact", "compact-2")
+    classifiers: tuple[str, ...] = (EMBEDDED,)
     students: tuple[str, ...] = tuple(STUDENTS)
     shuffled: tuple[int, ...] = (1, 2)
     save_every: int = 100
@@ -234,7 +235,7 @@ def make_family(
     teacher = family[-1].backend
     for number, name in enumerate(recipe.students):
         file = run / f"{name}.pt"
-        student = fresh_student(name, teacher, seed + number)
+        student = fresh_student(name, teacher, len(sounds.texts.concepts), seed + number)
         if not file.exists():
             teach(student, teacher, sounds, recipe.teach_steps, seed + number)
             write_whole(file, partial(torch.save, student.state_dict()))
@@ -364,7 +365,7 @@ def parser() -> argparse.ArgumentParser:
         "--minutes", type=float, default=0.0, help="stop after so many minutes; 0: after all steps"
     )
     found.add_argument(
-        "--leave-out", default="", help="architecture that is left out: cnn14, mobilenet or htsat"
+        "--leave-out", default="", help="architecture that is left out: cnn14, mobilenet, htsat or vit"
     )
     return found
 

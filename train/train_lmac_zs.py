@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lmaczs import load_backend
+from lmaczs.clap import EMBEDDED
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
@@ -71,7 +72,7 @@ class TrainConfig(PairConfig):
     batch_size: int = 12
     save_every: int = 50
     ema_decay: float = 0.997
-    backend: str = "compact"
+    backend: str = EMBEDDED
     weights: str = ""
     domain: str = "stft"
     prompt: str = "scores"

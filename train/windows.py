@@ -77,7 +77,7 @@ class WindowBank:
     """What the backend made of windows.
 
     Attributes:
-        hidden: four maps, each (windows, channels, time, freq) float16, memory-mapped.
+        hidden: maps, shallow to deep, each (windows, channels, time, freq) float16, memory-mapped.
         projected: (windows, components, frames) float16, W'X of the dictionary and the log-magnitude; memory-mapped.
         energy: (windows,) |X|^2.
         embedding: (windows, embed_dim), unit norm.
@@ -126,6 +126,7 @@ def load_windows(
     count: int,
     mixed_share: float,
     seed: int,
+    maps: int = 4,
 ) -> WindowBank:
     """Draw and encode windows once; the same request finds them in the cache.
 
@@ -137,17 +138,18 @@ def load_windows(
         count: of windows.
         mixed_share: share that is mixed with another sound.
         seed: of the draws.
+        maps: deepest hidden maps that are kept.
     """
     weights = [dictionary.cpu().contiguous(), *backend.state_dict().values()]
     digest = hashlib.sha256()
     for value in weights:
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    wanted = json.dumps([count, mixed_share, seed, len(store.rows), store.concepts, digest.hexdigest()])
+    wanted = json.dumps([count, mixed_share, seed, maps, len(store.rows), store.concepts, digest.hexdigest()])
     header = cache / "windows.json"
     if not (header.exists() and header.read_text() == wanted):
         cache.mkdir(parents=True, exist_ok=True)
         header.unlink(missing_ok=True)
-        _encode(store, backend, dictionary, cache, count, mixed_share, seed)
+        _encode(store, backend, dictionary, cache, count, mixed_share, seed, maps)
         # Written last: a header means whole files.
         header.write_text(wanted)
     names = [path.name for path in sorted(cache.glob("hidden*.npy"))]
@@ -165,6 +167,7 @@ def _encode(
     count: int,
     mixed_share: float,
     seed: int,
+    maps: int,
 ) -> None:
     """Write the files of a bank."""
     generator = torch.Generator().manual_seed(seed)
@@ -175,9 +178,9 @@ def _encode(
         waveform, named = draw_windows(store, min(BATCH, count - start), mixed_share, generator)
         audio = backend.analyze(waveform.to(device))
         log_mag = log_magnitude(audio.stft)
-        arrays = [*audio.hidden, dictionary.T @ log_mag]
+        arrays = [*audio.hidden[-maps:], dictionary.T @ log_mag]
         if not stores:
-            names = [f"hidden{level}.npy" for level in range(len(audio.hidden))] + ["projected.npy"]
+            names = [f"hidden{level}.npy" for level in range(len(arrays) - 1)] + ["projected.npy"]
             stores = [
                 np.lib.format.open_memmap(cache / name, "w+", np.float16, (count, *array.shape[1:]))
                 for name, array in zip(names, arrays, strict=True)

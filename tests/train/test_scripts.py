@@ -105,7 +105,7 @@ def test_train_clap_resumes_to_the_weights_of_an_uninterrupted_run(collection, t
 @pytest.mark.parametrize("objective", ["contrast", "paper"])
 def test_train_lmac_zs_resumes_and_its_release_explains(collection, texts, tmp_path, objective):
     common = ("--clips", str(collection), "--hold-out", "esc50:2", "--batch-size", "2", "--save-every", "1")
-    common += ("--objective", objective, "--num-rivals", "2")
+    common += ("--objective", objective, "--num-rivals", "2", "--backend", "compact")
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     share_texts(texts, whole)
     run_script("train_lmac_zs.py", *common, "--run", str(whole), "--steps", "2")

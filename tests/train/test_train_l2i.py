@@ -109,6 +109,8 @@ def test_windows_are_clips_and_mixtures_and_are_encoded_once(folder, dictionary,
     torch.testing.assert_close(projected, (patterns.T @ log_mag)[[1, 3]], atol=1e-2, rtol=1e-2)
     for found, level in zip(hidden, audio.hidden, strict=True):
         torch.testing.assert_close(found, level[[1, 3]], atol=1e-2, rtol=1e-2)
+    deep = load_windows(store, debug_backend, patterns, tmp_path / "deep", 5, 0.5, seed=0, maps=3)
+    assert [level.shape for level in deep.hidden] == [level.shape for level in bank.hidden[1:]]
     before = (tmp_path / "windows.pt").stat().st_mtime_ns
     load_windows(store, debug_backend, patterns, tmp_path, 5, 0.5, seed=0)
     assert (tmp_path / "windows.pt").stat().st_mtime_ns == before

@@ -7,6 +7,7 @@ import torch
 from lmaczs.clap import debug, minilm
 from lmaczs.errors import CheckpointError, LMACError
 from lmaczs.explainers.lmac_any.network import AnyDecoder
+from lmaczs.explainers.lmac_any.relevance import CHANNELS, relevance
 from lmaczs.signal.audio import resample
 from lmaczs.types import AudioClip
 from train import train_lmac_any
@@ -123,18 +124,19 @@ def test_windows_at_another_rate_are_those_of_the_resampler():
     assert (found[middle] - wanted[middle]).abs().max() < 0.01
 
 
-def test_a_student_learns_what_its_teacher_decides(debug_backend):
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("cnn14-16k", 3), ("vit-16k", 3), pytest.param("htsat-32k", 1, marks=pytest.mark.slow)],
+)
+def test_a_student_learns_what_its_teacher_decides(debug_backend, name, steps):
     class Tones:
         device = torch.device("cpu")
-        texts = None
+        texts = Sentences()
 
         def draw(self, count, share, generator):
             pitch = 200 * 2 ** (4 * torch.rand(count, 1, generator=generator))
             time = torch.arange(RATE * SECONDS) / RATE
             return 0.3 * torch.sin(2 * torch.pi * pitch * time), None, None
-
-        def text_of(self, backend, generator):
-            return torch.nn.functional.normalize(torch.randn(6, backend.embed_dim, generator=generator))
 
     def agreement(student):
         waveform, _, _ = Tones().draw(8, 0, torch.Generator().manual_seed(7))
@@ -143,8 +145,44 @@ def test_a_student_learns_what_its_teacher_decides(debug_backend):
             found = student.analyze(at_rate(waveform, student.spectral.sample_rate)).embedding
         return float((wanted * found).sum(1).mean())
 
-    student = fresh_student("cnn14-16k", debug_backend, 0)
+    student = fresh_student(name, debug_backend, len(Sentences.counts), 0)
     before = agreement(student)
-    teach(student, debug_backend, Tones(), 3, 0)
+    teach(student, debug_backend, Tones(), steps, 0)
     assert agreement(student) > before
     assert not any(parameter.requires_grad for parameter in student.parameters())
+
+
+def test_a_closed_student_gives_a_logit_for_each_concept_and_is_explained_like_any_other(debug_backend):
+    student = fresh_student("cnn14-closed-16k", debug_backend, 6, 0)
+    sentences = Sentences().sentences
+    assert torch.equal(student.project_text(sentences), torch.eye(6)) and student.logit_scale == 1
+    waveform = torch.randn(2, student.clip_samples, generator=torch.Generator().manual_seed(0))
+    audio = student.analyze(0.1 * waveform)
+    assert audio.embedding.shape == (2, 6) and student.agree(audio.embedding, None) == 0
+    text = torch.eye(6)
+    asked = Asked(text[[1, 4]], text, text[[1, 4]].bool(), 1.0)
+    found = relevance(student, asked.margin, audio, 1.0, True)
+    assert found.maps.shape[:2] == (2, CHANNELS) and found.maps[:, 1:].abs().amax(dim=(2, 3)).min() > 0
+
+
+def test_a_small_transformer_has_four_maps_that_its_decision_depends_on(debug_backend):
+    student = fresh_student("vit-16k", debug_backend, 6, 0)
+    audio = student.analyze(
+        0.1 * torch.randn(1, student.clip_samples, generator=torch.Generator().manual_seed(0))
+    )
+    assert len(student.cam_layers) == len(audio.hidden) == 4
+    assert {maps.shape for maps in audio.hidden} == {(1, 96, 31, 8)}
+    text = torch.nn.functional.normalize(torch.randn(3, student.embed_dim), dim=1)
+    asked = Asked(text[:1], text, torch.tensor([[True, False, False]]), 20.0)
+    found = relevance(student, asked.margin, audio, 20.0, True)
+    assert found.maps.abs().amax(dim=(2, 3)).min() > 0
+
+
+class Sentences:
+    """Of six concepts, as `train.compact_texts.ConceptTexts` holds them."""
+
+    counts = torch.ones(6, dtype=torch.long)
+    sentences = torch.nn.functional.normalize(torch.randn(6, 384, generator=torch.Generator().manual_seed(1)))
+
+    def draw(self, generator):
+        return torch.arange(6)

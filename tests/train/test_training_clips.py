@@ -7,7 +7,7 @@ import pytest
 from layouts import LAYOUTS, table, tone
 
 from lmaczs.errors import LMACError
-from train.clips import split_clips, training_clips
+from train.clips import only_open, split_clips, training_clips
 from train.export import training_sources
 
 
@@ -69,3 +69,30 @@ def test_a_release_names_datasets_with_their_licences_and_csv_collections_with_t
     found = training_sources(str(tmp_path / "clips.csv"), clips)
     assert [(source["dataset"], source["clips"]) for source in found] == [("mine", 1), ("Clotho", 2)]
     assert found[0]["licences"] == ["CC0"] and "non-commercial" in found[1]["licences"][0]
+
+
+HEADER = ["path", "captions", "split", "open", "overlap"]
+ROWS = [
+    ["a.wav", "rain", "train", "yes", ""],
+    ["b.wav", "rain", "train", "no", ""],
+    ["c.wav", "rain", "test", "yes", ""],
+    ["./d.wav", "rain", "train", "yes", "esc50/1-1-A-0.wav"],
+]
+
+
+def test_rows_that_a_table_keeps_from_shipped_weights_are_not_trained_on(tmp_path):
+    for row in ROWS:
+        tone(tmp_path / row[0])
+    table(tmp_path / "clips.csv", [HEADER, *ROWS])
+    table(tmp_path / "plain.csv", [HEADER[:2], *(row[:2] for row in ROWS)])
+    table(tmp_path / "closed.csv", [HEADER, *ROWS[1:]])
+
+    def kept(name):
+        return [
+            clip.path.name for clip in only_open(training_clips(str(tmp_path / name)), str(tmp_path / name))
+        ]
+
+    assert kept("clips.csv") == ["a.wav"]
+    assert kept("plain.csv") == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    with pytest.raises(LMACError, match="'closed.csv' names no open training clip"):
+        kept("closed.csv")

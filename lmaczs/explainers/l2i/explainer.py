@@ -303,12 +303,17 @@ def load_interpreter(
 
 
 def interpreter_config(
-    backend: CLAPBackend, components: int, *, classes: int | None = None, pooling: str = "attention"
+    backend: CLAPBackend,
+    components: int,
+    *,
+    classes: int | None = None,
+    pooling: str = "attention",
+    maps: int = 4,
 ) -> InterpreterConfig:
-    """The shape that fits a backend: a closed set of so many classes, or any prompt."""
+    """The shape that fits a backend: a closed set of so many classes, or any prompt; reads the deepest `maps` maps."""
     grid = backend.spectral
     return InterpreterConfig(
-        hidden_channels=tuple(backend.hidden_channels),
+        hidden_channels=tuple(backend.hidden_channels[-maps:]),
         bins=grid.n_bins,
         frames=1 + backend.clip_samples // grid.hop_length,
         components=components,

@@ -21,7 +21,7 @@ class InterpreterConfig:
     """Shape of an interpreter; stored in config.json of its release.
 
     Attributes:
-        hidden_channels: of the encoder's four maps, shallow to deep.
+        hidden_channels: of the encoder's deepest maps, shallow to deep; the paper reads the last three.
         bins: rows of the dictionary.
         frames: columns of the activations.
         components: columns of the dictionary, K.
@@ -101,7 +101,11 @@ class Psi(nn.Module):
         self.last = nn.Conv1d(config.components, config.components, 5, padding=2)
 
     def forward(self, hidden: tuple[Tensor, ...]) -> Tensor:
-        """Four maps, shallow to deep, each (batch, channels, time, freq) -> (batch, components, frames) >= 0."""
+        """Maps, shallow to deep, each (batch, channels, time, freq) -> (batch, components, frames) >= 0.
+
+        Of more maps than there are entrances the deepest are read.
+        """
+        hidden = hidden[-len(self.entrances) :]
         steps = max(maps.shape[2] for maps in hidden)
         rows = torch.stack([enter(maps, steps) for enter, maps in zip(self.entrances, hidden, strict=True)])
         rows = self.dropout(F.relu(rows.sum(0)))
