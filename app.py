@@ -1,6 +1,6 @@
 """Start the page: `python app.py`, or a Space that finds this file.
 
-LMACZS_BACKEND chooses the classifier ("compact" is embedded and works offline), LMACZS_DEVICE where it runs,
+LMACZS_BACKEND chooses the classifier ("compact-2" is embedded and works offline), LMACZS_DEVICE where it runs,
 LMACZS_KEEP_MINUTES how long visitors' files stay, GRADIO_SERVER_NAME and GRADIO_SERVER_PORT the address; docs/hosting.md
 has them all.
 """
@@ -18,4 +18,7 @@ except LMACError as error:
     sys.exit(str(error))
 
 if __name__ == "__main__":
-    demo.serve()
+    try:
+        demo.serve()
+    except LMACError as error:
+        sys.exit(str(error))

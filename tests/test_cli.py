@@ -315,7 +315,7 @@ def test_an_interruption_is_told_and_leaves_nothing(desk, monkeypatch, capsys):
 def test_list_names_what_the_other_commands_accept(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in (*BACKENDS, *METHODS)) and "compact-clap (clap)" in out
+    assert all(name in out for name in (*BACKENDS, *METHODS)) and "compact-clap-2 (clap)" in out
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])

@@ -33,7 +33,7 @@ def test_an_embedded_method_names_the_weights_of_the_embedded_clap(name):
 
 
 def test_the_closed_set_is_esc_50_and_refuses_other_prompts():
-    backend = load_backend("compact")
+    backend = load_backend("compact-2")
     explainer = load_explainer("l2i-esc50", backend)
     assert len(explainer.prompts) == 50 and "this is the sound of toilet flush" in explainer.prompts
     with pytest.raises(
@@ -43,8 +43,8 @@ def test_the_closed_set_is_esc_50_and_refuses_other_prompts():
 
 
 def test_the_dictionary_is_the_one_of_the_interpreters():
-    dictionary = load_release("l2i-nmf-compact", "nmf").state["dictionary"]
-    for name in ("l2i-open-compact", "l2i-esc50-compact"):
+    dictionary = load_release("l2i-nmf-compact-2", "nmf").state["dictionary"]
+    for name in ("l2i-open-compact-2", "l2i-esc50-compact-2"):
         torch.testing.assert_close(
             load_release(name, "l2i").state["dictionary"], dictionary, atol=1e-3, rtol=0
         )

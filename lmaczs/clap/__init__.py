@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from lmaczs.clap.base import CLAPBackend
 
 VARIABLE = "LMACZS_BACKEND"
+# Comes with every installation and works without a network.
+EMBEDDED = "compact-2"
+# Not part of a wheel or a Space.
+RETIRED = "compact"
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,9 @@ def _own(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
 
 
 BACKENDS: dict[str, BackendEntry] = {
-    "compact": BackendEntry("Compact CLAP", "for non-commercial use", _compact),  # works without a network
-    # Version 1 stays the default, and version 2 out of the wheel and off the page, until decoders for it are there.
-    "compact-2": BackendEntry("Compact CLAP 2", "Apache-2.0 and MIT, with attributions", _compact_2),
+    EMBEDDED: BackendEntry("Compact CLAP", "Apache-2.0 and MIT, with attributions", _compact_2),
+    # The first one has learned the labels that it is measured with: in a clone only, to compare with.
+    RETIRED: BackendEntry("Compact CLAP, first version", "for non-commercial use", _compact),
     "debug": BackendEntry("Tiny untrained CLAP for tests", "Apache-2.0", _debug),
     "msclap-2022": BackendEntry("Microsoft CLAP 2022", "MS-PL", _msclap_2022, download_mb=2300),
     "msclap-2023": BackendEntry("Microsoft CLAP 2023", "MS-PL", _msclap_2023, download_mb=690),
@@ -114,7 +118,7 @@ _locks: defaultdict[str, Lock] = defaultdict(Lock)
 
 def default_backend() -> str:
     """The backend that is used where none is named: LMACZS_BACKEND, or the embedded one."""
-    return os.environ.get(VARIABLE, "").strip() or "compact"
+    return os.environ.get(VARIABLE, "").strip() or EMBEDDED
 
 
 def entry_for(name: str) -> BackendEntry:

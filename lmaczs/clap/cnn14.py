@@ -28,7 +28,8 @@ class ConvBlock(nn.Module):
         maps = F.relu(self.bn1(self.conv1(maps)))
         maps = F.relu(self.bn2(self.conv2(maps)))
         maps = F.avg_pool2d(maps, pool) if pool > 1 else maps
-        return maps.float()  # under autocast: explanations and decoders work on full-precision maps
+        # Under autocast: explanations and decoders work on full-precision maps.
+        return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
 
 class CNN14(nn.Module):

@@ -20,7 +20,7 @@ from lmaczs.types import Progress
 
 BLOCK_BYTES = 1 << 22
 WAYS_ON = (
-    "connect to the internet once, give the files with --weights, or use the embedded model 'compact', which needs no "
+    "connect to the internet once, give the files with --weights, or use the embedded model 'compact-2', which needs no "
     "network"
 )
 
@@ -84,7 +84,7 @@ def fetch(published: Published, progress: Progress | None = None) -> dict[str, P
         if not is_intact(path):
             raise CheckpointError(
                 f"'{name}' of {published.repository} arrived damaged twice: check the disk and the connection, then "
-                "try again, or use the embedded model 'compact'."
+                "try again, or use the embedded model 'compact-2'."
             )
         found[name] = path
         done += size
@@ -133,7 +133,7 @@ def _plan(published: Published, group: tuple[str, ...]) -> tuple[str, int]:
             continue
     raise BackendUnavailableError(
         f"The hub's {published.repository} has no file '{group[0]}' any more: give the files with --weights, or use "
-        "the embedded model 'compact'."
+        "the embedded model 'compact-2'."
     )
 
 

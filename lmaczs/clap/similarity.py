@@ -89,4 +89,5 @@ def predict(
         predicted=int(probability.argmax()),
         match=matches(similarity[0], match_limits),
         unit=unit,
+        multi_label=multi_label,
     )

@@ -35,7 +35,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default=default_backend(),
         metavar="NAME",
-        help="the classifier; 'lmaczs list' shows them (LMACZS_BACKEND, or compact); or one of transformers' audio "
+        help="the classifier; 'lmaczs list' shows them (LMACZS_BACKEND, or compact-2); or one of transformers' audio "
         "classifiers, hf:FOLDER or hf:owner/name@COMMIT; or py:FILE.py, a file of yours that makes one",
     )
     parser.add_argument(

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.nn import Module
 
-from lmaczs.clap import load_backend
+from lmaczs.clap import EMBEDDED, load_backend
 from lmaczs.errors import LMACError, StorageError
 from lmaczs.explainers import load_explainer
 from lmaczs.explainers.base import Method
@@ -52,7 +52,7 @@ class ExplainRequest:
     options: dict[str, Any] = field(default_factory=dict)
     target: str | None = None
     score: str = "logit"
-    backend: str = "compact"
+    backend: str = EMBEDDED
     weights: str | None = None
     measure: bool = True
     save: tuple[str, ...] = ()

@@ -171,7 +171,7 @@ def test_a_file_that_the_hub_no_longer_has_says_so(hub):
 
 def test_offline_the_sentence_names_the_ways_on(cache):
     assert os.environ["HF_HUB_OFFLINE"] == "1"
-    with pytest.raises(BackendUnavailableError, match="embedded model 'compact'") as caught:
+    with pytest.raises(BackendUnavailableError, match="embedded model 'compact-2'") as caught:
         fetch(MODEL, silent)
     message = str(caught.value)
     assert "--weights" in message and "\n" not in message and str(cache) not in message

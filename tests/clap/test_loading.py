@@ -31,7 +31,7 @@ def test_what_is_known_before_loading():
 
 def test_the_environment_names_the_default(monkeypatch):
     monkeypatch.delenv("LMACZS_BACKEND", raising=False)
-    assert default_backend() == "compact"
+    assert default_backend() == "compact-2"
     monkeypatch.setenv("LMACZS_BACKEND", "debug")
     assert load_backend(device="cpu").name == "debug"
     monkeypatch.setenv("LMACZS_BACKEND", "msclap-1999")
@@ -44,7 +44,7 @@ def test_offline_one_sentence_names_the_embedded_model(name, tmp_path, monkeypat
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(BackendUnavailableError, match="embedded model 'compact'") as caught:
+    with pytest.raises(BackendUnavailableError, match="embedded model 'compact-2'") as caught:
         load_backend(name, "cpu")
     assert "\n" not in str(caught.value) and "Error" not in str(caught.value)
 

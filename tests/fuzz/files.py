@@ -181,7 +181,7 @@ def _compare(sound: Sound, samples: np.ndarray, rate: int, what: str) -> None:
 
 @lru_cache(1)
 def _backend():
-    return load_backend("compact", "cpu")
+    return load_backend("compact-2", "cpu")
 
 
 def _player_seconds(path: bytes) -> float:

@@ -122,4 +122,4 @@ def _twin(chance: random.Random, prompt: str) -> str:
 
 @lru_cache(1)
 def _backend():
-    return load_backend("compact", "cpu")
+    return load_backend("compact-2", "cpu")
