@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Prediction:
         predicted: index of the most probable prompt.
         match: (prompts,) whether each prompt fits by itself, whatever the others are; empty: the model can't tell.
         unit: what the similarities are, "similarity" or "logit".
+        multi_label: whether each prompt is decided on by itself.
     """
 
     prompts: tuple[str, ...]
@@ -120,6 +121,7 @@ class Prediction:
     predicted: int
     match: tuple[Match, ...] = ()
     unit: str = "similarity"
+    multi_label: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,8 @@ class ExplainResult:
         metrics: this clip's faithfulness numbers, keys of `lmaczs.metrics.table.METRICS`.
         probability: of the target, in [0, 1], when the classifier hears the "original", the "kept" and the "removed"
             sound; empty where that was not measured.
+        shares: probabilities of all prompts, the target last where it is none of them, on the same sounds; empty where
+            that was not measured, or where each prompt is decided on by itself.
     """
 
     clip: AudioClip
@@ -217,3 +221,4 @@ class ExplainResult:
     times_s: Tensor
     metrics: dict[str, float]
     probability: dict[str, float]
+    shares: dict[str, list[float]] = field(default_factory=dict)

@@ -92,6 +92,7 @@ def explain(
         **_axes(recording.clip, explanation.domain, backend),
         metrics={},
         probability={},
+        shares={},
     )
     if measure:
         measure_result(result, recording, backend)

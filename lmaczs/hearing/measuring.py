@@ -78,10 +78,12 @@ def contest(logits: Tensor, target: int, backend: CLAPBackend) -> tuple[Tensor, 
 
 
 def fill(result: ExplainResult, logits: Tensor, target: int) -> None:
-    """Fill `metrics` (`lmaczs.metrics.registry`) and `probability` of a result from `logits_of_parts`."""
+    """Fill `metrics` (`lmaczs.metrics.registry`), `probability` and `shares` of a result from `logits_of_parts`."""
     explanation = result.explanation
     whole, kept, removed = logits
-    shares = logits.softmax(-1)[:, target]
-    result.probability.update(zip(TRACKS, map(float, shares), strict=True))
+    shares = logits.softmax(-1)
+    result.probability.update(zip(TRACKS, shares[:, target].tolist(), strict=True))
+    if not result.prediction.multi_label:
+        result.shares.update(zip(TRACKS, shares.tolist(), strict=True))
     sample = MaskSample(whole, kept, removed, target, explanation.mask, explanation.evidence)
     result.metrics.update(measure_sample(sample))

@@ -2,11 +2,11 @@
 
 import zipfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lmaczs.results import write_explanation
 from lmaczs.signal.audio import save_wav
 from lmaczs.types import ExplainResult
+from lmaczs.ui.cache import passing_folder
 
 
 def write_archive(result: ExplainResult, path: Path, backend_name: str, method_label: str) -> None:
@@ -18,7 +18,7 @@ def write_archive(result: ExplainResult, path: Path, backend_name: str, method_l
         backend_name: key of the CLAP.
         method_label: name of the method for people.
     """
-    with TemporaryDirectory(prefix="lmaczs-") as name:
+    with passing_folder() as name:
         folder = Path(name)
         save_wav(result.clip, folder / "original.wav")
         write_explanation(result, folder, backend_name, method_label)

@@ -16,6 +16,7 @@
 //          turn() -> number        of the visitor's newest request: what answers an older one is not shown
 //          pressed                 true from a Classify until its scores are drawn
 // scores   mark(target)            show which prompt is explained
+//          heard(prompts, shares, part)  show the scores of a part of the sound, with its name; shares may be null
 //          percent(share) -> text  how all components write a probability
 // model    modelFailed()           the server failed to load a classifier
 //          averages                whether the numbers of the test set are those of the chosen classifier

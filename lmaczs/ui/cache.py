@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any
 
+from lmaczs.ui.own_folders import IN_USE, PREFIX, own_folder, sweep_abandoned
+
 logger = logging.getLogger(__name__)
 # Between two sweeps.
 LONGEST_PAUSE_S = 600
@@ -26,14 +28,27 @@ LONGEST_PAUSE_S = 600
 def visitors_folder() -> TemporaryDirectory[str]:
     """This process's folder for visitors' files, removed when the process ends; made by the first call.
 
+    What a server that was killed has left of its own goes at the same time.
     Gradio asks the environment for it each time, so there is one for all pages of a process.
     """
     above = os.environ.get("GRADIO_TEMP_DIR")
     if above:
         Path(above).mkdir(parents=True, exist_ok=True)
-    folder = TemporaryDirectory(prefix="lmaczs-", dir=above)
+    sweep_abandoned(above)
+    folder = own_folder(above)
     os.environ["GRADIO_TEMP_DIR"] = folder.name
     return folder
+
+
+@functools.cache
+def workshop() -> TemporaryDirectory[str]:
+    """This process's folder for files on their way: beside the visitors' one, as Gradio copies nothing out of that."""
+    return own_folder(str(Path(visitors_folder().name).parent))
+
+
+def passing_folder() -> TemporaryDirectory[str]:
+    """For files of one answer, until Gradio has its own copies."""
+    return TemporaryDirectory(prefix=PREFIX, dir=workshop().name)
 
 
 def sweep(folder: Path, age_s: float, spared: set[str]) -> None:
@@ -52,7 +67,11 @@ def sweep(folder: Path, age_s: float, spared: set[str]) -> None:
                 os.rmdir(place)
         for path in (os.path.join(place, name) for name in names):
             with contextlib.suppress(OSError):
-                if path not in spared and os.lstat(path).st_ctime < before:
+                if (
+                    path not in spared
+                    and os.path.basename(path) != IN_USE
+                    and os.lstat(path).st_ctime < before
+                ):
                     os.remove(path)
 
 

@@ -27,6 +27,7 @@ PLAYER_SCRIPTS = (
     "requests.js",
     "words.js",
     "view.js",
+    "marks.js",
     "hands.js",
 )
 

@@ -7,7 +7,6 @@ schema that programs see, one line per argument becomes its description.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
 
 from gradio.data_classes import FileData
@@ -22,6 +21,7 @@ from lmaczs.results import prediction_row, result_row
 from lmaczs.signal.audio import save_wav
 from lmaczs.types import ExplainResult, Progress
 from lmaczs.ui import text
+from lmaczs.ui.cache import passing_folder
 from lmaczs.ui.callers import caller_has_left
 from lmaczs.ui.progress import Stopped, finished, watched
 from lmaczs.ui.prompts import check_prompts, split_prompts
@@ -107,7 +107,7 @@ class Endpoints:
             result = self._done(work)
             label = studio.method(name, place).label
             # Gradio serves its own copies.
-            with TemporaryDirectory(prefix="lmaczs-") as folder:
+            with passing_folder() as folder:
                 files = [Path(folder, name) for name in ("kept.wav", "removed.wav", "picture.png")]
                 save_wav(result.listening.kept, files[0])
                 save_wav(result.listening.removed, files[1])

@@ -16,6 +16,8 @@ from lmaczs.ui.request_order import Request, read_turn
 # these scripts call is described in bus.js.
 BUSY = "(sound, typed) => [sound, typed, window.lmaczs.analyse()]"
 IDLE = "() => window.lmaczs.idle()"
+# A sound that has just come is heard at once, if there is anything to ask about it.
+COME = "(sound, typed) => [sound, typed, typed.trim() ? window.lmaczs.analyse() : -1]"
 CLEAR = "() => [window.lmaczs.clear()]"
 FAILED = "() => window.lmaczs.failed()"
 TRY = "() => { window.lmaczs.clear(); return []; }"
@@ -71,7 +73,9 @@ class Actions:
         self.names = tuple(names)
 
     def analyse(self, path: str | None, prompts: str, turn: float, request: gr.Request) -> Iterator[Any]:
-        """See `Handlers.analyse`."""
+        """See `Handlers.analyse`; nothing is done about turn -1, of a sound that comes before any prompt."""
+        if turn == -1:
+            return
         asked = _asked(request, turn)
         yield from numbered(self.models.of(asked).analyse(path, prompts, asked), asked, self.names)
 
@@ -127,15 +131,18 @@ def wire(demo: gr.Blocks, models: Models, examples: list[Example], parts: Parts)
         # In two steps: a sound that is an output of a stream of answers would be spoilt by those that leave it alone.
         filled = button.click(_fill(example), None, [sound, typed], js=TRY, **LIGHT)
         running.append(filled.then(actions.analyse, [sound, typed, turn], outputs, js=BUSY, **HEAVY))
+    # A new sound makes what is on screen stale: empty the page at once, and end what is under way.
+    for change in (sound.clear, sound.start_recording):
+        change(actions.leave, [turn], None, js=CLEAR, **LIGHT)
+    for come in (sound.upload, sound.stop_recording):
+        emptied = come(actions.leave, [turn], None, js=CLEAR, **LIGHT)
+        running.append(emptied.then(actions.analyse, [sound, typed, turn], outputs, js=COME, **HEAVY))
     for event in running:
         event.success(None, js=IDLE)
         event.failure(None, js=FAILED)
     player.halt(actions.halt, None, None, **LIGHT)
     for button, prompts in parts.sets.items():
         button.click(_add(prompts), [typed], [typed], **LIGHT)
-    # A new sound makes what is on screen stale: empty the page at once, and end what is under way.
-    for change in (sound.upload, sound.clear, sound.start_recording, sound.stop_recording):
-        change(actions.leave, [turn], None, js=CLEAR, **LIGHT)
     sound.play(None, js=PAUSE)
     # The models may still be loading when a visitor comes: until they are there the player shows the stored example. Not
     # a value of the player: browsers may pass over a value that is soon followed by another.

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from lmaczs.errors import LMACError
@@ -11,6 +10,7 @@ from lmaczs.explainers import DOMAINS
 from lmaczs.types import MaskDomain, Prediction, Progress
 from lmaczs.ui import text
 from lmaczs.ui.archive import write_archive
+from lmaczs.ui.cache import passing_folder
 from lmaczs.ui.component_payload import component_payload
 from lmaczs.ui.components import with_files
 from lmaczs.ui.controls import PAGE_CONTROLS
@@ -160,7 +160,7 @@ class Handlers:
 
             explained = yield from self._watched(work, Request())
             label = self.studio.method(method, place).label
-            with TemporaryDirectory(prefix="lmaczs-") as folder:
+            with passing_folder() as folder:
                 write_archive(
                     explained.result, Path(folder, "explanation.zip"), self.studio.backend_name, label
                 )
@@ -189,7 +189,7 @@ class Handlers:
         """Each method's explanation as soon as it can be played, then again with the check of its parts."""
         failed = []
         # Gradio serves its own copies.
-        with TemporaryDirectory(prefix="lmaczs-") as name:
+        with passing_folder() as name:
             found = Found(Path(name), self.offer())
             for method in methods:
                 try:

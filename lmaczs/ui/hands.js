@@ -22,7 +22,7 @@ const listenToPicture = (canvas) => {
     );
   };
   canvas.addEventListener("pointerdown", (event) => {
-    if (shown && event.button === 0) sound.seek(shareAt(event)[0] * sound.duration);
+    if (shown && !marks.on && event.button === 0) sound.seek(shareAt(event)[0] * sound.duration);
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!shown) return;
@@ -36,6 +36,7 @@ const listenToPicture = (canvas) => {
     find("cross-x").hidden = find("cross-y").hidden = true;
     find("readout").textContent = "";
   });
+  listenToMarks(canvas, shareAt);
   whenResized(canvas, () => shown && redraw());
 };
 
@@ -95,6 +96,9 @@ const KEYS = {
   m: () => nextMethod(),
   l: () => sound.loop(!sound.looping),
   e: () => sound.match(!sound.matched),
+  b: () => mark(!marks.on),
+  Enter: () => markFromKeys(),
+  Escape: () => mark(false),
 };
 
 // Arrow keys inside a group of choices move between the choices, as they do in every radio group.
@@ -117,8 +121,8 @@ const pressKey = (event) => {
   const free = target === document.body || target === document.documentElement;
   if (!free && !root.contains(target)) return;
   if (target.matches("input, select, textarea")) return;
-  // Space presses the focused button.
-  if (event.key === " " && target.matches("button, a")) return;
+  // Space and Enter press the focused button.
+  if ([" ", "Enter"].includes(event.key) && target.matches("button, a")) return;
   if (inGroup(event)) return event.preventDefault();
   const action = KEYS[event.key] || KEYS[event.key.toLowerCase()];
   if (!action) return;

@@ -1,4 +1,4 @@
-"""The page: three steps in a row, one large player below them. No model is loaded here."""
+"""The page: the stage with the explanation, and beside it sound, prompts and scores. No model is loaded here."""
 
 import os
 import shutil
@@ -10,19 +10,21 @@ from typing import Any
 
 import gradio as gr
 
-from lmaczs.clap import labels_for
+from lmaczs.clap import EMBEDDED, labels_for
+from lmaczs.errors import LMACError
 from lmaczs.signal.levels import MAX_SECONDS
 from lmaczs.ui import components, text, zero_gpu
 from lmaczs.ui.addresses import guard
-from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder
+from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder, workshop
 from lmaczs.ui.endpoints import add_endpoints
 from lmaczs.ui.events import Parts, wire
 from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
 from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.model_choice import add_model_choice
 from lmaczs.ui.models import TEST, Models
+from lmaczs.ui.own_folders import own_folder
 from lmaczs.ui.settings import Settings, launch_options
-from lmaczs.ui.studio import EMBEDDED, Studio
+from lmaczs.ui.studio import Studio
 
 # Events between two of Gradio's summaries of all events, which nobody can ask for here.
 NEVER = "1000000000"
@@ -35,14 +37,24 @@ class Page(gr.Blocks):
     public: TemporaryDirectory[str]
 
     def serve(self) -> None:
-        """Warm the models up in the background and serve until stopped; visitors' files go when their time is over."""
+        """Warm the models up in the background and serve until stopped; visitors' files go when their time is over.
+
+        Raises:
+            LMACError: the port is taken.
+        """
         self.studio.queue.submit(self.studio.warm_up)
         files, settings = visitors_folder(), self.studio.settings
         guard(settings.max_file_mb * 10**6)
-        remove_when_terminated(files, self.public)
+        remove_when_terminated(files, self.public, workshop())
         keep_sweeping(Path(files.name), 60 * settings.keep_minutes, self._own_files)
         os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", NEVER)
-        self.queue(max_size=64, default_concurrency_limit=1).launch(**launch_options(settings))
+        self.queue(max_size=64, default_concurrency_limit=1)
+        try:
+            self.launch(**launch_options(settings))
+        except OSError as error:
+            if settings.port is None or "empty port" not in str(error):
+                raise
+            raise LMACError(text.PORT_TAKEN.format(port=settings.port, other=settings.port + 1)) from None
 
     def _own_files(self) -> set[str]:
         """What the page shows before anybody asks."""
@@ -68,28 +80,33 @@ def build_demo(settings: Settings) -> Page:
         sets_offered = {text.ALL_LABELS: list(labels)}
     with Page(title=text.TITLE, analytics_enabled=False, fill_width=True) as demo:
         demo.studio, demo.public = studio, public
-        _header()
-        add_model_choice(demo, models)
+        with gr.Row(elem_id="lz-top"):
+            _header()
+            add_model_choice(demo, models)
         tries = _small_buttons([example.title for example in examples], "Try", "lz-tries")
-        with gr.Row(elem_id="lz-steps", equal_height=True):
-            with gr.Column(min_width=280, elem_classes="lz-step"):
-                _step(1, "Sound")
-                sound = _sound(first)
-                _static(f'<p class="lz-hint">{text.SOUND_HINT.format(minutes=round(MAX_SECONDS / 60))}</p>')
-            with gr.Column(min_width=280, elem_classes="lz-step"):
-                _step(2, "Prompts")
-                typed = _prompts(labels or (first.prompts if first else ()))
-                buttons = _small_buttons(list(sets_offered), "Add", "lz-sets")
-                sets = dict(zip(buttons, sets_offered.values(), strict=True))
-                run = gr.Button("Classify", variant="primary", elem_id="lz-run")
-                notice = components.notice()
-            with gr.Column(min_width=280, elem_classes="lz-step"):
-                _step(3, "Scores")
-                scores = components.scores(stored["scores"] if stored and first else None)
-        player = components.player(
-            _first_value(stored, public.name) if stored and first else None, page_facts()
-        )
-        progress = components.progress()
+        with gr.Row(elem_id="lz-desk"):
+            with gr.Column(elem_id="lz-stage"):
+                player = components.player(
+                    _first_value(stored, public.name) if stored and first else None, page_facts()
+                )
+                progress = components.progress()
+            with gr.Column(elem_id="lz-rail"):
+                with gr.Column(elem_classes="lz-step"):
+                    _step("Sound")
+                    sound = _sound(first)
+                    _static(
+                        f'<p class="lz-hint">{text.SOUND_HINT.format(minutes=round(MAX_SECONDS / 60))}</p>'
+                    )
+                with gr.Column(elem_classes="lz-step"):
+                    _step("Prompts")
+                    typed = _prompts(labels or (first.prompts if first else ()))
+                    buttons = _small_buttons(list(sets_offered), "Add", "lz-sets")
+                    sets = dict(zip(buttons, sets_offered.values(), strict=True))
+                    run = gr.Button("Classify", variant="primary", elem_id="lz-run")
+                    notice = components.notice()
+                with gr.Column(elem_classes="lz-step"):
+                    _step("Scores")
+                    scores = components.scores(stored["scores"] if stored and first else None)
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
             gr.Markdown(about())
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
@@ -101,7 +118,7 @@ def build_demo(settings: Settings) -> Page:
 
 def _public_copy() -> TemporaryDirectory[str]:
     """The examples in a temporary folder: Gradio serves nothing from the place where a package is installed."""
-    folder, public = examples_folder(), TemporaryDirectory(prefix="lmaczs-")
+    folder, public = examples_folder(), own_folder(str(Path(visitors_folder().name).parent))
     if folder is not None:
         shutil.copytree(folder, public.name, dirs_exist_ok=True)
     return public
@@ -111,8 +128,8 @@ def _header() -> None:
     _static(f'<header class="lz-title"><h1>{text.TITLE}</h1><p>{text.LEAD}</p></header>')
 
 
-def _step(number: int, name: str) -> None:
-    _static(f'<h2 class="lz-heading"><span>{number}</span> {name}</h2>')
+def _step(name: str) -> None:
+    _static(f'<h2 class="lz-heading">{name}</h2>')
 
 
 def _static(template: str) -> None:
@@ -141,8 +158,8 @@ def _sound(first: Example | None) -> gr.Audio:
 def _prompts(prompts: Sequence[str]) -> gr.Textbox:
     return gr.Textbox(
         "\n".join(prompts),
-        lines=6,
-        max_lines=6,
+        lines=5,
+        max_lines=5,
         label="Prompts, one per line",
         show_label=False,
         placeholder=text.PROMPTS_HINT,

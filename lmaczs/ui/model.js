@@ -27,7 +27,7 @@ const item = (choice) => {
   button.type = "button";
   button.dataset.key = choice.key;
   button.setAttribute("role", "radio");
-  const explained = choice.decoder ? "with LMAC-ZS" : "without LMAC-ZS";
+  const explained = choice.decoder ? "with LMAC-ZS" : "with Universal LMAC";
   button.append(make("b", "", choice.label), make("span", "", about(choice)), make("span", "", explained));
   button.addEventListener("click", () => choose(choice.key));
   return button;
@@ -55,7 +55,7 @@ const fill = () => {
   root.dataset.state = wanted ? "loading" : "ready";
   page.averages = current === embedded;
   const decoder = find("decoder");
-  decoder.hidden = choice.decoder;
+  decoder.hidden = choice.decoder || current === embedded;
   decoder.textContent =
     "No decoder was trained for " + choice.label + " alone: Universal LMAC explains it, one decoder for every classifier.";
 };

@@ -5,10 +5,10 @@ from typing import Any
 
 import gradio as gr
 
+from lmaczs.clap import EMBEDDED
 from lmaczs.clap.labels.folders import shown_name
 from lmaczs.ui import components
 from lmaczs.ui.models import Models, choices
-from lmaczs.ui.studio import EMBEDDED
 
 # Who wait for a classifier at the same time.
 VISITORS = 32

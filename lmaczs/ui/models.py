@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any
 
-from lmaczs.clap import BACKENDS, entry_for, forget_backend, labels_for, load_backend
+from lmaczs.clap import BACKENDS, RETIRED, entry_for, forget_backend, labels_for, load_backend
 from lmaczs.clap.labels.folders import shown_name
 from lmaczs.errors import LMACError
 from lmaczs.release_names import embedded_releases
@@ -25,10 +25,8 @@ from lmaczs.ui.zero_gpu import resting_device
 logger = logging.getLogger(__name__)
 # For tests.
 TEST = "debug"
-# For decoders of its own; then it takes the first one's place.
-WAITING = "compact-2"
 # Offered only where the page was started with them.
-HIDDEN = (TEST, WAITING)
+HIDDEN = (TEST, RETIRED)
 LOADED_AT_ONCE = 4
 
 

@@ -124,9 +124,13 @@ def control_payload(result: ExplainResult, name: str, clip_id: str) -> dict[str,
 
 
 def check_payload(result: ExplainResult) -> dict[str, Any]:
-    """The target's probability on each track, this clip's numbers (null where one is undefined), and the verdict."""
+    """The target's probability on each track and that of all prompts, this clip's numbers, and the verdict.
+
+    Numbers are null where one is undefined; the probabilities of all prompts are missing where each is decided on alone.
+    """
     return {
         "probability": dict(result.probability),
+        "shares": dict(result.shares),
         "metrics": {key: value if math.isfinite(value) else None for key, value in result.metrics.items()},
         "verdict": verdict_row(result),
     }
@@ -177,7 +181,13 @@ def columns_of(values: NDArray[np.float32], result: ExplainResult, pool: Pool) -
 
 
 def _write_track(result: ExplainResult, track: NDArray[np.float32], path: Path) -> None:
-    soundfile.write(path, track * track_gain(result), result.clip.sample_rate, subtype="PCM_16")
+    write_sound(path, track * track_gain(result), result.clip.sample_rate)
+
+
+def write_sound(path: Path, samples: NDArray[np.float32], sample_rate: int) -> None:
+    """Write a WAV of 16 bits, or of floats where a part peaks above full scale, so that parts always add up."""
+    whole = float(np.abs(samples).max(initial=0.0)) <= 1
+    soundfile.write(path, samples, sample_rate, subtype="PCM_16" if whole else "FLOAT")
 
 
 def _step(result: ExplainResult) -> int:

@@ -82,6 +82,7 @@ const show = async (record) => {
 const clear = () => {
   halt();
   shown = question = null;
+  forgetMarks();
   sound.clear();
   lanes.clear();
   picture.clear();
@@ -92,7 +93,12 @@ const clear = () => {
 
 publish({
   ask: (prompts, target) => {
-    if (shown) return askFor({ ...question, prompts, target }, shown.method);
+    if (shown) {
+      // A method with a closed set has nothing to say to other prompts: the default one answers then.
+      const fits = closed[shown.method]?.includes(prompts[target]) ?? true;
+      const method = fits ? shown.method : Object.keys(methods[question.domain])[0];
+      return askFor({ ...question, prompts, target }, method);
+    }
     // The first answer names the recording.
     return request({ clip: null, domain: "stft", prompts, target }, [null], "first");
   },
@@ -142,6 +148,8 @@ root.state = () => ({
       .filter(([, metrics]) => metrics),
   ),
   look: { ...picture.look },
+  boxes: marks.boxes.length,
+  verdict: shown && shown.payload.verdict,
 });
 
 root.samples = () =>

@@ -26,6 +26,26 @@ const mark = (target) => {
   }
 };
 
+// Whether it fits by itself, too: the percentages only compare the prompts with each other.
+const words = (value, index, share) => {
+  const match = value.match ? MATCHES[value.match[index]] : "";
+  return (match ? match + " · " : "") + percent(share);
+};
+
+// Show what the classifier says to the part that is heard; no shares: to the whole sound.
+const heard = (prompts, shares, part) => {
+  const value = drawn;
+  if (!value?.prompts || !value.prompts.every((prompt) => prompts.includes(prompt))) return;
+  for (const bar of bars.children) {
+    const index = Number(bar.dataset.index);
+    const own = part && shares ? shares[prompts.indexOf(value.prompts[index])] : null;
+    const share = own ?? value.probabilities[index];
+    bar.querySelector(".lz-fill").style.setProperty("--share", share);
+    bar.querySelector(".lz-percent").textContent = own === null ? words(value, index, share) : percent(own);
+  }
+  element.querySelector(".lz-part").textContent = part && shares ? "As the classifier hears: " + part.toLowerCase() : "";
+};
+
 const row = (value, index) => {
   const prompt = value.prompts[index];
   const share = value.probabilities[index];
@@ -44,9 +64,7 @@ const row = (value, index) => {
   bar.title = prompt + " · " + unit + value.similarities[index].toFixed(2);
   const fill = make("span", "lz-fill");
   fill.style.setProperty("--share", share);
-  // Whether it fits by itself: the percentages only compare the prompts with each other.
-  const match = value.match ? MATCHES[value.match[index]] : "";
-  bar.append(name, make("span", "lz-percent", (match ? match + " · " : "") + percent(share)), fill);
+  bar.append(name, make("span", "lz-percent", words(value, index, share)), fill);
   bar.addEventListener("click", () => {
     mark(index);
     page.ask?.(value.prompts, index);
@@ -66,7 +84,10 @@ bars.addEventListener("keydown", (event) => {
   next.scrollIntoView({ block: "nearest" });
 });
 
+let drawn = null;
 const draw = (value) => {
+  drawn = value;
+  element.querySelector(".lz-part").textContent = "";
   const some = Boolean(value && value.prompts);
   empty.hidden = some;
   ranking.hidden = !some;
@@ -76,14 +97,14 @@ const draw = (value) => {
   bars.replaceChildren(...order.map((index) => row(value, index)));
   ranking.querySelector(".lz-hint").textContent =
     value.prompts.length > 1
-      ? "Relative to the prompts you typed. Press any prompt to hear what speaks for it."
+      ? "Relative to each other. Press one to hear what speaks for it."
       : "A single prompt always gets 100 %: add others for the classifier to choose between.";
   mark(value.target);
   bars.scrollTop = 0;
   if (page.pressed && window.innerWidth < 760) element.scrollIntoView({ behavior: "smooth", block: "start" });
   page.pressed = false;
 };
-publish({ mark, percent });
+publish({ mark, percent, heard });
 whenEmptied(() => draw(null));
 watch("value", () => page.turn && props.value && props.value.turn === page.turn() && draw(props.value));
 draw(props.value);

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lmaczs.clap import EMBEDDED
 from lmaczs.errors import LMACError
 
 HERE = Path(__file__).parent
@@ -21,6 +22,7 @@ STYLES = (
     "faithfulness.css",
 )
 MOST_KEEP_MINUTES = 45
+PORT = 7860
 # Of a public page: RISE (800 passes a window) for two minutes, or ten minutes of SmoothGrad.
 MOST_PASSES = 20_000
 
@@ -35,21 +37,23 @@ class Settings:
         max_file_mb: largest upload, MB; ten minutes of 48 kHz stereo as 16-bit WAV are 115 MB.
         recordings_kept: recordings whose encoder passes stay in memory for further prompts.
         keep_minutes: how long files of visitors stay; at most `MOST_KEEP_MINUTES`, as the page says "within the hour".
+        port: that the page is served at; None takes a free one.
         most_passes: encoder passes of windows that one explanation may cost; 0: any number. A Space has a limit.
     """
 
-    backend: str = "compact"
+    backend: str = EMBEDDED
     device: str | None = None
     max_file_mb: int = 120
     recordings_kept: int = 8
     keep_minutes: float = 30
+    port: int | None = None
     most_passes: int = 0
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES and LMACZS_MOST_PASSES.
+        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES, LMACZS_MOST_PASSES and GRADIO_SERVER_PORT.
 
-        Host and port are Gradio's own variables.
+        The host is Gradio's own variable.
 
         Raises:
             LMACError: one of them cannot be used.
@@ -59,6 +63,7 @@ class Settings:
             backend=os.environ.get("LMACZS_BACKEND", cls.backend),
             device=os.environ.get("LMACZS_DEVICE") or None,
             keep_minutes=_minutes(os.environ.get("LMACZS_KEEP_MINUTES", str(cls.keep_minutes))),
+            port=_port(os.environ.get("GRADIO_SERVER_PORT", str(PORT))),
             most_passes=_passes(os.environ.get("LMACZS_MOST_PASSES", str(MOST_PASSES if shared else 0))),
         )
 
@@ -73,6 +78,12 @@ def _minutes(text: str) -> float:
             f"LMACZS_KEEP_MINUTES is '{text}': give a number of minutes above 0 and at most {MOST_KEEP_MINUTES}."
         )
     return minutes
+
+
+def _port(text: str) -> int:
+    if not text.strip().isdecimal() or not 0 < int(text) <= 65_535:
+        raise LMACError(f"GRADIO_SERVER_PORT is '{text}': give a number of a port, 1 to 65535.")
+    return int(text)
 
 
 def _passes(text: str) -> int:
@@ -98,7 +109,9 @@ def launch_options(settings: Settings) -> dict[str, Any]:
     return {
         "theme": page_theme(),
         "css": "\n".join(read(name) for name in STYLES),
-        "head": f"<script>{read('microphone.js')}</script>",
+        "head": f"<script>{read('microphone.js')}\n{read('drop.js')}</script>",
+        # Given, it is never moved from: whoever asks for it finds this page, or is told.
+        "server_port": settings.port,
         # A session holds about 0.1 MB, and nothing that is missed.
         "state_session_capacity": 500,
         # A visitor in line holds one.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import soundfile
 
-from lmaczs.clap import labels_for
+from lmaczs.clap import EMBEDDED, labels_for
 from lmaczs.clap.labels.folders import shown_name
 from lmaczs.errors import AudioError, LMACError
 from lmaczs.explainers import DOMAINS
@@ -37,8 +37,6 @@ Cached = TypeVar("Cached")
 RECORDINGS_S = 1200
 # Of all explanations in memory together.
 RESULTS_S = 300
-# The stored example is its work.
-EMBEDDED = Settings.backend
 # In the caches: whose file it was is nobody else's business.
 NAMELESS = "recording"
 

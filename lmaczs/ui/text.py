@@ -3,11 +3,8 @@
 from lmaczs.clap.similarity import prompts_from_labels
 
 TITLE = "Hear why"
-LEAD = (
-    "Type what a sound might be: a zero-shot audio classifier picks the prompt that fits best, and you see "
-    "and hear the part of the sound that made it choose."
-)
-SOUND_HINT = "Upload or record up to {minutes} minutes. Deleted within the hour, never passed on."
+LEAD = "See and hear the part of a sound that made an audio classifier say what it is."
+SOUND_HINT = "Drop a file anywhere: up to {minutes} minutes, deleted within the hour, never passed on."
 PROMPTS_HINT = "a dog barking\nrain\na person speaking"
 ABOUT = """
 **What you hear.** The classifier is CLAP: it places the sound and each prompt in one space and compares
@@ -38,8 +35,12 @@ explains nothing.
 **Mask on.** A mask over STFT bins is what you hear, cell by cell. A mask over mel bands works on the bands that the
 classifier hears; for your ears it is spread over the bins.
 
+**What if.** Press *What if* and draw boxes on the picture: you hear the sound without them, or only them, and the
+classifier is asked again. The scores beside the picture are always those of what you hear, for every method.
+
 **Keys.** `Space` plays and pauses, `1` `2` `3` choose what you hear, `←` `→` move by a second (`Shift`: a
-tenth), `Home` goes to the start, `M` goes to the next method that is there, `L` loops, `E` matches loudness.
+tenth), `Home` goes to the start, `M` goes to the next method that is there, `L` loops, `E` matches loudness. `B`
+begins and ends *What if*; there `Enter` begins a box at the playhead and ends it.
 
 **Privacy.** Everything runs on the machine that serves this page. Recordings are deleted within the hour
 and are not used for anything else; a link to a file works for anyone who has it until then.
@@ -47,6 +48,13 @@ and are not used for anything else; a link to a file works for anyone who has it
 NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
 NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file('clip.wav') of gradio_client."
 NO_METHOD_NAME = "The method is no text: send a name that /methods lists, or null for the default one."
+PORT_TAKEN = (
+    "Port {port} is taken by another program: end it, or choose another with GRADIO_SERVER_PORT={other}."
+)
+BAD_BOXES = (
+    "What was marked cannot be read: send up to {most} boxes as boxes:START-END@LOW-HIGH;… in seconds and hertz, "
+    "each with an end after its start."
+)
 NO_TARGET = "The target is no text: send the sentence to explain, or null for the most probable one."
 NOBODY_WAITS = "This call was cancelled."
 NO_ADDRESSES = (

@@ -54,6 +54,7 @@ const redraw = () => {
   find("opacity").value = Math.round(100 * picture.look.opacity);
   find("view").value = picture.look.view;
   find("scale").value = picture.look.scale;
+  drawMarks();
   render();
 };
 
@@ -92,7 +93,7 @@ const move = () => {
   setText(find("now"), shownTime(position, sound.duration));
   const canvas = find("canvas");
   canvas.setAttribute("aria-valuenow", position.toFixed(2));
-  canvas.setAttribute("aria-valuetext", position.toFixed(1) + " seconds, " + NAMES[sound.active]);
+  canvas.setAttribute("aria-valuetext", position.toFixed(1) + " seconds, " + trackName(sound.active));
 };
 
 const openTab = (name) => {

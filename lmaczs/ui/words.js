@@ -5,7 +5,10 @@ const announce = (message, seen) => {
   setText(find("live"), message);
   find("live").classList.toggle("lz-seen", Boolean(seen));
 };
-const label = (method) => methods[question?.domain || "stft"]?.[method] || facts.controls[method] || method;
+const label = (method) => (isMarked(method) ? "What you marked" : methods[question?.domain || "stft"]?.[method] || facts.controls[method] || method);
+// What a track is, of an explanation or of boxes.
+const MARKED = { kept: "Only this", removed: "Without this" };
+const trackName = (track) => (isMarked(shown?.method) && MARKED[track]) || NAMES[track];
 
 // What is known about each method of the question.
 const rows = () =>
@@ -126,17 +129,22 @@ const fill = () => {
     }
   }
   const share = payload.probability;
+  setText(find("eyebrow"), isMarked(payload.method) ? "What if: asked for" : "What speaks for");
   for (const button of find("tracks").children) {
     const { track } = button.dataset;
+    setText(button.querySelector("span"), trackName(track));
     setText(button.querySelector("b"), share && (lanes.asMeasured || track === "original") ? page.percent(share[track]) : "");
   }
   const where = lanes.asMeasured ? "" : " It was asked with the threshold at " + payload.lanes.threshold.toFixed(2) + ".";
   const check = "Percentages: how sure the classifier is of this prompt when it hears only that part." + where;
   setText(find("check"), share ? check : "");
+  const heard = lanes.asMeasured && payload.shares?.[sound.active];
+  page.heard?.(payload.prompts, heard || null, sound.active === "original" ? "" : trackName(sound.active));
   for (const name of ["kept", "removed"]) {
     const link = find("get-" + name);
     link.href = payload[name].url;
-    link.download = fileName(name === "kept" ? "what-counted.wav" : "what-was-ignored.wav");
+    setText(link, trackName(name));
+    link.download = fileName(trackName(name).toLowerCase().replaceAll(" ", "-") + ".wav");
   }
   const seconds = payload.clip.duration_s;
   setText(find("length"), shownTime(seconds, seconds) + (seconds < 60 ? " s" : ""));

@@ -1,6 +1,7 @@
 """Visitors' files go when their time is over, and with the page."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -9,9 +10,13 @@ from tempfile import gettempdir
 
 import pytest
 
+from lmaczs.errors import LMACError
 from lmaczs.ui.cache import keep_sweeping, sweep, visitors_folder
 from lmaczs.ui.layout import build_demo
+from lmaczs.ui.own_folders import IN_USE, own_folder, sweep_abandoned
 from lmaczs.ui.settings import Settings
+
+ROOT = Path(__file__).parents[2]
 
 
 def put(path: Path) -> Path:
@@ -93,3 +98,74 @@ def test_files_go_with_the_page_that_is_terminated(tmp_path: Path):
     assert process.wait(20) < 0  # by the signal, as anybody who sent it expects
     process.stdout.close()
     assert not any(folder.exists() for folder in folders)
+
+
+HOLD = """
+import sys, time
+from lmaczs.ui.own_folders import own_folder
+folder = own_folder(sys.argv[1])
+open(folder.name + "/sound.wav", "w").close()
+print(folder.name, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nothing is locked there")
+def test_what_a_killed_server_has_left_goes_with_the_next_start_and_nothing_else(tmp_path: Path):
+    servers = [
+        subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        folders = [Path(server.stdout.readline().strip()) for server in servers]
+        (tmp_path / "lmaczs-of-somebody").mkdir()
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / IN_USE).touch()
+        (tmp_path / "lmaczs-link").symlink_to(elsewhere)
+        assert sweep_abandoned(str(tmp_path)) == 0 and all(folder.is_dir() for folder in folders)
+        servers[0].kill()
+        servers[0].wait(20)
+        assert sweep_abandoned(str(tmp_path)) == 1
+        assert not folders[0].exists() and (folders[1] / "sound.wav").exists()
+        assert (tmp_path / "lmaczs-of-somebody").is_dir() and (elsewhere / IN_USE).exists()
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait(20)
+            server.stdout.close()
+
+
+def test_the_mark_of_a_folder_in_use_is_not_swept(tmp_path: Path):
+    folder = own_folder(str(tmp_path))
+    os.utime(Path(folder.name, IN_USE), (0, 0))
+    sweep(Path(folder.name), -1, set())
+    assert Path(folder.name, IN_USE).exists() or os.name == "nt"
+    folder.cleanup()
+
+
+def test_a_port_that_is_taken_is_said_and_not_moved_from(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        environment = os.environ | {
+            "GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "LMACZS_BACKEND": "debug",
+            "GRADIO_TEMP_DIR": str(tmp_path),
+        }  # fmt: skip
+        command = [sys.executable, str(ROOT / "app.py")]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path
+        )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    said = done.stderr.strip().splitlines()[-1]
+    wanted = f"end it, or choose another with GRADIO_SERVER_PORT={port + 1}."
+    assert said == f"Port {port} is taken by another program: {wanted}"
+    assert not list(tmp_path.glob("lmaczs-*"))
+
+
+@pytest.mark.parametrize("value", ["", "0", "65536", "eighty", "-1", "7860.5"])
+def test_a_port_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, value: str):
+    monkeypatch.setenv("GRADIO_SERVER_PORT", value)
+    with pytest.raises(LMACError, match="GRADIO_SERVER_PORT is .*: give a number of a port"):
+        Settings.from_environment()

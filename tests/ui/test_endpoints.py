@@ -3,10 +3,10 @@
 import base64
 import importlib.util
 import json
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 import pytest
@@ -122,7 +122,7 @@ def test_mistakes_become_one_sentence(client: Client, clip: str, endpoint: str, 
     with pytest.raises(AppError, match=told) as error:
         client.predict(**({"audio": handle_file(clip), "prompts": PROMPTS} | sent), api_name=endpoint)
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
-    assert tempfile.gettempdir() not in str(error.value)
+    assert gettempdir() not in str(error.value)
 
 
 def test_sound_that_cannot_be_used_becomes_one_sentence(client: Client, tmp_path: Path):
@@ -148,7 +148,10 @@ def test_files_of_the_server_stay_there(client: Client, url: str, tmp_path: Path
 def test_nothing_of_ours_is_left_behind(
     client: Client, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the server runs in this process
+    # The server runs in this process.
+    monkeypatch.setattr(
+        "lmaczs.ui.endpoints.passing_folder", lambda: TemporaryDirectory(prefix="lmaczs-", dir=tmp_path)
+    )
     made = []
     monkeypatch.setattr("lmaczs.ui.endpoints.save_wav", lambda _, path: made.append(path) or path.touch())
     client.predict(handle_file(clip), PROMPTS, api_name="/explain")

@@ -111,8 +111,8 @@ def test_switching_keeps_sound_and_prompts_and_blocks_nobody(
     without_a_decoder_the_universal_one_explains(visit)
 
     fetched = list(hub.asked)
-    choose(page, "compact")
-    page.wait_for_selector('.lz-model[data-key="compact"]')
+    choose(page, "compact-2")
+    page.wait_for_selector('.lz-model[data-key="compact-2"]')
     page.wait_for_selector('.lz-player[data-ready="yes"][data-busy="no"]')
     assert page.locator(".lz-percent").all_inner_texts() == embedded
     expect(page.locator(".lz-model-decoder")).to_be_hidden()
@@ -124,7 +124,7 @@ def test_switching_keeps_sound_and_prompts_and_blocks_nobody(
 
 def list_says_what_each_classifier_is(visit: Visit) -> None:
     visit.page.locator(".lz-model-open").click()
-    assert visit.page.locator(".lz-model-item").count() == len(offered("compact"))
+    assert visit.page.locator(".lz-model-item").count() == len(offered("compact-2"))
     words = visit.page.locator('.lz-model-item[data-key="laion"]').inner_text()
     assert all(part in words for part in ("LAION CLAP", "615 MB", "Apache-2.0"))
     visit.picture("model-list")
@@ -163,7 +163,7 @@ def test_a_failed_download_says_what_to_do_and_the_page_goes_on(visit: Visit):
     expect(failed).to_contain_text(
         "microsoft/msclap is not on this machine (or damaged here) and could not be fetched"
     )
-    expect(failed).to_contain_text("embedded model 'compact'")
+    expect(failed).to_contain_text("embedded model 'compact-2'")
     assert "Traceback" not in failed.inner_text() and "\n" not in failed.inner_text()
     expect(visit.page.locator("#lz-model-name")).to_have_text("Compact CLAP")
     visit.picture("model-failed")
@@ -176,7 +176,7 @@ def test_keyboard_chooses_and_cancels(visit: Visit):
     visit.ready()
     page.locator(".lz-model-open").focus()
     page.keyboard.press("Enter")
-    expect(page.locator('.lz-model-item[data-key="compact"]')).to_be_focused()
+    expect(page.locator('.lz-model-item[data-key="compact-2"]')).to_be_focused()
     page.keyboard.press("ArrowDown")
     expect(page.locator('.lz-model-item[data-key="msclap-2022"]')).to_be_focused()
     page.keyboard.press("Escape")

@@ -78,9 +78,9 @@ def states(told):
 
 
 def test_the_list_says_label_size_and_licence_before_anything_is_loaded():
-    listed = {choice["key"]: choice for choice in choices("compact")}
-    assert listed.keys() == BACKENDS.keys() - {"debug", "compact-2"}
-    assert listed["compact"]["download_mb"] == 0 and listed["compact"]["decoder"]
+    listed = {choice["key"]: choice for choice in choices("compact-2")}
+    assert listed.keys() == BACKENDS.keys() - {"debug", "compact"}
+    assert listed["compact-2"]["download_mb"] == 0 and not listed["compact-2"]["decoder"]
     assert listed["msclap-2022"] == {
         "key": "msclap-2022", "label": "Microsoft CLAP 2022", "licence": "MS-PL", "download_mb": 2300,
         "labels": None, "decoder": False,
@@ -218,6 +218,6 @@ def test_the_stored_example_is_shown_for_the_classifier_that_explained_it():
             getattr(block, "elem_id", None): block.value for block in blocks if isinstance(block, gr.HTML)
         }
 
-    assert shown("compact")["lz-player"] and shown("compact")["lz-scores"]
+    assert shown("compact-2")["lz-player"] and shown("compact-2")["lz-scores"]
     other = shown("laion")
     assert other["lz-player"] is None and other["lz-scores"] is None

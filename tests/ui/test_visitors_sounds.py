@@ -24,6 +24,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("ending", ["wav", "mp3", "flac"])
 def test_uploaded_file_is_classified_and_explained_by_one_click(visit: Visit, sounds: Path, ending: str):
+    visit.type_prompts("")
     visit.upload(sounds / f"bursts.{ending}")
     assert visit.player.get_attribute("data-ready") == "empty"  # no stale explanation under a new sound
     assert visit.page.locator(".lz-bar").count() == 0

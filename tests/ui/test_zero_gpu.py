@@ -165,7 +165,7 @@ def test_every_method_says_itself_what_it_costs(spaces, sound, monkeypatch):
 @pytest.mark.slow
 def test_what_was_trained_is_not_charged_for_as_if_it_were_slow(spaces):
     """L2I and controls once counted as unknown methods: 33 s of quota for one window."""
-    runner = LentRunner(Engine(load_backend("compact", "cpu")))
+    runner = LentRunner(Engine(load_backend("compact-2", "cpu")))
     assert runner.engine.method("l2i").passes() < 10 and runner.engine.method("random").passes() == 0
 
 
