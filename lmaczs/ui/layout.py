@@ -23,6 +23,7 @@ from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.model_choice import add_model_choice
 from lmaczs.ui.models import TEST, Models
 from lmaczs.ui.own_folders import own_folder
+from lmaczs.ui.quiet_errors import keep_log_short
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.studio import Studio
 
@@ -45,6 +46,7 @@ class Page(gr.Blocks):
         self.studio.queue.submit(self.studio.warm_up)
         files, settings = visitors_folder(), self.studio.settings
         guard(settings.max_file_mb * 10**6)
+        keep_log_short()
         remove_when_terminated(files, self.public, workshop())
         keep_sweeping(Path(files.name), 60 * settings.keep_minutes, self._own_files)
         os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", NEVER)

@@ -38,6 +38,7 @@ class Settings:
         recordings_kept: recordings whose encoder passes stay in memory for further prompts.
         keep_minutes: how long files of visitors stay; at most `MOST_KEEP_MINUTES`, as the page says "within the hour".
         port: that the page is served at; None takes a free one.
+        hosts: names that the page answers to; None: any.
         most_passes: encoder passes of windows that one explanation may cost; 0: any number. A Space has a limit.
     """
 
@@ -47,23 +48,26 @@ class Settings:
     recordings_kept: int = 8
     keep_minutes: float = 30
     port: int | None = None
+    hosts: tuple[str, ...] | None = None
     most_passes: int = 0
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES, LMACZS_MOST_PASSES and GRADIO_SERVER_PORT.
-
-        The host is Gradio's own variable.
+        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES, LMACZS_MOST_PASSES, LMACZS_HOSTS, GRADIO_SERVER_NAME
+        and GRADIO_SERVER_PORT.
 
         Raises:
             LMACError: one of them cannot be used.
         """
+        from lmaczs.ui.hosts import allowed_hosts
+
         shared = "SPACE_ID" in os.environ
         return cls(
             backend=os.environ.get("LMACZS_BACKEND", cls.backend),
             device=os.environ.get("LMACZS_DEVICE") or None,
             keep_minutes=_minutes(os.environ.get("LMACZS_KEEP_MINUTES", str(cls.keep_minutes))),
             port=_port(os.environ.get("GRADIO_SERVER_PORT", str(PORT))),
+            hosts=allowed_hosts(os.environ.get("GRADIO_SERVER_NAME", ""), os.environ.get("LMACZS_HOSTS", "")),
             most_passes=_passes(os.environ.get("LMACZS_MOST_PASSES", str(MOST_PASSES if shared else 0))),
         )
 
@@ -104,8 +108,11 @@ def launch_options(settings: Settings) -> dict[str, Any]:
     from starlette.middleware import Middleware
 
     from lmaczs.ui.headers import SafeHeaders
+    from lmaczs.ui.hosts import KnownHosts
+    from lmaczs.ui.quiet_errors import SafeErrors
     from lmaczs.ui.theme import page_theme
 
+    checked = [] if settings.hosts is None else [Middleware(KnownHosts, hosts=settings.hosts)]
     return {
         "theme": page_theme(),
         "css": "\n".join(read(name) for name in STYLES),
@@ -117,7 +124,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         # A visitor in line holds one.
         "max_threads": 80,
         "max_file_size": f"{settings.max_file_mb}mb",
-        "app_kwargs": {"middleware": [Middleware(SafeHeaders)]},
+        "app_kwargs": {"middleware": [Middleware(SafeHeaders), *checked, Middleware(SafeErrors)]},
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,

@@ -21,6 +21,7 @@ from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.handlers import Handlers
 from lmaczs.ui.layout import build_demo
 from lmaczs.ui.prompts import add_prompts, check_prompts, split_prompts
+from lmaczs.ui.hosts import LOOPBACK
 from lmaczs.ui.settings import PORT, Settings, launch_options
 from lmaczs.ui.studio import Studio
 
@@ -92,7 +93,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LMACZS_BACKEND", "debug")
     monkeypatch.setenv("LMACZS_DEVICE", "cpu")
     monkeypatch.setenv("LMACZS_KEEP_MINUTES", "10")
-    assert Settings.from_environment() == Settings("debug", "cpu", keep_minutes=10, port=PORT)
+    assert Settings.from_environment() == Settings("debug", "cpu", keep_minutes=10, port=PORT, hosts=LOOPBACK)
     for wrong in ("0", "-1", "nan", "soon", "60"):
         monkeypatch.setenv("LMACZS_KEEP_MINUTES", wrong)
         with pytest.raises(LMACError, match=f"'{wrong}'.*at most 45"):
@@ -100,7 +101,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("LMACZS_KEEP_MINUTES")
     monkeypatch.delenv("LMACZS_BACKEND")
     monkeypatch.delenv("LMACZS_DEVICE")
-    assert Settings.from_environment() == Settings("compact-2", None, port=PORT)
+    assert Settings.from_environment() == Settings("compact-2", None, port=PORT, hosts=LOOPBACK)
 
 
 def test_page_knows_what_the_numbers_mean_and_what_the_test_set_said():

@@ -15,6 +15,8 @@ from page_server import running_page
 
 from lmaczs.errors import LMACError
 from lmaczs.ui.addresses import download
+from lmaczs.ui.hosts import LOOPBACK, allowed_hosts
+from lmaczs.ui.quiet_errors import SafeErrors
 from lmaczs.ui.settings import MOST_PASSES, Settings
 from lmaczs.ui.studio import Studio
 
@@ -187,3 +189,89 @@ def test_every_answer_says_what_a_browser_may_do(page):
         policy = headers["content-security-policy"]
         assert "default-src 'self'" in policy and "frame-ancestors 'self' https://huggingface.co" in policy
         assert "http:" not in policy.replace("https:", "")
+
+
+MARK = "a mark that no log may hold"
+
+
+def test_a_call_that_does_not_fit_is_one_sentence_and_one_line_of_the_log(tmp_path):
+    with running_page(tmp_path, environment={"LMACZS_BACKEND": "debug"}) as url:
+        api = f"{url}/gradio_api"
+        sound = {"path": f"/{MARK}"}
+        event = {"prompts": [MARK], "target": MARK, "methods": MARK}
+        calls = [
+            (f"call/{MARK}", {"data": []}, 500),
+            ("run/predict", {"data": [MARK]}, 500),
+            ("queue/join", {"data": [MARK], "fn_index": 9999, "session_hash": MARK}, 500),
+            (
+                "queue/join",
+                {"data": [sound, MARK], "fn_index": 3, "session_hash": MARK, "event_data": event},
+                200,
+            ),
+            ("call/explain", {"data": [sound, [MARK], MARK]}, 200),
+            ("call/classify", {"data": [MARK]}, 200),
+        ]
+        for path, sent, status in calls * 5:
+            answer = httpx.post(f"{api}/{path}", json=sent, timeout=30)
+            assert answer.status_code == status, path
+            if status == 500:
+                assert "/gradio_api/info says what can be called" in answer.json()["detail"]
+        waiting = httpx.post(f"{api}/call/classify", json={"data": [MARK]}).json()["event_id"]
+        assert "event: error" in httpx.get(f"{api}/call/classify/{waiting}", timeout=30).text
+        assert httpx.get(url).status_code == 200
+    log = (tmp_path / "server.log").read_text("utf-8")
+    failed = [line for line in log.splitlines() if line.startswith("A call failed: ")]
+    assert len(failed) >= 16 and "Traceback" not in log and MARK not in log
+    assert len(log) < 10_000
+
+
+def test_an_error_of_an_answer_that_has_begun_ends_it(caplog):
+    async def fails(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ValueError(MARK)
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    anyio.run(SafeErrors(fails), {"type": "http"}, None, send)
+    assert [message["type"] for message in sent] == ["http.response.start"]
+    assert "A call failed: ValueError at test_public_server.py" in caplog.text and MARK not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("server_name", "named", "expected"),
+    [
+        ("", "", LOOPBACK),
+        ("127.0.0.1", "", LOOPBACK),
+        ("localhost", "Example.org other.net", (*LOOPBACK, "example.org", "other.net")),
+        ("0.0.0.0", "", None),
+        ("0.0.0.0", "example.org", (*LOOPBACK, "example.org")),
+        ("127.0.0.1", "*", None),
+    ],
+)
+def test_names_that_a_page_answers_to(server_name, named, expected):
+    assert allowed_hosts(server_name, named) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:7860", 200),
+        ("127.0.0.1", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:80", 200),
+        ("evil.example:7860", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("", 421),
+        ("evil.example@localhost", 421),
+    ],
+)
+def test_a_local_page_answers_to_no_name_of_somebody_else(page, host, status):
+    answer = httpx.get(f"{page}/config", headers={"host": host})
+    assert answer.status_code == status
+    if status == 421:
+        assert "does not answer to this name" in answer.json()["detail"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
