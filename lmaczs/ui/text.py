@@ -50,8 +50,8 @@ NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file(
 NO_METHOD_NAME = "The method is no text: send a name that /methods lists, or null for the default one."
 CALL_FAILED = "This call cannot be answered: /gradio_api/info says what can be called, and with what."
 OTHER_HOST = (
-    "This page does not answer to this name: use the address that it was started at. (Who starts it may allow more names with "
-    "LMACZS_HOSTS, with spaces between.)"
+    "This page does not answer to this name: use the address that it was started at. (Who starts it may allow more "
+    "names with LMACZS_HOSTS, with spaces between.)"
 )
 PORT_TAKEN = (
     "Port {port} is taken by another program: end it, or choose another with GRADIO_SERVER_PORT={other}."

@@ -19,9 +19,9 @@ from lmaczs.types import Explanation, no_progress
 from lmaczs.ui import endpoints, text
 from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.handlers import Handlers
+from lmaczs.ui.hosts import LOOPBACK
 from lmaczs.ui.layout import build_demo
 from lmaczs.ui.prompts import add_prompts, check_prompts, split_prompts
-from lmaczs.ui.hosts import LOOPBACK
 from lmaczs.ui.settings import PORT, Settings, launch_options
 from lmaczs.ui.studio import Studio
 
