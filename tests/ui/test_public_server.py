@@ -235,7 +235,9 @@ def test_an_error_of_an_answer_that_has_begun_ends_it(caplog):
     async def send(message):
         sent.append(message)
 
-    anyio.run(SafeErrors(fails), {"type": "http"}, None, send)
+    # In a thread of its own, as in `fetch`.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(anyio.run, SafeErrors(fails), {"type": "http"}, None, send).result()
     assert [message["type"] for message in sent] == ["http.response.start"]
     assert "A call failed: ValueError at test_public_server.py" in caplog.text and MARK not in caplog.text
 
