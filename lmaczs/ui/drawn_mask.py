@@ -72,6 +72,10 @@ class DrawnMask(Method):
     )
     key: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what says no boxes."""
+        read_boxes(self.key)
+
     @property
     def name(self) -> str:
         """Key of these boxes."""

@@ -74,12 +74,11 @@ class Engine:
             LMACError: it cannot run here.
         """
         from lmaczs.evaluation.masks import Control
-        from lmaczs.ui.drawn_mask import PREFIX, DrawnMask, read_boxes
+        from lmaczs.ui.drawn_mask import PREFIX, DrawnMask
 
         if name in PAGE_CONTROLS:
             return Control(self.backend, domain, control=str(name), seed="page")
         if name is not None and name.startswith(PREFIX):
-            read_boxes(name)
             return DrawnMask(self.backend, domain, key=name)
         found = self.methods(domain)
         if not found:

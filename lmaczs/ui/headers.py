@@ -1,5 +1,6 @@
 """What every answer of the page tells a browser: nothing from elsewhere, no guessing of types, and who may frame it."""
 
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -29,6 +30,13 @@ HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
 }
+
+
+async def refuse(send: Send, status: int, sentence: str) -> None:
+    """Answer a request with an HTTP status and one sentence, as JSON in `detail`."""
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"detail": sentence}).encode()})
 
 
 class SafeHeaders:

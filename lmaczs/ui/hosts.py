@@ -1,11 +1,10 @@
 """Under which names the page answers: no foreign page may reach a local one by a name of its own choice."""
 
-import json
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from lmaczs.ui import text
-from lmaczs.ui.headers import Receive, Scope, Send
+from lmaczs.ui.headers import Receive, Scope, Send, refuse
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -49,10 +48,7 @@ class KnownHosts:
         """See ASGI."""
         if scope["type"] != "http" or self._knows(scope):
             return await self.app(scope, receive, send)
-        body = json.dumps({"detail": text.OTHER_HOST}).encode()
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 421, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await refuse(send, 421, text.OTHER_HOST)
 
     def _knows(self, scope: Scope) -> bool:
         given: list[Any] = [value for name, value in scope["headers"] if name.lower() == b"host"]

@@ -1,6 +1,5 @@
 """Errors that nobody foresaw, in one line of the log each; what a visitor sent stays out of it."""
 
-import json
 import logging
 import sys
 import traceback
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmaczs.ui import text
-from lmaczs.ui.headers import Receive, Scope, Send
+from lmaczs.ui.headers import Receive, Scope, Send, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +63,4 @@ class SafeErrors:
         except Exception as error:
             logger.error("A call failed: %s", one_line(error))
             if not started:
-                body = json.dumps({"detail": text.CALL_FAILED}).encode()
-                headers = [(b"content-type", b"application/json")]
-                await send({"type": "http.response.start", "status": 500, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
+                await refuse(send, 500, text.CALL_FAILED)
