@@ -54,6 +54,18 @@ def embedded_releases() -> dict[str, str]:
     return found | dict.fromkeys(named_releases(), "elsewhere")
 
 
+def decoder_release(backend: str, domain: str) -> str:
+    """Name of the LMAC-ZS decoder of a classifier: of this mask domain, or of both where there is only that one.
+
+    Args:
+        backend: key of the classifier.
+        domain: of the masks.
+    """
+    own, both = f"lmac-zs-{backend}-{domain}", f"lmac-zs-{backend}"
+    known = embedded_releases()
+    return both if both in known and own not in known else own
+
+
 def find_release(name: str | Path, *, revision: str | None = None) -> Path:
     """Folder of a release; a hub repository is fetched, or taken from the hub's cache.
 

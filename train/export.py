@@ -36,7 +36,9 @@ from lmaczs.explainers.l2i.explainer import interpreter_config
 from lmaczs.explainers.l2i.explainer import release_config as l2i_config
 from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_any.explainer import LMACAny, save_decoder
+from lmaczs.explainers.lmac_any.network import AnyDecoder
 from lmaczs.explainers.lmac_zs.explainer import LMACZS, build_decoder, decoder_config, release_config
+from lmaczs.explainers.lmac_zs.guided import GuidedDecoder, GuidedLMACZS, guided_release
 from lmaczs.hub import save_release
 from train.checkpoints import run_weights
 from train.clips import TrainingClip, only_open, read_clips, split_clips, training_clips
@@ -46,6 +48,7 @@ from train.golden import GOLDEN_BACKEND, golden_sound, load_method, make_golden
 from train.logs import METRICS, read_rows
 from train.model_card import render, sources_of
 from train.plain_errors import plain_errors
+from train.train_lmac_any import TRAINING as GUIDED
 from train.train_lmac_any import trained_decoder
 
 Development: TypeAlias = tuple[ClipSelection, str] | None
@@ -110,6 +113,8 @@ def export_lmac_zs(run: Path, out: Path, development: Development = None) -> Non
         out: folder of the release.
         development: clips that the needed gain is calibrated on, and their name; None takes the usual gain.
     """
+    if (run / GUIDED).exists():
+        return _export_guided(run, out, development)
     training = training_settings(run)
     settings = training["settings"]
     backend = load_backend(settings["backend"], "cpu", weights=_stored(run)["weights"] or None)
@@ -126,9 +131,26 @@ def export_lmac_zs(run: Path, out: Path, development: Development = None) -> Non
     save_with_golden(out, "lmac-zs", config, decoder, backend, training=training)
 
 
+def _export_guided(run: Path, out: Path, development: Development) -> None:
+    """Write the averaged weights of a run of `train.train_lmac_any` for one classifier; arguments as above."""
+    network, training = trained_decoder(run)
+    if not isinstance(network, GuidedDecoder):
+        raise CheckpointError(f"'{run.name}' holds a universal decoder: export it as lmac-any.")
+    backend = load_backend(training["settings"]["guided"], "cpu")
+    needed = NEEDED_GAIN
+    if development is not None:
+        methods = [GuidedLMACZS(backend, network=network, needed_gain=needed)]
+        limit = calibrate_gain(methods, *development)
+        needed, training = limit.needed_gain, training | {"gain_limit": vars(limit)}
+    config = guided_release(backend, network, needed)
+    save_with_golden(out, "lmac-zs", config, network, backend, training=training)
+
+
 def export_lmac_any(run: Path, out: Path, development: Development = None) -> None:
     """Write the averaged weights of a `train.train_lmac_any` run; arguments as of `export_lmac_zs`."""
     network, training = trained_decoder(run)
+    if not isinstance(network, AnyDecoder):
+        raise CheckpointError(f"'{run.name}' holds a decoder of one classifier: export it as lmac-zs.")
     save_decoder(out, network, NEEDED_GAIN, training=training)
     needed = NEEDED_GAIN
     if development is not None:

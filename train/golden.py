@@ -57,7 +57,7 @@ def load_method(
         CheckpointError: the release is damaged, or was trained for another classifier.
     """
     if config["kind"] == "lmac-zs":
-        return LMACZS.load(backend, config["decoder"]["domain"], release=folder)
+        return LMACZS.load(backend, config.get("decoder", {}).get("domain", "stft"), release=folder)
     if config["kind"] == "lmac-any":
         return LMACAny(backend, release=str(folder))
     return L2I.load(backend, release=folder)

@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 if not __package__:  # started as a file: put the repository in the place of this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -30,8 +30,10 @@ from lmaczs.clap import EMBEDDED
 from lmaczs.errors import CheckpointError, LMACError
 from lmaczs.explainers.areas import AREAS, cut_at_area
 from lmaczs.explainers.gradients import grid_power
+from lmaczs.explainers.lmac_any.explainer import load_decoder
 from lmaczs.explainers.lmac_any.network import AnyDecoder, CellDetails, cell_details
 from lmaczs.explainers.lmac_any.relevance import Relevance, grid_attribution, relevance
+from lmaczs.explainers.lmac_zs.guided import GuidedDecoder, guided_config
 from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState
@@ -47,6 +49,7 @@ from train.pairs import draw_areas
 from train.plain_errors import plain_errors
 from train.recipe import load_recipe
 
+Network: TypeAlias = AnyDecoder | GuidedDecoder
 STATE, TRAINING = "state.pt", "training.json"
 SOFTNESS = (0.05, 0.35)
 DOMAINS = ("stft", "mel")
@@ -71,6 +74,8 @@ class Recipe:
         students: keys of `train.any_family.STUDENTS`.
         shuffled: deepest layers of the copies that decide by shuffled ones; each number is one copy.
         save_every: steps.
+        guided: name of the classifier whose deep maps meet the prompt (LMAC-ZS of its own); "" trains one for all.
+        start: release of the universal decoder that a guided one starts from.
     """
 
     steps: int = 3000
@@ -88,6 +93,8 @@ class Recipe:
     students: tuple[str, ...] = tuple(STUDENTS)
     shuffled: tuple[int, ...] = (1, 2)
     save_every: int = 100
+    guided: str = ""
+    start: str = "lmac-any"
 
 
 @dataclass(frozen=True)
@@ -176,10 +183,19 @@ class Lesson:
         filters, spread = (backend.mel_filters, self.spread) if domain == "stft" else (None, None)
         return found, cell_details(power, grid_attribution(power, found, filters), spread)
 
+    def decode(self, decoder: Network, audio: AudioState, asked: Asked, domain: str) -> tuple[Tensor, Tensor]:
+        """What the decoder says of windows and their prompts: logits and gains."""
+        found, cells = self.look(audio, asked, domain)
+        if isinstance(decoder, GuidedDecoder):
+            logits, gains = decoder(found, cells, audio.hidden, asked.text)
+        else:
+            logits, gains = decoder(found, cells)
+        return logits, gains
+
 
 def losses(
     lesson: Lesson,
-    decoder: AnyDecoder,
+    decoder: Network,
     sounds: Sounds,
     recipe: Recipe,
     domain: str,
@@ -198,7 +214,7 @@ def losses(
     area = draw_areas(recipe.batch, recipe.compared_share, cpu).to(sounds.device)
     low, high = (math.log(value) for value in SOFTNESS)
     softness = augment.uniform(area.shape, low, high, generator).exp()
-    logits, gains = decoder(*lesson.look(audio, right, domain))
+    logits, gains = lesson.decode(decoder, audio, right, domain)
     mask = cut_at_area(logits, area, softness)
     rows = torch.arange(recipe.batch, device=sounds.device).repeat(2)
     kept, removed = encode_masked(backend, audio, rows, torch.cat([mask, 1 - mask]), domain).chunk(2)
@@ -212,7 +228,7 @@ def losses(
         weight = weight / weight.mean()
         reached = log_kept.exp() - log_removed.exp()
     column = (area[:, None] - torch.tensor(AREAS, device=area.device)[None]).abs().argmin(1)
-    _, none = decoder(*lesson.look(audio, wrong, domain))
+    _, none = lesson.decode(decoder, audio, wrong, domain)
     return {
         "loss/kept": -(weight * (log_kept.exp() + HOPELESS).log()).mean(),
         "loss/removed": -recipe.removed_weight * (weight * log_gone).mean(),
@@ -251,15 +267,24 @@ def make_family(
     return kept
 
 
+def fresh_network(recipe: Recipe) -> Network:
+    """The decoder before the first step; a guided one begins as the universal decoder."""
+    if not recipe.guided:
+        return AnyDecoder()
+    network = GuidedDecoder(guided_config(load_backend(recipe.guided)))
+    network.order.load_state_dict(load_decoder(recipe.start, torch.device("cpu"))[0].state_dict())
+    return network
+
+
 def train(
     recipe: Recipe, sounds: Sounds, family: list[Member], run: Path, seed: int, minutes: float
-) -> AnyDecoder:
+) -> Network:
     """Learn until the steps or the minutes are over; the folder resumes."""
     device = sounds.device
     torch.manual_seed(seed)
-    decoder = AnyDecoder().to(device)
+    decoder = fresh_network(recipe).to(device)
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=recipe.rate, weight_decay=0.01)
-    average = AnyDecoder().to(device)
+    average = fresh_network(recipe).to(device)
     average.load_state_dict(decoder.state_dict())
     first, began = 0, time.monotonic()
     if (run / STATE).exists():
@@ -335,7 +360,7 @@ def _describe(recipe: Recipe, arguments: argparse.Namespace, clips: list[Collect
     path.write_text(json.dumps(told), "utf-8")
 
 
-def trained_decoder(run: Path) -> tuple[AnyDecoder, dict[str, Any]]:
+def trained_decoder(run: Path) -> tuple[Network, dict[str, Any]]:
     """The averaged network of a run, and what a release tells of its training.
 
     Raises:
@@ -348,7 +373,10 @@ def trained_decoder(run: Path) -> tuple[AnyDecoder, dict[str, Any]]:
         raise CheckpointError(
             f"'{run.name}' holds no run of train_lmac_any: give the folder that it was started with."
         ) from error
-    network = AnyDecoder()
+    settings = told["settings"]
+    network = fresh_network(
+        Recipe(guided=settings.get("guided", ""), start=settings.get("start", "lmac-any"))
+    )
     network.load_state_dict(state["average"])
     return network.eval(), told | {"steps": state["step"], "minutes": round(state["seconds"] / 60, 1)}
 

@@ -2,6 +2,8 @@
 
     python -m lmaczs sanity --clips clips.csv --where dataset=esc50 --where fold=4 --limit 50 \\
         --methods lmac-zs,grad-cam++ --out results
+    python -m lmaczs sanity --planted --plant-on recordings --clips clips.csv --where dataset=esc50 --where fold=4 \\
+        --methods lmac-any,grad-cam++ --out planted
 
 A run that was cut short goes on when it is started again; with new weights of a method, only that method is
 checked again. Exit code 1: some clips could not be read.
@@ -21,6 +23,7 @@ from lmaczs.cli.clip_arguments import (
     title_of,
 )
 from lmaczs.cli.files import write_json_whole, write_text_whole
+from lmaczs.cli.planted import add_planted_arguments, run_planted
 
 if TYPE_CHECKING:
     from lmaczs.sanity.plan import SanityPlan
@@ -50,6 +53,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--unrelated", type=int, default=3, metavar="N", help="unrelated prompts a clip (3)")
     parser.add_argument("--limit", type=int, metavar="N", help="take about N clips, evenly from all labels")
     parser.add_argument("--seed", type=int, default=0, help="of the limit and of all that is drawn (0)")
+    add_planted_arguments(parser)
     add_model_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -63,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         LMACError: the table, a method or an option cannot be used.
     """
+    if arguments.planted:
+        return run_planted(arguments)
     from lmaczs.data.clip_table import limit_by_label, select_clips
     from lmaczs.evaluation.provenance import common_settings, method_sha256
     from lmaczs.evaluation.scores import ScoreTable

@@ -66,9 +66,9 @@ def default_method(backend: str, domain: MaskDomain = "stft", own_weights: bool 
         domain: of the masks.
         own_weights: whether the classifier has other weights than the published ones, which no decoder was trained for.
     """
-    from lmaczs.release_names import embedded_releases
+    from lmaczs.release_names import decoder_release, embedded_releases
 
-    trained = f"lmac-zs-{backend}-{domain}" in embedded_releases()
+    trained = decoder_release(backend, domain) in embedded_releases()
     return "lmac-zs" if trained and not own_weights else "lmac-any"
 
 

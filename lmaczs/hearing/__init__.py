@@ -2,12 +2,14 @@
 
 from lmaczs.clap.recording import Recording, embed, listen
 from lmaczs.clap.target import Target, make_target
+from lmaczs.hearing.equal_area import at_equal_area
 from lmaczs.hearing.explaining import classify, explain, explain_clip, explain_top, split
 from lmaczs.hearing.measuring import fill, logits_of_parts, measure
 
 __all__ = [
     "Recording",
     "Target",
+    "at_equal_area",
     "classify",
     "embed",
     "explain",

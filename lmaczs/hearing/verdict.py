@@ -25,25 +25,44 @@ class Verdict:
     Attributes:
         key: for programs, one of `VERDICTS`.
         level: "good": believe it; "partly"; "bad": it failed; "none": there is nothing to judge.
+        short: a few words for where there is little room.
         words: one sentence for people.
     """
 
     key: str
     level: Level
+    short: str
     words: str
 
 
 _ALL = (
-    Verdict("believe", "good", "Believe it: this part alone still says so, and without it the sound no longer does."),
-    Verdict("enough", "partly", "Enough, but not needed: this part alone says so, and so does the rest."),
     Verdict(
-        "needed", "partly", "Needed, but not enough: without this part the sound no longer says so, nor does it alone."
+        "believe", "good", "Believe it",
+        "Believe it: this part alone still says so, and without it the sound no longer does.",
     ),
-    Verdict("failed", "bad", "This explanation failed: this part alone does not say so, and the rest still does."),
-    Verdict("absent", "none", "Nothing in this sound speaks for this prompt."),
-    Verdict("unsure", "none", "The classifier itself is unsure: none of the prompts fits this sound."),
-    Verdict("unheard", "none", "The classifier does not hear this prompt here: this part is what comes nearest to it."),
-    Verdict("alone", "none", "A single prompt is always certain: add others to see whether to believe this."),
+    Verdict(
+        "enough", "partly", "Enough, not needed", "Enough, but not needed: this part alone says so, and so does the rest."
+    ),
+    Verdict(
+        "needed", "partly", "Needed, not enough",
+        "Needed, but not enough: without this part the sound no longer says so, nor does it alone.",
+    ),
+    Verdict(
+        "failed", "bad", "It failed",
+        "This explanation failed: this part alone does not say so, and the rest still does.",
+    ),
+    Verdict("absent", "none", "Nothing speaks for it", "Nothing in this sound speaks for this prompt."),
+    Verdict(
+        "unsure", "none", "Nothing fits", "The classifier itself is unsure: none of the prompts fits this sound."
+    ),
+    Verdict(
+        "unheard", "none", "Not heard",
+        "The classifier does not hear this prompt here: this part is what comes nearest to it.",
+    ),
+    Verdict(
+        "alone", "none", "Only one prompt",
+        "A single prompt is always certain: add others to see whether to believe this.",
+    ),
 )  # fmt: skip
 VERDICTS: dict[str, Verdict] = {verdict.key: verdict for verdict in _ALL}
 

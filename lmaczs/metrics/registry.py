@@ -17,7 +17,7 @@ from lmaczs.metrics.shape import mask_shape
 from lmaczs.metrics.top_k import top_k_change
 
 Better = Literal["higher", "lower", ""]
-Scope = Literal["explanation", "evaluation", "curve", "mixture", "sequence"]
+Scope = Literal["explanation", "evaluation", "curve", "mixture", "sequence", "planted"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class MetricEntry:
         scope: where it is measured. "explanation": with every single explanation, on the page, by the command line, by
             explain-many and by `evaluate`. "evaluation": by `evaluate` only. "curve": by `evaluate`, from curves over the
             area of the mask. "mixture": on mixtures with known parts. "sequence": on sequences of known sounds.
+            "planted": on copies that decide by a known cue.
         compute: of the scopes "explanation" and "evaluation": the number; nan where a recording has none.
         at_equal_area: also measured for the top cells of every mask, all masks having the same area.
         ranked: whether methods are ranked by it; never where neither way is better.
@@ -230,6 +231,22 @@ _ENTRIES = (
     MetricEntry(
         "energy_in_place", "Energy in the right third", "0..1", "higher",
         "Share of the kept energy that lies where the sound prompted for is heard.", scope="sequence",
+    ),
+    MetricEntry(
+        "cue_hit", "Hits", "0..1", "higher",
+        "How often the mask's largest cell lies on the cue; an empty mask misses.", scope="planted",
+    ),
+    MetricEntry(
+        "cue_mass", "Mask on the cue", "0..1", "higher",
+        "Share of the mask as it comes that lies on the cue.", scope="planted",
+    ),
+    MetricEntry(
+        "cue_found", "Found at 10 %", "0..1", "higher",
+        "Of the cells that the top 10 % of the mask can share with the cue, how many they do.", scope="planted",
+    ),
+    MetricEntry(
+        "cue_gone", "Gone without 10 %", "%", "higher",
+        "How often the decision is another one without the top 10 % of the mask.", 1, scope="planted",
     ),
 )  # fmt: skip
 METRICS: dict[str, MetricEntry] = {entry.key: entry for entry in _ENTRIES}

@@ -1,11 +1,15 @@
-// Every method's picture of the same sound side by side: same axes, same scale of the mask, one playhead.
+// Methods' pictures of the same sound side by side: same axes, same scale of the mask, one playhead. A panel also says
+// how sure the classifier is of each part, and in words whether to believe it.
 class Compare {
-  // `grid` takes the panels, `bar` the scale of the masks and `extent` the ends of the axes; `choose(method)` is called
-  // for a panel that is not heard yet, `seek(share)` for the one that is.
-  constructor({ grid, bar, extent }, look, choose, seek) {
+  // `grid` takes the panels, `bar` the scale of the masks and `extent` the ends of the axes, where there are such;
+  // `choose(method)` is called for a panel that is not heard yet, `seek(share)` for the one that is; `say(row)` gives
+  // { sentence, parts: [{ name, share }], verdict: { level, short } | null } of a panel.
+  constructor({ grid, bar, extent, name = "lz-panel" }, look, choose, seek, say) {
     this.grid = grid;
     this.bar = bar;
     this.extent = extent;
+    this.name = name;
+    this.say = say;
     this.look = look;
     this.choose = choose;
     this.seek = seek;
@@ -31,7 +35,7 @@ class Compare {
       node.className = className;
       return node;
     };
-    const node = part("button", "lz-panel");
+    const node = part("button", this.name);
     node.type = "button";
     node.dataset.method = method;
     const caption = part("span", "lz-caption");
@@ -42,22 +46,50 @@ class Compare {
     const line = part("span", "lz-head-line");
     caption.append(name, note);
     frame.append(canvas, line);
-    node.append(caption, frame);
-    const picture = new Picture(canvas, [this.bar]);
+    const sentence = part("span", "lz-panel-sentence");
+    const parts = part("span", "lz-panel-parts");
+    const verdict = part("span", "lz-panel-verdict");
+    node.append(caption, frame, sentence, parts, verdict);
+    const picture = new Picture(canvas, this.bar ? [this.bar] : []);
     picture.look = this.look;
-    const panel = { node, name, note, frame, picture, record: null };
+    const panel = { node, name, note, frame, picture, sentence, parts, verdict, record: null };
     node.addEventListener("click", (event) => {
       const box = frame.getBoundingClientRect();
-      const inside = event.detail > 0 && event.clientY >= box.top; // a key press has no place
+      // A key press has no place.
+      const inside = event.detail > 0 && event.clientY >= box.top && event.clientY <= box.bottom;
       if (node.getAttribute("aria-pressed") === "true" && inside) this.seek((event.clientX - box.left) / box.width);
       else this.choose(method);
     });
     return panel;
   }
 
-  async update(panel, { label, state, note, record }, pressed, library) {
+  // What is said of a panel besides its picture.
+  tell(panel, row) {
+    const { sentence, parts, verdict } = this.say(row);
+    setText(panel.sentence, sentence);
+    setText(panel.verdict, verdict ? verdict.short : "");
+    panel.verdict.dataset.level = verdict ? verdict.level : "";
+    const key = JSON.stringify(parts);
+    if (panel.parts.dataset.key === key) return;
+    panel.parts.dataset.key = key;
+    panel.parts.replaceChildren(
+      ...parts.map(({ name, share, text }) => {
+        const node = document.createElement("span");
+        node.className = "lz-part-bar";
+        node.style.setProperty("--share", share);
+        const value = document.createElement("b");
+        value.textContent = text;
+        node.append(name, value);
+        return node;
+      }),
+    );
+  }
+
+  async update(panel, row, pressed, library) {
+    const { label, state, note, record } = row;
     setText(panel.name, label);
     setText(panel.note, note);
+    this.tell(panel, row);
     panel.node.dataset.state = state;
     panel.node.setAttribute("aria-pressed", String(pressed));
     panel.node.title = record ? "Hear what counted for " + label : "Explain with " + label;
@@ -70,7 +102,7 @@ class Compare {
       const { duration_s, max_hz } = record.payload.clip;
       panel.picture.load(record.payload.clip, level, mask);
       const length = shownTime(duration_s, duration_s) + (duration_s < 60 ? " s" : "");
-      setText(this.extent, "Across 0 to " + length + ", upwards 0 to " + max_hz / 1000 + " kHz");
+      if (this.extent) setText(this.extent, "Across 0 to " + length + ", upwards 0 to " + max_hz / 1000 + " kHz");
     } catch {
       if (panel.record === record) panel.record = null; // asked for again with the next answer
     }

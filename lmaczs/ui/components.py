@@ -24,6 +24,7 @@ PLAYER_SCRIPTS = (
     "lanes.js",
     "compare.js",
     "faithfulness.js",
+    "beside.js",
     "requests.js",
     "words.js",
     "view.js",

@@ -117,6 +117,12 @@ class Engine:
             recording, prompts, self.backend, chosen, target=target, measure=False, progress=progress
         )
 
+    def at_area(self, whole: ExplainResult, name: str, share: float) -> ExplainResult:
+        """See `lmaczs.hearing.at_equal_area`; never worth a lent GPU."""
+        from lmaczs.hearing import at_equal_area
+
+        return at_equal_area(whole, name, share, self.backend)
+
     def measure(
         self, result: ExplainResult, recording: "Recording", progress: Progress
     ) -> "tuple[Tensor, int]":

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from lmaczs.explainers import METHODS, entry_of
+from lmaczs.hearing.verdict import VERDICTS
 from lmaczs.metrics.registry import METRICS, explanation_keys
 from lmaczs.ui import text
 from lmaczs.ui.controls import PAGE_CONTROLS
@@ -13,7 +14,11 @@ TEST_SET = "test_set.json"
 
 
 def page_facts() -> dict[str, Any]:
-    """What the scripts know: the numbers, the controls, sentences, and `TEST_SET` (see `lmaczs.ui.build_test_set`)."""
+    """What the scripts know.
+
+    Numbers, controls, a sentence for each method, a few words for each verdict, and `TEST_SET` (see
+    `lmaczs.ui.build_test_set`).
+    """
     columns = [
         {
             "key": entry.key,
@@ -31,6 +36,8 @@ def page_facts() -> dict[str, Any]:
     return {
         "columns": columns,
         "controls": PAGE_CONTROLS,
+        "sentences": {name: entry_of(name).sentence for name in METHODS},
+        "verdicts": {key: verdict.short for key, verdict in VERDICTS.items()},
         "test_set": test_set,
     }
 

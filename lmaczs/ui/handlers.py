@@ -10,6 +10,7 @@ from lmaczs.explainers import DOMAINS
 from lmaczs.types import MaskDomain, Prediction, Progress
 from lmaczs.ui import text
 from lmaczs.ui.archive import write_archive
+from lmaczs.ui.area_key import split_area
 from lmaczs.ui.cache import passing_folder
 from lmaczs.ui.component_payload import component_payload
 from lmaczs.ui.components import with_files
@@ -159,7 +160,9 @@ class Handlers:
                 return explained
 
             explained = yield from self._watched(work, Request())
-            label = self.studio.method(method, place).label
+            base, share = split_area(method)
+            label = self.studio.method(base, place).label
+            label += "" if share is None else text.AT_AREA.format(percent=round(100 * share))
             with passing_folder() as folder:
                 write_archive(
                     explained.result, Path(folder, "explanation.zip"), self.studio.backend_name, label
@@ -210,8 +213,9 @@ class Handlers:
 
         explained = yield from self._watched(work, request, method)
         result = explained.result
-        if method in PAGE_CONTROLS:
-            payload = control_payload(result, method, heard.id)
+        base, _ = split_area(method)
+        if base in PAGE_CONTROLS:
+            payload = control_payload(result, result.explanation.method, heard.id)
             found.controls.append(payload)
         else:
             if found.clip is None:

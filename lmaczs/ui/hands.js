@@ -68,9 +68,13 @@ const listenToButtons = () => {
   find("opacity").addEventListener("input", (event) => setLook({ opacity: event.target.value / 100 }));
   find("domain").addEventListener("change", (event) => {
     const domain = event.target.value;
-    const method = methods[domain][shown.method] ? shown.method : Object.keys(methods[domain])[0];
-    askFor({ ...question, domain }, method);
+    const base = baseOf(shown.method);
+    askFor({ ...question, domain }, keyed(methods[domain][base] ? base : Object.keys(methods[domain])[0]));
   });
+  // Not while it moves: every place would be asked about.
+  find("area").addEventListener("change", (event) => setArea(Number(event.target.value)));
+  find("area").addEventListener("input", (event) => tellArea(Number(event.target.value)));
+  find("get-boxes").addEventListener("click", () => saveMarks());
   find("all").addEventListener("click", () => askAll());
   find("stop").addEventListener("click", () => stop());
   find("better").addEventListener("click", () => askFor(question, find("better").dataset.method));

@@ -47,6 +47,29 @@ const forgetMarks = () => {
   mark(false);
 };
 
+// What was asked and what the classifier said to it, for people's own notes.
+const saveMarks = () => {
+  const { clip, prompts, target, shares, probability, domain } = shown.payload;
+  const told = { recording: clip.name, duration_s: clip.duration_s, domain, prompts, prompt: prompts[target] };
+  const boxes = marks.boxes.map(({ from, to, low, high }) => ({ start_s: from, end_s: to, low_hz: low, high_hz: high }));
+  const heard = { only_boxes: "kept", without_boxes: "removed", whole: "original" };
+  const scores = Object.fromEntries(Object.entries(heard).map(([name, track]) => [name, { probability: probability?.[track], probabilities: shares?.[track] }]));
+  saveBlob(new Blob([JSON.stringify({ ...told, boxes, heard: scores }, null, 2) + "\n"], { type: "application/json" }), fileName("boxes.json"));
+};
+
+// The topmost box at a place, and the same box moved by a way across and up, within the picture.
+const boxAt = ([across, up]) =>
+  marks.boxes.findLast(
+    ({ from, to, low, high }) =>
+      across * sound.duration >= from && across * sound.duration <= to && picture.hz(up) >= low && picture.hz(up) <= high,
+  );
+const moved = ({ from, to, low, high }, across, up) => {
+  const within = (a, b, way) => [a, b].map((end) => end + Math.min(Math.max(way, -a), 1 - b));
+  const [left, right] = within(from / sound.duration, to / sound.duration, across);
+  const [bottom, top] = within(...[low, high].map((hz) => Math.min(Math.max(picture.share(hz), 0), 1)), up);
+  return boxBetween([left, bottom], [right, top]);
+};
+
 const boxBetween = ([left, bottom], [right, top]) => {
   const ends = (a, b) => [Math.min(a, b), Math.max(a, b)];
   const [from, to] = ends(left, right).map((share) => share * sound.duration);
@@ -66,13 +89,17 @@ const markFromKeys = () => {
   if (to > from) addMark({ from, to, low: 0, high: shown.payload.clip.max_hz });
 };
 
-const drawMarks = () => {
+// `held`: the box that is being moved, and drawn where it is now.
+const drawMarks = (held = null) => {
   const area = find("marks");
   const seen = shown && (marks.on || isMarked(shown.method));
   area.hidden = !seen;
+  if (!seen) find("get-boxes").hidden = true;
   find("unmark").hidden = !seen || !marks.boxes.length;
   if (!seen) return;
-  const boxes = marks.drawn ? [...marks.boxes, marks.drawn] : marks.boxes;
+  find("get-boxes").hidden = !marks.boxes.length || !isMarked(shown.method);
+  const still = marks.boxes.filter((box) => box !== held);
+  const boxes = marks.drawn ? [...still, marks.drawn] : still;
   area.replaceChildren(
     ...boxes.map(({ from, to, low, high }) => {
       const node = document.createElement("div");
@@ -87,24 +114,31 @@ const drawMarks = () => {
 };
 
 const listenToMarks = (canvas, shareAt) => {
+  // Where the pointer went down, and the box that it took hold of, if any.
   let start = null;
+  const wayTo = (share) => [0, 1].map((axis) => share[axis] - start.share[axis]);
   canvas.addEventListener("pointerdown", (event) => {
     if (!shown || !marks.on || event.button !== 0) return;
-    start = { share: shareAt(event), x: event.clientX, y: event.clientY };
+    const share = shareAt(event);
+    start = { share, held: boxAt(share), x: event.clientX, y: event.clientY };
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!start) return;
-    marks.drawn = boxBetween(start.share, shareAt(event));
-    drawMarks();
+    const share = shareAt(event);
+    marks.drawn = start.held ? moved(start.held, ...wayTo(share)) : boxBetween(start.share, share);
+    drawMarks(start.held);
   });
   const end = (event) => {
     if (!start) return;
+    const { held, x, y } = start;
     const box = marks.drawn;
-    const large = Math.abs(event.clientX - start.x) >= LEAST_PIXELS && Math.abs(event.clientY - start.y) >= LEAST_PIXELS;
+    const ways = [event.clientX - x, event.clientY - y].map((way) => Math.abs(way) >= LEAST_PIXELS);
+    const meant = box && event.type === "pointerup" && (held ? ways[0] || ways[1] : ways[0] && ways[1]);
     start = marks.drawn = null;
-    if (box && large && event.type === "pointerup") addMark(box);
-    else drawMarks();
+    if (!meant) return drawMarks();
+    if (held) marks.boxes.splice(marks.boxes.indexOf(held), 1);
+    addMark(box);
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);

@@ -12,7 +12,7 @@ from typing import Any
 from lmaczs.clap import BACKENDS, RETIRED, entry_for, forget_backend, labels_for, load_backend
 from lmaczs.clap.labels.folders import shown_name
 from lmaczs.errors import LMACError
-from lmaczs.release_names import embedded_releases
+from lmaczs.release_names import decoder_release, embedded_releases
 from lmaczs.types import Progress
 from lmaczs.ui import text
 from lmaczs.ui.handlers import Handlers
@@ -55,7 +55,7 @@ def choices(default: str) -> list[dict[str, Any]]:
             "licence": entry_for(key).licence,
             "download_mb": entry_for(key).download_mb,
             "labels": len(labels_for(key) or ()) or None,
-            "decoder": f"lmac-zs-{key}-stft" in releases,
+            "decoder": decoder_release(key, "stft") in releases,
         }
         for key in offered(default)
     ]

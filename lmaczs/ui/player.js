@@ -24,6 +24,11 @@ let pending = 0;
 // What is being done: { list: methods asked for, method, share }
 let work = null;
 
+// Share of the cells that every method is cut to, in percent; null: masks as they come.
+let area = null;
+// Questions whose methods beside each other were asked for, or are not to be.
+const asked = new Set();
+
 const picture = new Picture(find("picture"), [find("colourbar")]);
 const sound = new Sound(() => render(), (choice) => lanes.mix(choice));
 const lanes = new Lanes(find, {
@@ -31,12 +36,15 @@ const lanes = new Lanes(find, {
   changed: () => remix(),
   seek: (share) => sound.seek(share * sound.duration),
 });
+const seekTo = (share) => sound.seek(share * sound.duration);
 const compare = new Compare(
   { grid: find("grid"), bar: find("rampbar"), extent: find("extent") },
   picture.look,
   (method) => hear(method),
-  (share) => sound.seek(share * sound.duration),
+  seekTo,
+  sayOf,
 );
+const beside = new Compare({ grid: find("cards"), name: "lz-card" }, picture.look, (method) => hear(method), seekTo, sayOf);
 const faithfulness = new Faithfulness(find("numbers"), find("source"), facts);
 
 // A value holds everything that its request has found so far, so it does not matter if one is passed over.
@@ -74,6 +82,7 @@ const show = async (record) => {
     announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + verdict.words : ""));
     refresh();
     redraw();
+    if (!pending) askBeside();
   } catch {
     if (turn === mine) announce("The explanation could not be loaded: press Classify to make it again.", true);
   }
@@ -81,7 +90,8 @@ const show = async (record) => {
 
 const clear = () => {
   halt();
-  shown = question = null;
+  shown = question = area = null;
+  tellArea();
   forgetMarks();
   sound.clear();
   lanes.clear();
@@ -95,8 +105,8 @@ publish({
   ask: (prompts, target) => {
     if (shown) {
       // A method with a closed set has nothing to say to other prompts: the default one answers then.
-      const fits = closed[shown.method]?.includes(prompts[target]) ?? true;
-      const method = fits ? shown.method : Object.keys(methods[question.domain])[0];
+      const fits = closed[baseOf(shown.method)]?.includes(prompts[target]) ?? true;
+      const method = fits ? shown.method : keyed(Object.keys(methods[question.domain])[0]);
       return askFor({ ...question, prompts, target }, method);
     }
     // The first answer names the recording.
@@ -104,6 +114,8 @@ publish({
   },
   analyse: () => {
     page.pressed = true;
+    area = null;
+    tellArea();
     newTurn();
     wanted = "first";
     work = null;
@@ -115,6 +127,8 @@ publish({
   offer: (offered) => {
     if (Object.keys(offered.methods).length) ({ methods, closed } = offered);
     refresh();
+    // The stored example comes with the default method only.
+    if (!pending) askBeside();
   },
   failed: () => {
     idle();
@@ -143,12 +157,13 @@ root.state = () => ({
   prompt: shown && shown.payload.prompts[shown.payload.target],
   methods: Object.fromEntries(rows().map(({ method, state }) => [method, state])),
   metrics: Object.fromEntries(
-    [...rows(), ...Object.keys(facts.controls).map((method) => ({ method }))]
+    [...rows(), ...controls().map(([method]) => ({ method }))]
       .map(({ method }) => [method, library.find(question, method)?.payload.metrics])
       .filter(([, metrics]) => metrics),
   ),
   look: { ...picture.look },
   boxes: marks.boxes.length,
+  area,
   verdict: shown && shown.payload.verdict,
 });
 
@@ -159,6 +174,7 @@ watch("value", receive);
 recallLook();
 listen();
 openTab("explain");
+tellArea();
 // The stored example.
 if (props.value) wanted = "first";
 receive();

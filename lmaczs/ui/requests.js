@@ -24,23 +24,24 @@ const request = (next, list, display) => {
   trigger("ask", { prompts, target, methods: list, domain, turn });
 };
 
-// [key, name for people] of the methods that can explain the question's prompt.
+// [key, name for people] of the methods that can explain the question's prompt; all of them at the chosen area.
 const offered = () =>
-  Object.entries(methods[question?.domain] || {}).filter(
-    ([name]) => !closed[name] || closed[name].includes(question.prompts[question.target]),
-  );
+  Object.entries(methods[question?.domain] || {})
+    .filter(([name]) => !closed[name] || closed[name].includes(question.prompts[question.target]))
+    .map(([name, text]) => [keyed(name), text]);
+const controls = () => Object.entries(facts.controls).map(([name, text]) => [keyed(name), text]);
 
 const missing = () => {
   if (!question) return [];
-  const names = [...offered().map(([name]) => name), ...Object.keys(facts.controls)];
+  const names = [...offered(), ...controls()].map(([name]) => name);
   return names.filter((name) => !library.find(question, name)?.payload.metrics);
 };
 
 const askAll = () => {
   const list = missing();
   // The controls take a moment only, and without them the first numbers cannot be read.
-  const quick = list.filter((name) => facts.controls[name]);
-  if (list.length) request(question, [...quick, ...list.filter((name) => !facts.controls[name])], null);
+  const quick = list.filter((name) => facts.controls[baseOf(name)]);
+  if (list.length) request(question, [...quick, ...list.filter((name) => !quick.includes(name))], null);
 };
 
 // Hear what counted for a method, from where the playhead is.
@@ -75,6 +76,7 @@ const halt = () => {
   root.dataset.busy = "no";
 };
 const stop = () => {
+  leaveBeside();
   halt();
   settle();
   announce("Stopped. What was finished is still here.");
@@ -91,7 +93,9 @@ const settle = () => {
 };
 const idle = () => {
   pending = Math.max(0, pending - 1);
-  if (!pending) settle();
+  if (pending) return;
+  settle();
+  askBeside();
 };
 
 // What the server says of the work.

@@ -22,6 +22,7 @@ from lmaczs.errors import AudioError, LMACError
 from lmaczs.explainers import DOMAINS
 from lmaczs.types import ExplainResult, MaskDomain, Prediction, Progress, no_progress
 from lmaczs.ui import text, zero_gpu
+from lmaczs.ui.area_key import split_area
 from lmaczs.ui.engine import Engine, Runner
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.work_queue import WorkQueue
@@ -224,16 +225,27 @@ class Studio:
         domain: MaskDomain = "stft",
         progress: Progress = no_progress,
     ) -> CachedResult:
-        """Explain one prompt with one method or control, or take the explanation from the last ones."""
-        found = self.method(method, domain)
+        """Explain one prompt with one method or control, or take the explanation from the last ones.
+
+        Args:
+            method: its key, "KEY@N" for its strongest N % of the cells alone, or None for the default.
+            cached: the recording, and so on as in `lmaczs.hearing.explain`.
+        """
+        base, share = split_area(method)
+        found = self.method(base, domain)
         self._check_cost(found, cached, domain)
         name = method or found.name
         key = (cached.id, tuple(prompts), target, name, domain)
         with self._lock:
             if key not in self._results:
                 start = time.perf_counter()
-                recording = cached.named(NAMELESS).recording
-                result = self._runner.explain(recording, prompts, target, name, domain, progress)
+                nameless = cached.named(NAMELESS)
+                if share is None:
+                    recording = nameless.recording
+                    result = self._runner.explain(recording, prompts, target, name, domain, progress)
+                else:
+                    whole = self.explain(nameless, prompts, target, base, domain, progress).result
+                    result = self.engine.at_area(whole, name, share)
                 self._results[key] = CachedResult(result, time.perf_counter() - start)
             self._results.move_to_end(key)
             _forget(self._results, lambda found: found.result.clip.duration_s, RESULTS_S)

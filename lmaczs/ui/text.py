@@ -27,6 +27,10 @@ frequencies it holds, when it sounds. *Solo* plays it alone, *Mute* leaves it ou
 hear. Those above the threshold are *what counted*. A lane holds what its component adds to the lanes above it, so that
 all lanes and the rest together are the original.
 
+**Beside each other.** Under the picture three methods are explained without a press, each with the classifier's answer to
+both parts. A large mask keeps the answer easily: *Strongest cells* cuts every method to the same share of the picture and asks
+again. Recordings of more than a minute wait for a press.
+
 **Comparing.** *Compare* shows every method on the same axes and scale: press a picture to hear it. *Faithfulness*
 shows what the classifier says to each of them, on this sound (large) and on average over recordings that it was not
 trained on (small). {numbers} Random cells and the loudest cells go through the same test: a method that does no better
@@ -36,7 +40,8 @@ explains nothing.
 classifier hears; for your ears it is spread over the bins.
 
 **What if.** Press *What if* and draw boxes on the picture: you hear the sound without them, or only them, and the
-classifier is asked again. The scores beside the picture are always those of what you hear, for every method.
+classifier is asked again. Boxes can be pulled elsewhere, taken back and downloaded. The scores beside the picture are always
+those of what you hear, for every method.
 
 **Keys.** `Space` plays and pauses, `1` `2` `3` choose what you hear, `←` `→` move by a second (`Shift`: a
 tenth), `Home` goes to the start, `M` goes to the next method that is there, `L` loops, `E` matches loudness. `B`
@@ -56,6 +61,7 @@ OTHER_HOST = (
 PORT_TAKEN = (
     "Port {port} is taken by another program: end it, or choose another with GRADIO_SERVER_PORT={other}."
 )
+AT_AREA = ", the strongest {percent} %"
 BAD_BOXES = (
     "What was marked cannot be read: send up to {most} boxes as boxes:START-END@LOW-HIGH;… in seconds and hertz, "
     "each with an end after its start."

@@ -49,6 +49,7 @@ const redraw = () => {
   paint();
   if (shown) lanes.scale((hz) => picture.share(hz), shown.payload.clip.max_hz);
   compare.draw();
+  beside.draw();
   if (shown && find("canvas").clientWidth) drawAxes(picture, find("hz"), find("seconds"), [80, 20]);
   find("colours").value = picture.look.colours;
   find("opacity").value = Math.round(100 * picture.look.opacity);

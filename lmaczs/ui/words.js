@@ -5,7 +5,12 @@ const announce = (message, seen) => {
   setText(find("live"), message);
   find("live").classList.toggle("lz-seen", Boolean(seen));
 };
-const label = (method) => (isMarked(method) ? "What you marked" : methods[question?.domain || "stft"]?.[method] || facts.controls[method] || method);
+const label = (method) => {
+  if (isMarked(method)) return "What you marked";
+  const base = baseOf(method);
+  const name = methods[question?.domain || "stft"]?.[base] || facts.controls[base] || base;
+  return base === method ? name : name + ", the strongest " + method.slice(base.length + 1) + " %";
+};
 // What a track is, of an explanation or of boxes.
 const MARKED = { kept: "Only this", removed: "Without this" };
 const trackName = (track) => (isMarked(shown?.method) && MARKED[track]) || NAMES[track];
@@ -31,10 +36,14 @@ const refresh = () => {
   const found = rows();
   const chosen = shown && sameQuestion(shown.question, question) ? shown.method : null;
   fillChips(found, chosen);
-  compare.fill(found.map((row) => ({ ...row, note: noteOf(row) })), chosen, library);
-  const controls = Object.entries(facts.controls).map(([method, name]) => ({ method, label: name, control: true }));
+  const noted = found.map((row) => ({ ...row, note: noteOf(row) }));
+  compare.fill(noted, chosen, library);
+  const three = trio();
+  beside.fill(noted.filter(({ method }) => three.includes(method)).sort((a, b) => three.indexOf(a.method) - three.indexOf(b.method)), chosen, library);
+  find("trio").hidden = isMarked(shown?.method);
+  const others = controls().map(([method, name]) => ({ method, label: name, control: true }));
   faithfulness.fill(
-    [...found, ...controls].map((row) => ({ ...row, note: NOTES[row.state], payload: library.find(question, row.method)?.payload })),
+    [...found, ...others].map((row) => ({ ...row, note: NOTES[row.state], payload: library.find(question, row.method)?.payload })),
     question?.domain,
   );
   const replaced = root.dataset.busy === "yes" && wanted === "first";
@@ -45,7 +54,7 @@ const refresh = () => {
 
 const fillWork = () => {
   const busy = root.dataset.busy === "yes";
-  const left = missing().filter((name) => !facts.controls[name]).length;
+  const left = missing().filter((name) => !facts.controls[baseOf(name)]).length;
   const percent = " · " + Math.round(100 * (work?.share || 0)) + " %";
   let text = capital(work?.message || "listening") + (work?.share ? percent : "…");
   // Which method it is, its chip shows.
@@ -165,8 +174,9 @@ const save = (url, name) => {
   link.remove();
 };
 
-const saveMix = (mix, name) => {
-  const url = URL.createObjectURL(encodeWav(sound.mixdown(mix), sound.tracks.original.sampleRate));
+const saveBlob = (blob, name) => {
+  const url = URL.createObjectURL(blob);
   save(url, name);
   setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser has read it by then
 };
+const saveMix = (mix, name) => saveBlob(encodeWav(sound.mixdown(mix), sound.tracks.original.sampleRate), name);

@@ -102,6 +102,7 @@ def visit(context: BrowserContext, server: str) -> Iterator[Visit]:
     page = visit.page
     page.evaluate("localStorage.clear()")
     toasts = page.locator(".toast-body").all_inner_texts()
+    visit.leaving = True
     page.close()
     assert not visit.mistakes
     assert not toasts, "Gradio's own message instead of ours"

@@ -66,6 +66,7 @@ def test_any_prompt_and_any_method_is_explained_and_kept(visit: Visit):
     last.click()
     visit.until(f"state.prompt === {json.dumps(wanted)}")
     assert last.get_attribute("aria-checked") == "true"
+    visit.ready()
     requests = []
     visit.page.on("request", lambda request: requests.append(request.url))
     visit.page.locator(".lz-bar").first.click()  # known already: no round trip

@@ -1,5 +1,8 @@
 """What if: boxes on the picture are asked about like an explanation, and the scores are those of what is heard."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,7 +10,8 @@ import torch
 from visit import Visit
 
 from lmaczs.errors import LMACError
-from lmaczs.ui.drawn_mask import Box, drawn_mask, read_boxes
+from lmaczs.hearing.boxes import Box, cells_of
+from lmaczs.ui.drawn_mask import read_boxes
 from lmaczs.ui.handlers import Handlers
 
 PROMPTS = ["a siren wailing", "an engine idling", "a dog barking", "church bells ringing", "rain falling"]
@@ -44,12 +48,12 @@ def test_boxes_that_are_none_are_refused_in_one_sentence(key):
 @pytest.mark.parametrize("domain", ["stft", "mel"])
 def test_a_drawn_mask_holds_the_cells_whose_centre_is_inside(planted_backend, domain):
     boxes = (Box(0.5, 1.0, 1000, 2000), Box(1.5, 2.0, 7000, 8000))
-    mask = drawn_mask(boxes, 32000, planted_backend, domain)
+    mask = cells_of(boxes, 32000, planted_backend, domain)
     hertz = torch.linspace(0, 8000, 257) if domain == "stft" else planted_backend.mel_frequencies_hz
     rows = (hertz >= 1000) & (hertz <= 2000)
     assert torch.equal(mask[:, 30], rows.float()) and not mask[:, 60].any()
     assert mask[-1, 90] == 1 and set(mask.unique().tolist()) == {0.0, 1.0}
-    everything = drawn_mask((Box(0, 2, 0, 8000),), 32000, planted_backend, domain)
+    everything = cells_of((Box(0, 2, 0, 8000),), 32000, planted_backend, domain)
     assert everything.all()
 
 
@@ -107,6 +111,57 @@ def test_without_the_siren_it_is_no_siren_any_more(visit: Visit, eventually):
     visit.until("state.boxes === 1 && state.method.startsWith('boxes:1.000-2.000@0.0-')")
     page.keyboard.press("Escape")
     visit.ready()
+
+
+@pytest.mark.slow
+def test_boxes_are_moved_and_downloaded(visit: Visit):
+    """Pulled to the right by a second, with its length and frequencies as they were."""
+    visit.ready()
+    page = visit.page
+    page.keyboard.press("b")
+
+    def drag(start: tuple[float, float], end: tuple[float, float]) -> None:
+        box = page.locator(".lz-canvas").bounding_box()
+        places = [(box["x"] + x * box["width"], box["y"] + (1 - y) * box["height"]) for x, y in (start, end)]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        page.mouse.move(*((a + b) / 2 for a, b in zip(*places, strict=True)))
+        page.mouse.move(*places[1])
+        page.mouse.up()
+
+    drag((0.2, 0.4), (0.4, 0.7))
+    visit.until("state.boxes === 1 && state.method.startsWith('boxes:')")
+    visit.ready()
+    before = boxes_of(visit)
+    drag((0.3, 0.5), (0.5, 0.5))
+    page.wait_for_function(
+        "old => { const key = document.querySelector('.lz-player').state().method;"
+        " return key.startsWith('boxes:') && key !== old; }",
+        arg=visit.state()["method"],
+    )
+    after = boxes_of(visit)
+    assert len(after) == 1 and visit.state()["boxes"] == 1
+    assert after[0].start_s == pytest.approx(before[0].start_s + 1, abs=0.02)
+    assert after[0].end_s - after[0].start_s == pytest.approx(before[0].end_s - before[0].start_s, abs=2e-3)
+    assert after[0].low_hz == pytest.approx(before[0].low_hz, rel=1e-3)
+    visit.ready()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Boxes (JSON)", exact=True).click()
+    told = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert told["prompt"] == PROMPTS[0] and told["prompts"] == PROMPTS
+    assert told["boxes"][0]["start_s"] == pytest.approx(after[0].start_s, abs=1e-3)
+    heard = told["heard"]
+    assert sum(heard["without_boxes"]["probabilities"]) == pytest.approx(1, abs=1e-5)
+    assert heard["whole"]["probability"] == pytest.approx(heard["whole"]["probabilities"][0])
+    page.get_by_role("button", name="Undo box", exact=True).click()
+    assert page.get_by_role("button", name="Boxes (JSON)", exact=True).is_hidden()
+    page.keyboard.press("Escape")
+    visit.ready()
+
+
+def boxes_of(visit: Visit) -> tuple[Box, ...]:
+    """Those of the explanation on screen."""
+    return read_boxes(visit.state()["method"])
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ class Visit:
 
     page: Page
     mistakes: list[str] = field(default_factory=list)
+    # A page that is left while it waits for answers says so on the console.
+    leaving: bool = False
 
     def watch(self) -> None:
         """Note every mistake from now on: errors, dialogs, and requests that leave the machine."""
@@ -45,11 +47,17 @@ class Visit:
             self.mistakes.append(f"request to {request.url}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(part in message.text for part in HARMLESS):
+        if (
+            message.type == "error"
+            and not self.leaving
+            and not any(part in message.text for part in HARMLESS)
+        ):
             self.mistakes.append(f"console: {message.text}")
 
     def open(self, url: str) -> None:
+        self.leaving = True
         self.page.goto(url)
+        self.leaving = False
         self.player.wait_for()
         self.page.wait_for_function("document.querySelector('.lz-player').state")
 
@@ -71,8 +79,9 @@ class Visit:
 
     def ready(self) -> None:
         """Wait until an explanation can be played, all methods are offered and nothing more is under way."""
-        self.page.wait_for_selector('.lz-player[data-ready="yes"][data-busy="no"]')
+        # What is explained without a press begins as soon as the methods are known.
         self.until("Object.keys(state.methods).length > 1")
+        self.page.wait_for_selector('.lz-player[data-ready="yes"][data-busy="no"]')
 
     def run_quick_methods(self) -> None:
         """Explain with the controls and the quick methods, and stop before the slow ones."""

@@ -10,14 +10,14 @@ from functools import cached_property
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.explainers.areas import AREAS, cut_at_area
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.gradients import grid_power
-from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, cell_details
+from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, CellDetails, cell_details
 from lmaczs.explainers.lmac_any.relevance import Relevance, grid_attribution, relevance
 from lmaczs.hub import load_release, rebuild, save_release, value_of
 from lmaczs.signal.spectral import mel_to_bins
@@ -59,7 +59,7 @@ class LMACAny(WindowMethod):
         return method
 
     @cached_property
-    def decoder(self) -> tuple[AnyDecoder, float]:
+    def decoder(self) -> tuple[nn.Module, float]:
         """The network on the backend's device, and the gain that a mask must promise.
 
         Raises:
@@ -91,8 +91,16 @@ class LMACAny(WindowMethod):
         power = grid_power(audio, self.domain)
         filters = self.backend.mel_filters if self.domain == "stft" else None
         attribution = grid_attribution(power, found, filters)
-        logits, gains = self.decoder[0](found, cell_details(power, attribution, self._spread))
+        cells = cell_details(power, attribution, self._spread)
+        logits, gains = self._decode(audio, target, found, cells)
         return logits, gains, attribution
+
+    def _decode(
+        self, audio: AudioState, target: Target, found: Relevance, cells: CellDetails
+    ) -> tuple[Tensor, Tensor]:
+        """Run the network: logits and gains, as `AnyDecoder.forward`."""
+        logits, gains = self.decoder[0](found, cells)
+        return logits, gains
 
     @torch.no_grad()
     def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:

@@ -80,12 +80,15 @@ class AnyDecoder(nn.Module):
             nn.Linear(64, len(AREAS)),
         )
 
-    def forward(self, found: Relevance, cells: CellDetails) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, found: Relevance, cells: CellDetails, guide: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Order the cells of windows.
 
         Args:
             found: relevance maps.
             cells: details on the grid of the mask.
+            guide: (windows, widths[-1], time, freq) of any size, added to the coarsest maps; None adds nothing.
 
         Returns:
             logits (windows, rows, frames), a higher cell speaks more for the prompt; and gains (windows, len(AREAS)), the
@@ -95,6 +98,8 @@ class AnyDecoder(nn.Module):
         for number, level in enumerate(self.down):
             maps = level(maps if number == 0 else F.avg_pool2d(maps, 2, ceil_mode=True))
             skips.append(maps)
+        if guide is not None:
+            maps = maps + F.interpolate(guide, maps.shape[-2:], mode="bilinear", align_corners=False)
         summary = torch.cat([maps.mean(dim=(2, 3)), found.scalars], dim=1)
         for level, skip in zip(self.up, skips[-2::-1], strict=True):
             maps = F.interpolate(maps, skip.shape[-2:], mode="bilinear", align_corners=False)

@@ -12,11 +12,14 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.errors import LMACError
 from lmaczs.explainers.areas import EDGES, NEEDED_GAIN, mask_of_largest_gain
-from lmaczs.explainers.base import MethodEntry, WindowMaps, WindowMethod
+from lmaczs.explainers.base import WindowMaps, WindowMethod
 from lmaczs.explainers.lmac_zs.decoder import DecoderConfig
+from lmaczs.explainers.lmac_zs.entry import ENTRY
+from lmaczs.explainers.lmac_zs.guided import GuidedLMACZS
 from lmaczs.explainers.lmac_zs.loss import SpectrogramView, decode_pairs, view_spectrogram
 from lmaczs.explainers.lmac_zs.score_decoder import Decoder, new_decoder
 from lmaczs.hub import load_release, rebuild, refuse_other_backend, trained_for, value_of
+from lmaczs.release_names import decoder_release
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
 
@@ -36,13 +39,7 @@ class LMACZS(WindowMethod):
         needed_gain: that the best mask must promise, else nothing in the window speaks for the prompt.
     """
 
-    entry = MethodEntry(
-        "lmac-zs",
-        "LMAC-ZS",
-        "Paissan et al. 2024",
-        "A decoder, trained once for a classifier, masks the spectrogram for any prompt.",
-        trained=True,
-    )
+    entry = ENTRY
     decoder: Decoder = field(kw_only=True, repr=False)
     objective: str = field(default="contrast", kw_only=True)
     needed_gain: float = field(default=NEEDED_GAIN, kw_only=True)
@@ -63,21 +60,24 @@ class LMACZS(WindowMethod):
     @classmethod
     def load(  # type: ignore[override]
         cls, backend: CLAPBackend, domain: MaskDomain = "stft", release: str | Path | None = None
-    ) -> Self:
+    ) -> "LMACZS | GuidedLMACZS":
         """Load the decoder that was trained for this backend.
 
         Args:
             backend: the classifier.
             domain: of the masks.
-            release: folder, embedded name or hub id; None takes the embedded `lmac-zs-<backend>-<domain>`.
+            release: folder, embedded name or hub id; None takes the embedded one, see
+                `lmaczs.release_names.decoder_release`.
 
         Raises:
             BackendUnavailableError: there is no such decoder.
             CheckpointError: it is damaged, or belongs to another classifier.
             LMACError: its masks lie in another domain.
         """
-        found = load_release(release or f"lmac-zs-{backend.name}-{domain}", kind="lmac-zs")
+        found = load_release(release or decoder_release(backend.name, domain), kind="lmac-zs")
         refuse_other_backend(found.config, backend, "LMAC-ZS decoder", "train_lmac_zs.py")
+        if "guided" in found.config:
+            return GuidedLMACZS.read(backend, domain, found)
         shape: DecoderConfig = value_of(found, "decoder", DecoderConfig)
         if shape.domain != domain:
             raise LMACError(
