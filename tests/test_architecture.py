@@ -32,6 +32,7 @@ LAYERS = {
     "sanity": 7,
     "many": 7,
     "report": 7,
+    "study": 7,
     "cli": 8,
     "ui": 9,
     "__main__": 10,

@@ -27,6 +27,7 @@ COMMANDS = {
     "sanity": "lmaczs.cli.sanity",
     "explain-many": "lmaczs.cli.explain_many",
     "report": "lmaczs.cli.report",
+    "study": "lmaczs.cli.study",
     "datasets": "lmaczs.cli.datasets",
     "list": "lmaczs.cli.list_models",
 }
@@ -38,6 +39,7 @@ SUMMARIES = {
     "sanity": "check that explanations depend on the model and on the prompt",
     "explain-many": "explain a folder, a table or shards of recordings into Parquet rows",
     "report": "explain recordings on pages that open without a server",
+    "study": "let people rate explanations in a listening study",
     "datasets": "list the known datasets, or check what is in a folder",
     "list": "show backends, explainers and embedded releases",
 }

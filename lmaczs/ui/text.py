@@ -28,8 +28,8 @@ hear. Those above the threshold are *what counted*. A lane holds what its compon
 all lanes and the rest together are the original.
 
 **Beside each other.** Under the picture three methods are explained without a press, each with the classifier's answer to
-both parts. A large mask keeps the answer easily: *Strongest cells* cuts every method to the same share of the picture and asks
-again. Recordings of more than a minute wait for a press.
+both parts. A large mask keeps the answer easily: *Strongest cells* cuts every method to the same share of the picture and
+asks again. Recordings of more than a minute wait for a press.
 
 **Comparing.** *Compare* shows every method on the same axes and scale: press a picture to hear it. *Faithfulness*
 shows what the classifier says to each of them, on this sound (large) and on average over recordings that it was not
@@ -40,8 +40,8 @@ explains nothing.
 classifier hears; for your ears it is spread over the bins.
 
 **What if.** Press *What if* and draw boxes on the picture: you hear the sound without them, or only them, and the
-classifier is asked again. Boxes can be pulled elsewhere, taken back and downloaded. The scores beside the picture are always
-those of what you hear, for every method.
+classifier is asked again. Boxes can be pulled elsewhere, taken back and downloaded. The scores beside the picture are
+always those of what you hear, for every method.
 
 **Keys.** `Space` plays and pauses, `1` `2` `3` choose what you hear, `←` `→` move by a second (`Shift`: a
 tenth), `Home` goes to the start, `M` goes to the next method that is there, `L` loops, `E` matches loudness. `B`
