@@ -5,6 +5,7 @@
 # make check    lint, then test: what has to pass before a change lands
 # make fix      let ruff repair what it can
 # make examples rebuild assets/examples (needs espeak-ng)
+# make docs     build the documentation as a site in out/docs, which opens offline
 # make wheel    build dist/*.whl
 # make space    write the folder of a Space (DEST=build/space), and start and use it in a clean environment
 # make clean    remove what was built; make distclean also removes .venv
@@ -23,7 +24,7 @@ TEST_READY    := $(VENV)/.test-ready
 BROWSER_READY := $(VENV)/.browser-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint check fix examples wheel space clean distclean
+.PHONY: help demo test fuzz lint check fix examples docs wheel space clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -56,6 +57,10 @@ fix: $(TEST_READY)
 examples: $(TEST_READY)
 	$(BIN)/python assets/make_examples.py
 	$(BIN)/python -m lmaczs.ui.build_first_paint
+
+docs: $(TEST_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "Open out/docs/index.html"
 
 wheel: $(TEST_READY)
 	rm -rf build dist

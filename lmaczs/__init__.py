@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lmaczs.clap.labels.own import wrap_classifier
     from lmaczs.explainers import load_explainer
     from lmaczs.hearing import explain_clip
+    from lmaczs.report.notebook import show
     from lmaczs.signal.audio import load_clip
     from lmaczs.types import AudioClip, ExplainResult
 
@@ -67,6 +68,7 @@ __all__ = [
     "load_backend",
     "load_clip",
     "load_explainer",
+    "show",
     "wrap_classifier",
 ]
 
@@ -78,6 +80,7 @@ _HOMES = {
     "StftPower": "lmaczs.clap.labels.front_ends",
     "Waveform": "lmaczs.clap.labels.front_ends",
     "explain_clip": "lmaczs.hearing",
+    "show": "lmaczs.report.notebook",
     "load_backend": "lmaczs.clap",
     "load_clip": "lmaczs.signal.audio",
     "load_explainer": "lmaczs.explainers",

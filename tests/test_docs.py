@@ -1,4 +1,4 @@
-"""The examples of docs/ run as they are written."""
+"""The examples of docs/ run as they are written, and docs/ becomes a site without a warning."""
 
 import json
 import os
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import lmaczs
 
 ROOT = Path(__file__).parents[1]
 OWN = (ROOT / "docs" / "own-classifier.md").read_text("utf-8")
@@ -36,3 +38,57 @@ def test_a_folder_of_recordings_is_explained_as_the_page_says(tmp_path):
 def test_its_five_lines_are_five():
     code = re.search(r"```python\n(.*?)```", OWN, re.DOTALL).group(1)
     assert len([line for line in code.splitlines() if line.strip()]) <= 5
+
+
+def run_as_written(code: str) -> str:
+    """Run Python in the repository as a reader would; what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_numbers_worked_by_hand_are_those_measured():
+    page = (ROOT / "docs" / "judge.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert "ff: " in run_as_written(code)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_shows_sound_picture_and_numbers():
+    notebook = json.loads((ROOT / "docs" / "notebook.ipynb").read_text("utf-8"))
+    assert notebook["nbformat"] == 4 and not any(cell.get("outputs") for cell in notebook["cells"])
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    # What a notebook draws is the value of a cell's last line.
+    shown = [
+        re.sub(r"^(show\(.*\))$", r"print(\1._repr_html_()[:40], len(\1._repr_html_()))", cell, flags=re.M)
+        for cell in cells
+    ]
+    told = run_as_written("\n".join(shown))
+    assert re.search(r"\d+\.\d %  a siren wailing", told) and "Universal LMAC: " in told
+    sizes = [int(size) for size in re.findall(r"What speaks for .* (\d+)", told)]
+    assert len(sizes) == 2 and all(size > 100_000 for size in sizes)
+
+
+def test_docs_become_a_site_that_asks_nobody_for_anything(tmp_path):
+    """Strict: a broken link between pages or a name that is not there ends it."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    assert not re.search(r"(?:src|href)=\"https?://[^\"]*\.(?:js|css|woff2?|png|svg)", text)
+    reference = (tmp_path / "site" / "api.html").read_text("utf-8")
+    missing = [name for name in lmaczs.__all__ if f'id="lmaczs.{name}"' not in reference]
+    assert not missing

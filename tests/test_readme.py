@@ -14,11 +14,21 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+QUICK_START = (ROOT / "docs" / "quick-start.md").read_text("utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text("utf-8")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "DEVELOPERS.md",
+    "CHANGELOG.md",
+    "benchmarks/README.md",
+    "train/README.md",
+)
 
 
-def block(language: str, containing: str) -> str:
+def block(language: str, containing: str, page: str = README) -> str:
     """The first fenced block of a language that holds some text."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
     return next(text for text in blocks if containing in text)
 
 
@@ -50,7 +60,7 @@ def test_python_example_runs_as_written(checkout):
 
 @pytest.mark.slow
 def test_command_line_examples_run_as_written(checkout):
-    done = run(["bash", "-euo", "pipefail", "-c", block("sh", "lmaczs explain")], checkout)
+    done = run(["bash", "-euo", "pipefail", "-c", block("sh", "lmaczs explain", QUICK_START)], checkout)
     assert "siren-and-engine" in done.stdout
     written = {path.name for path in (checkout / "out" / "siren").iterdir()}
     assert {"kept.wav", "removed.wav", "mask.npz", "explanation.png", "result.json"} <= written
@@ -63,9 +73,12 @@ def test_commands_of_make_exist():
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "DEVELOPERS.md", "CHANGELOG.md", "benchmarks/README.md"]
-)
+def test_the_readme_is_short():
+    _, _, text = README.split("---\n", 2)
+    assert len(text.strip().splitlines()) <= 60
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
 def test_links_to_files_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)\)", (ROOT / page).read_text("utf-8"))
     local = [link for link in links if "://" not in link]
@@ -73,12 +86,11 @@ def test_links_to_files_lead_somewhere(page):
 
 
 def test_every_measured_figure_is_filled_in():
-    pages = ("README.md", "benchmarks/README.md")
-    assert not [page for page in pages if "<!-- figures" in (ROOT / page).read_text("utf-8")]
+    assert not [page for page in PAGES if "<!-- figures" in (ROOT / page).read_text("utf-8")]
 
 
-def test_releases_named_in_the_readme_are_the_embedded_ones():
-    table = README[README.index("| release |") :].split("\n\n")[0]
+def test_releases_named_in_the_docs_are_the_embedded_ones():
+    table = MODELS[MODELS.index("| release |") :].split("\n\n")[0]
     named = set(re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE))
     assert named == {path.parent.name for path in (ROOT / "assets" / "releases").glob("*/config.json")}
 

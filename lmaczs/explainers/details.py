@@ -17,9 +17,7 @@ def details(log_power: Tensor) -> Tensor:
         (pairs, DETAILS, freq, frames), standardised.
     """
     loudness = standardise(log_power)
-    return torch.stack(
-        [loudness, loudness - _box_mean(loudness, 2), loudness - _box_mean(loudness, 1)], dim=1
-    )
+    return torch.stack([loudness, loudness - box_mean(loudness, 2), loudness - box_mean(loudness, 1)], dim=1)
 
 
 def standardise(log_power: Tensor) -> Tensor:
@@ -29,8 +27,14 @@ def standardise(log_power: Tensor) -> Tensor:
     return (log_power - mean) / (deviation + 1e-4)
 
 
-def _box_mean(maps: Tensor, axis: int, reach: int = 12) -> Tensor:
-    """Mean over up to 2 * reach + 1 neighbours along an axis, by running sums: as fast for wide boxes as for narrow."""
+def box_mean(maps: Tensor, axis: int, reach: int = 12) -> Tensor:
+    """Mean over up to 2 * reach + 1 neighbours along an axis, by running sums: as fast for wide boxes as for narrow.
+
+    Args:
+        maps: (maps, freq, frames).
+        axis: 1 or 2.
+        reach: cells to each side.
+    """
     size = maps.shape[axis]
     sums = F.pad(maps.cumsum(axis), (1, 0) if axis == 2 else (0, 0, 1, 0))
     position = torch.arange(size, device=maps.device)

@@ -14,6 +14,10 @@ from lmaczs.explainers.lmac_any.relevance import CHANNELS, SCALARS, Relevance, i
 DETAILS = 3
 # What each detail adds at most, in standard deviations of the order that the relevance maps give.
 SHARPENING = 0.5
+# What the region of the decision adds to the order, in its standard deviations. A network may take a dog for the reason
+# whatever the classifier hears; with the region, planted cues are found and masks are smaller. Chosen on 60 development
+# clips.
+REGION = 0.5
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,9 @@ class AnyDecoder(nn.Module):
         sharpening = SHARPENING * torch.sigmoid(parts[:, 1:])
         if cells.spread is not None:
             order, sharpening = cells.spread @ order, cells.spread @ sharpening
-        return order + (sharpening * cells.values).sum(1), self.gains(summary).float()
+        logits = standardise(order + (sharpening * cells.values).sum(1))
+        region = found.region if cells.spread is None else standardise(cells.spread @ found.region)
+        return logits + REGION * region, self.gains(summary).float()
 
 
 def cell_details(power: Tensor, attribution: Tensor, spread: Tensor | None) -> CellDetails:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.hooks import evaluation_mode, outputs_of
-from lmaczs.explainers.details import standardise
+from lmaczs.explainers.details import box_mean, standardise
 from lmaczs.explainers.gradients import stretch
 from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState
@@ -25,6 +25,8 @@ CHANNELS = 2 + 2 * MAPS
 SCALARS = 5
 # Attributions have a heavy tail: in units of so many standard deviations they are cut off at LARGEST.
 DEVIATIONS, LARGEST = 2.5, 4.0
+# Over what gradient x power is spread to find the region of the decision: a share of the bands, and s.
+REGION_BANDS, REGION_S = 0.5, 1.0
 # Classifiers with labels have a logit scale of 1 and margins far beyond those of cosines, which the network has learned.
 LEAST_SCALE = 20.0
 # Change of the log odds that all cells together may make: below, the classifier listens to none of them.
@@ -43,6 +45,7 @@ class Relevance:
         gradient: (windows, n_mels, frames), of the margin with respect to mel power.
         log_odds: (windows,), of the prompt against its rivals; 0 without rivals.
         depends: (windows,) bool, whether the decision depends on any cell by more than rounding.
+        region: (windows, n_mels, frames), where gradient x power speaks for the prompt in the large; standardised.
     """
 
     maps: Tensor
@@ -50,6 +53,7 @@ class Relevance:
     gradient: Tensor
     log_odds: Tensor
     depends: Tensor
+    region: Tensor
 
 
 def relevance(
@@ -104,7 +108,30 @@ def relevance(
             dim=1,
         )
     maps = torch.stack(channels, dim=1).transpose(2, 3)
-    return Relevance(maps, scalars.float(), gradients[0], odds, speaks + denies > LEAST_CHANGE)
+    region = region_of(attribution, audio_hop_s(backend))
+    return Relevance(maps, scalars.float(), gradients[0], odds, speaks + denies > LEAST_CHANGE, region)
+
+
+def audio_hop_s(backend: CLAPBackend) -> float:
+    """Seconds from one frame to the next."""
+    return backend.spectral.hop_length / backend.spectral.sample_rate
+
+
+def region_of(attribution: Tensor, hop_s: float) -> Tensor:
+    """Where an attribution speaks for the prompt in the large: its positive part, spread over half of the bands and 1 s.
+
+    Args:
+        attribution: (windows, n_mels, frames), signed.
+        hop_s: seconds from one frame to the next.
+
+    Returns:
+        The same shape, its logarithm, standardised.
+    """
+    bands = attribution.shape[1]
+    spread = box_mean(attribution.clamp_min(0), 1, round(REGION_BANDS * bands / 2))
+    spread = box_mean(spread, 2, round(REGION_S / hop_s / 2))
+    level = spread / spread.mean(dim=(1, 2), keepdim=True).clamp_min(1e-30)
+    return standardise(torch.log(level + 1e-3))
 
 
 def grid_attribution(power: Tensor, found: Relevance, mel_filters: Tensor | None) -> Tensor:
