@@ -133,8 +133,8 @@ def report(summary: dict[str, Any], title: str) -> str:
         f"# Verdicts and faithfulness at equal area: {title}",
         "",
         f"{summary['n']} explanations (clips x methods x domains, controls among them). The verdict judges the mask as "
-        "it comes. The gain is measured at 10 % of the cells: probability of the kept part less that of the removed part, "
-        "relative to the whole; 1 is perfect, 0 is what a mask earns that makes no difference. In brackets: 95 % "
+        "it comes. The gain is measured at 10 % of the cells: probability of the kept part less that of the removed "
+        "part, relative to the whole; 1 is perfect, 0 is what a mask earns that makes no difference. In brackets: 95 % "
         "bootstrap intervals.",
         "",
         "| verdict | in words | explanations | of these controls | gain at 10 % |",

@@ -84,7 +84,8 @@ const fillChips = (found, chosen) => {
     );
   }
   const focus = group.contains(document.activeElement) && document.activeElement.dataset.method;
-  const stop = focus || chosen || found[0]?.method; // where Tab enters the group
+  // Where Tab enters the group: what is drawn by hand has no chip.
+  const stop = focus || (found.find(({ method }) => method === chosen) || found[0])?.method;
   for (const row of found) {
     const chip = group.querySelector(`[data-method="${row.method}"]`);
     chip.setAttribute("aria-checked", String(row.method === chosen));

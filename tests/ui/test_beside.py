@@ -9,7 +9,7 @@ from lmaczs.metrics.shape import top_masks
 from lmaczs.ui.area_key import split_area
 from lmaczs.ui.handlers import Handlers
 
-THREE = ["lmac-any", "grad-cam++", "l2i"]
+THREE = ["lmac-zs", "grad-cam++", "l2i"]
 # What a card says in its bars.
 BARS = """cards => Object.fromEntries(cards.map(card => [card.dataset.method,
     [...card.querySelectorAll('.lz-part-bar b')].map(node => node.textContent)]))"""
@@ -70,7 +70,7 @@ def test_three_methods_are_explained_without_a_press(visit: Visit):
     metrics = visit.state()["metrics"]
     assert set(said) == set(THREE) and all(len(bars) == 2 for bars in said.values())
     assert cards.first.locator(".lz-panel-verdict").inner_text() == "Believe it"
-    assert visit.state()["method"] == "lmac-any"  # what is on the stage stays there
+    assert visit.state()["method"] == "lmac-zs"  # what is on the stage stays there
     assert len({round(metrics[name]["mm"], 4) for name in THREE}) == 3
     # A press on one brings it to the stage, and plays what counted.
     cards.nth(1).click()
@@ -94,7 +94,7 @@ def test_the_slider_puts_all_methods_at_equal_area(visit: Visit):
     visit.until(f"state.area === 10 && {at}.every(name => state.metrics[name])")
     visit.ready()
     state = visit.state()
-    assert state["method"] == "lmac-any@10"
+    assert state["method"] == "lmac-zs@10"
     assert all(state["metrics"][name]["mm"] == pytest.approx(0.1, abs=2e-3) for name in at)
     after = visit.page.locator(".lz-card").evaluate_all(BARS)
     assert list(after) == at and after["grad-cam++@10"] != before["grad-cam++"]
@@ -102,7 +102,7 @@ def test_the_slider_puts_all_methods_at_equal_area(visit: Visit):
     visit.picture("equal-area")
     for _ in range(2):
         visit.page.keyboard.press("ArrowLeft")
-    visit.until("state.area === null && state.method === 'lmac-any'")
+    visit.until("state.area === null && state.method === 'lmac-zs'")
     assert visit.page.locator(".lz-card").evaluate_all(BARS) == before
 
 

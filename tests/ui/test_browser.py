@@ -15,14 +15,14 @@ from visit import QUICK, Visit
 def test_first_paint_is_an_explained_example_before_any_model_ran(visit: Visit):
     visit.page.wait_for_selector('.lz-player[data-ready="yes"]')
     state = visit.state()
-    assert state["dur"] > 1 and state["method"] == "lmac-any"
+    assert state["dur"] > 1 and state["method"] == "lmac-zs"
     top = visit.page.locator('.lz-bar[aria-checked="true"]')
     assert top.locator(".lz-name").inner_text() == state["prompt"]
     assert re.fullmatch(r"fits · [<>]? ?[\d.]+ %", top.locator(".lz-percent").inner_text())
     assert visit.page.locator("#lz-sound input[type=file]").count() == 0  # the example's sound is loaded
     # The others follow when the models are loaded.
     visit.ready()
-    assert set(visit.state()["methods"]) > {"lmac-any", "grad-cam++", "optimized-mask"}
+    assert set(visit.state()["methods"]) > {"lmac-zs", "lmac-any", "grad-cam++", "optimized-mask"}
     assert visit.state()["prompt"] == state["prompt"]
     visit.picture("desktop-light")
 

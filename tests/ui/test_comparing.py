@@ -32,13 +32,12 @@ CLOCKS = "player => [performance.now() / 1000, player.state().pos]"
 READY = '.lz-panel[data-state="ready"]'
 PROMPTS = ["an alarm clock beeping", "a dog barking", "rain falling"]
 # L2I for ESC-50 knows none of these prompts.
-# Of those that need weights of their own the embedded classifier has L2I.
-METHODS = [name for name in explainers.METHODS if name not in ("lmac-zs", "l2i-esc50")]
+METHODS = [name for name in explainers.METHODS if name != "l2i-esc50"]
 
 
 # Explained beside the default method without a press, in the order of METHODS.
 BESIDE = ["l2i", "grad-cam++"]
-METHODS_LEFT = [name for name in METHODS if name not in ("lmac-any", *BESIDE)]
+METHODS_LEFT = [name for name in METHODS if name not in ("lmac-zs", *BESIDE)]
 
 
 def ready_methods(state: dict) -> list[str]:
@@ -57,7 +56,7 @@ def test_all_methods_come_one_by_one_with_the_numbers_of_the_command_line(
 ):
     classify(visit, sounds / "bursts.wav")
     before = visit.state()
-    assert ready_methods(before) == ["lmac-any", *BESIDE]
+    assert ready_methods(before) == ["lmac-zs", *BESIDE]
     # Watch the order in which the methods come.
     visit.player.evaluate(
         """player => {
@@ -86,14 +85,14 @@ def test_all_methods_come_one_by_one_with_the_numbers_of_the_command_line(
     )  # nothing was pulled away
     assert visit.page.get_by_role("button", name="Run all methods").is_hidden()
     assert list(state["metrics"]) == [*METHODS, *CONTROLS]
-    for method in ("lmac-any", "integrated-gradients"):
+    for method in ("lmac-zs", "integrated-gradients"):
         expected = explain_on_the_command_line(
             sounds / "bursts.wav", state["prompt"], method, tmp_path / method
         )
         assert state["metrics"][method] == pytest.approx(expected, abs=1e-3)
     visit.open_tab("Faithfulness")
-    written = visit.page.locator('.lz-numbers tr[data-method="lmac-any"] td[data-key="ff"] b').inner_text()
-    assert float(written.replace("−", "-")) == pytest.approx(state["metrics"]["lmac-any"]["ff"], abs=0.0051)
+    written = visit.page.locator('.lz-numbers tr[data-method="lmac-zs"] td[data-key="ff"] b').inner_text()
+    assert float(written.replace("−", "-")) == pytest.approx(state["metrics"]["lmac-zs"]["ff"], abs=0.0051)
     visit.picture("all-methods")
 
 
@@ -114,7 +113,7 @@ def test_stop_ends_a_slow_method_and_keeps_what_is_finished(visit: Visit, sounds
     visit.page.get_by_role("button", name="Run all methods").click()
     visit.until("state.methods.rise === 'running'")
     finished = {name for name, state in visit.state()["methods"].items() if state == "ready"}
-    assert {"lmac-any", "grad-cam", "smoothgrad", "integrated-gradients"} <= finished
+    assert {"lmac-zs", "grad-cam", "smoothgrad", "integrated-gradients"} <= finished
     visit.page.get_by_role("button", name="Stop", exact=True).click()
     stopped = time.monotonic()
     assert visit.player.get_attribute("data-busy") == "no"  # at once
@@ -144,7 +143,7 @@ def test_chip_asks_for_one_method_and_goes_before_the_others(visit: Visit):
     visit.chip("saliency").click()
     visit.until("state.method === 'saliency'")
     visit.ready()
-    assert ready_methods(visit.state()) == ["lmac-any", *BESIDE, "saliency"]
+    assert ready_methods(visit.state()) == ["lmac-zs", *BESIDE, "saliency"]
 
 
 @pytest.mark.alone
@@ -167,7 +166,7 @@ def test_panels_share_one_clock_and_are_heard_when_pressed(visit: Visit):
     half = visit.state()["dur"] / 2
     assert (after - before - (end - start) + half) % (2 * half) == pytest.approx(half, abs=0.3)
     assert visit.panel("grad-cam").get_attribute("aria-pressed") == "true"
-    assert visit.panel("lmac-any").get_attribute("aria-pressed") == "false"
+    assert visit.panel("lmac-zs").get_attribute("aria-pressed") == "false"
     assert visit.chip("grad-cam").get_attribute("aria-checked") == "true"
     visit.play.click()
     box = visit.panel("grad-cam").locator(".lz-frame").bounding_box()
@@ -213,7 +212,7 @@ def test_panels_draw_the_same_sound_on_the_same_scale(visit: Visit):
     # The share of colour follows the share that a mask keeps.
     shares = visit.state()["metrics"]
     warmth = {m: np.abs(p - plain[0]).mean() for m, p in pictures.items()}
-    assert warmth["lmac-any"] > warmth["saliency"] and shares["lmac-any"]["mm"] > shares["saliency"]["mm"]
+    assert warmth["lmac-zs"] > warmth["saliency"] and shares["lmac-zs"]["mm"] > shares["saliency"]["mm"]
     visit.picture("compare")
 
 
@@ -263,12 +262,12 @@ def test_mask_on_mel_bands_is_a_question_of_its_own(visit: Visit):
     state = visit.state()
     assert state["method"] == "grad-cam"
     # L2I has no masks on mel bands.
-    assert ready_methods(state) == ["lmac-any", "grad-cam", "grad-cam++"]
+    assert ready_methods(state) == ["lmac-zs", "grad-cam", "grad-cam++"]
     visit.picture("mel")
     visit.page.locator(".lz-domain").select_option("stft")
     visit.until("state.domain === 'stft'")
     # What was explained there is still there.
-    assert ready_methods(visit.state()) == ["lmac-any", "l2i", "grad-cam", "grad-cam++"]
+    assert ready_methods(visit.state()) == ["lmac-zs", "l2i", "grad-cam", "grad-cam++"]
 
 
 def test_views_are_tabs_for_keyboards_and_screen_readers(visit: Visit):
@@ -290,7 +289,7 @@ def test_views_are_tabs_for_keyboards_and_screen_readers(visit: Visit):
     visit.chip("grad-cam++").focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.dataset.method") == "saliency"
-    assert visit.state()["method"] == "lmac-any"
+    assert visit.state()["method"] == "lmac-zs"
     assert visit.chip("saliency").get_attribute("aria-label") == "Saliency, not run yet"
     page.keyboard.press("Enter")
     visit.until("state.method === 'saliency'")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext
+from test_accessibility import violations
 from visit import OUT
 
 from lmaczs.study.answers import Answers
@@ -38,6 +39,7 @@ def test_a_listener_rates_everything_and_goes_on_after_a_reload(
         page.get_by_text("Practice: this page does not count").wait_for()
         for number in range(3):
             assert page.get_by_role("slider").count() == 4 and not page.evaluate(WIDER)
+            assert violations(page) == []
             # Nobody rates what was not heard.
             assert all(slider.is_disabled() for slider in page.get_by_role("slider").all())
             for place in range(4):

@@ -101,7 +101,7 @@ def test_without_the_siren_it_is_no_siren_any_more(visit: Visit, eventually):
     visit.ready()
     visit.picture("what-if")
     page.get_by_role("button", name="Undo box", exact=True).click()
-    visit.until("state.boxes === 0 && state.method === 'lmac-any'")
+    visit.until("state.boxes === 0 && state.method === 'lmac-zs'")
     page.keyboard.press("1")
     eventually(lambda: scores(visit) == before)
     # A box from the keyboard: all that sounds in the second second.

@@ -11,7 +11,7 @@ OUT = Path(__file__).parents[2] / "out" / "screenshots"  # git-ignored; look at 
 # What Gradio and the browser write about a file that is no sound, or a stream that is cut off on purpose.
 HARMLESS = ("Waveform load error", "416 (Requested Range", "ERR_REQUEST_RANGE_NOT_SATISFIABLE", "ERR_ABORTED")
 # Explained in a moment each; the page runs them first.
-QUICK = ("lmac-any", "l2i", "grad-cam", "grad-cam++", "saliency")
+QUICK = ("lmac-zs", "lmac-any", "l2i", "grad-cam", "grad-cam++", "saliency")
 CONTROLS = ("random", "energy")
 # Two frames, so that whatever was asked for before has been drawn; endless animations have no end to wait for.
 SETTLED = """async () => {
