@@ -4,15 +4,19 @@ import pytest
 import soundfile
 import torch
 
+from lmaczs import load_explainer
 from lmaczs.clap import debug, minilm
 from lmaczs.errors import CheckpointError, LMACError
+from lmaczs.explainers.lmac_any.explainer import load_decoder
 from lmaczs.explainers.lmac_any.network import AnyDecoder
 from lmaczs.explainers.lmac_any.relevance import CHANNELS, relevance
+from lmaczs.explainers.lmac_zs.guided import GuidedDecoder, GuidedLMACZS
 from lmaczs.signal.audio import resample
 from lmaczs.types import AudioClip
-from train import train_lmac_any
+from train import export, train_lmac_any
 from train.any_family import fresh_student, shuffled, teach
 from train.any_sounds import RATE, SECONDS, at_rate
+from train.golden import golden_error
 from train.train_lmac_any import Asked, trained_decoder
 
 COLUMNS = "path,dataset,fold,label,concept,captions,licence,source,split,open,overlap"
@@ -39,9 +43,9 @@ def start(table, tmp_path, monkeypatch):
     monkeypatch.setattr(minilm, "MiniLM", debug.HashedSentences)
     recipe = tmp_path / "recipe.yaml"
 
-    def run(steps, folder="run", **flags):
+    def run(steps, folder="run", more="", **flags):
         recipe.write_text(
-            f"steps: {steps}\nbatch: 2\nclassifiers: [debug]\nstudents: []\nshuffled: [1]\nsave_every: 1\n",
+            f"steps: {steps}\nbatch: 2\nclassifiers: [debug]\nstudents: []\nshuffled: [1]\nsave_every: 1\n{more}",
             "utf-8",
         )
         given = ["--recipe", str(recipe), "--clips", str(table), "--run", str(tmp_path / folder)]
@@ -71,6 +75,27 @@ def test_a_run_that_is_resumed_ends_like_one_that_was_not(start, monkeypatch):
     assert told["steps"] == 4 and told["settings"]["classifiers"] == ["debug"]
     assert all(torch.allclose(value, whole[name], atol=1e-6) for name, value in resumed.state_dict().items())
     assert any((value != AnyDecoder().state_dict()[name]).any() for name, value in whole.items())
+
+
+@pytest.mark.slow
+def test_a_decoder_of_one_classifier_starts_from_the_universal_one_and_is_exported(
+    start, tmp_path, debug_backend
+):
+    """Both halves learn; the release, read afresh, gives what it gave; the other kind of export is refused."""
+    folder = start(4, more="guided: debug\n")
+    network, told = trained_decoder(folder)
+    assert isinstance(network, GuidedDecoder) and told["settings"]["guided"] == "debug"
+    universal = load_decoder("lmac-any", torch.device("cpu"))[0].state_dict()
+    learned = network.order.state_dict()
+    steps = [float((learned[name] - value).abs().max()) for name, value in universal.items()]
+    assert max(steps) > 0 and max(steps) < 0.1
+    assert network.enter.weight.abs().max() > 0
+    export.export_lmac_zs(folder, tmp_path / "release")
+    method = load_explainer("lmac-zs", debug_backend, release=tmp_path / "release")
+    assert isinstance(method, GuidedLMACZS)
+    assert golden_error(tmp_path / "release") < 1e-6
+    with pytest.raises(CheckpointError, match="export it as lmac-zs"):
+        export.export_lmac_any(folder, tmp_path / "other")
 
 
 @pytest.mark.slow
