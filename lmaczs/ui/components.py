@@ -29,6 +29,7 @@ PLAYER_SCRIPTS = (
     "words.js",
     "view.js",
     "marks.js",
+    "address.js",
     "hands.js",
 )
 

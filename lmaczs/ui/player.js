@@ -82,6 +82,8 @@ const show = async (record) => {
     announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + verdict.words : ""));
     refresh();
     redraw();
+    if (followAddress()) return;
+    writeAddress();
     if (!pending) askBeside();
   } catch {
     if (turn === mine) announce("The explanation could not be loaded: press Classify to make it again.", true);
@@ -127,6 +129,7 @@ publish({
   offer: (offered) => {
     if (Object.keys(offered.methods).length) ({ methods, closed } = offered);
     refresh();
+    openAddress();
     // The stored example comes with the default method only.
     if (!pending) askBeside();
   },
@@ -137,6 +140,7 @@ publish({
   pause: () => sound.playing && sound.pause(),
   clear: () => {
     clear();
+    leaveExample();
     for (const empty of page.emptied) empty();
     return turn;
   },
@@ -173,9 +177,13 @@ root.samples = () =>
 watch("value", receive);
 recallLook();
 listen();
+listenToExamples();
 openTab("explain");
 tellArea();
 // The stored example.
-if (props.value) wanted = "first";
+if (props.value) {
+  wanted = "first";
+  address.example = 1;
+}
 receive();
 render();
