@@ -30,6 +30,20 @@ LONG_FILES = (
     "ui/test_model_choice.py",
     "ui/lanes/test_lanes.py",
     "test_cli.py",
+    "train/test_train_lmac_any.py",
+    "ui/test_browser.py",
+    "ui/test_visitors_sounds.py",
+    "ui/test_accessibility.py",
+    "ui/test_public_server.py",
+    "ui/test_address.py",
+    "ui/test_beside.py",
+    "ui/test_what_if.py",
+    "ui/test_page.py",
+    "ui/test_visitors.py",
+    "study/test_study.py",
+    "test_docs.py",
+    "test_space.py",
+    "test_interruption.py",
 )
 
 

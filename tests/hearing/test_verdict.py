@@ -1,7 +1,7 @@
 """Whether to believe an explanation: every outcome, its limits, and that nobody says anything else."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -84,7 +84,7 @@ def test_json_and_rows_say_what_python_says(planted_backend, beep_in_noise):
     assert shares["original"] == pytest.approx(float(result.prediction.probabilities[index]), abs=1e-6)
     assert result.metrics["ff"] == pytest.approx(shares["original"] - shares["removed"], abs=1e-6)
     row = json.loads(json.dumps(result_row(result, "planted")))
-    assert row["verdict"] == {"key": said.key, "level": said.level, "words": said.words}
+    assert row["verdict"] == asdict(said)
     assert row["probability"] == pytest.approx(shares)
     assert (
         "verdict" in COLUMNS and explained_row("a", None, result, "planted", 0.0, "")["verdict"] == said.key

@@ -235,7 +235,7 @@ def test_nothing_is_lost_when_the_server_is_killed_between_answers(tmp_path):
     folder = tmp_path / "study"
     study = toy_study(folder, items=3)
     kept, token = [], None
-    for turn in range(6):
+    for turn in range(5):
         with served(folder) as (server, url):
             token = token or call(url, "join", {"agreed": True})["token"]
             shown = call(url, "show", {"token": token})

@@ -44,9 +44,7 @@ def test_a_sound_of_ones_own_leaves_no_trace_in_the_address(visit: Visit, sounds
     assert visit.page.get_by_role("button", name="Copy link", exact=True).is_hidden()
 
 
-@pytest.mark.parametrize(
-    "said", ["example=99", "example=0&prompt=1", "example=1&prompt=77", "example=<img src=x>", "prompt=2"]
-)
+@pytest.mark.parametrize("said", ["example=99&prompt=1", "example=<img src=x>", "example=1&prompt=77"])
 def test_an_address_that_names_nothing_is_passed_over(visit: Visit, server: str, said: str):
     visit.open(f"{server}/?{said}")
     visit.ready()
