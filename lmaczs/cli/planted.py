@@ -89,7 +89,7 @@ def run_planted(arguments: argparse.Namespace) -> int:
             f"{len(clips)} clips of {len(selection.labels)} labels are too few: give at least 3, of at least 2 labels."
         )
     others = _learning_clips(arguments, {clip.file for clip in clips if clip.file})
-    everyone, backend = _contenders(arguments)
+    everyone, backend = contenders_of(arguments)
     planting = Planting(arguments.plant_steps, seed=arguments.seed)
     out = Path(arguments.out)
     settings = common_settings(backend, selection.labels, clips)
@@ -123,8 +123,14 @@ def _learning_clips(arguments: argparse.Namespace, measured: set[Path]) -> "list
     return random.Random(arguments.seed).sample(found, min(len(found), arguments.plant_limit))
 
 
-def _contenders(arguments: argparse.Namespace) -> "tuple[tuple[Contender, ...], CLAPBackend]":
-    """Methods and controls for the original classifier."""
+def contenders_of(
+    arguments: argparse.Namespace,
+) -> "tuple[tuple[Contender, ...], CLAPBackend]":
+    """The methods of --methods and the controls that know no parts, for the classifier; and the classifier.
+
+    Raises:
+        LMACError: one of them cannot be loaded.
+    """
     from lmaczs.clap import load_backend
     from lmaczs.evaluation.contenders import contenders, load_methods
     from lmaczs.evaluation.masks import IDEAL

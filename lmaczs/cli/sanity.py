@@ -17,13 +17,11 @@ from lmaczs.cli.arguments import add_model_arguments
 from lmaczs.cli.clip_arguments import (
     add_table_arguments,
     key_value_pairs,
-    method_names,
-    named_releases,
     split_names,
     title_of,
 )
 from lmaczs.cli.files import write_json_whole, write_text_whole
-from lmaczs.cli.planted import add_planted_arguments, run_planted
+from lmaczs.cli.planted import add_planted_arguments, contenders_of, run_planted
 
 if TYPE_CHECKING:
     from lmaczs.sanity.plan import SanityPlan
@@ -104,25 +102,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace, labels: tuple[str, ...]) -> "SanityPlan":
-    from lmaczs.clap import load_backend
-    from lmaczs.evaluation.contenders import contenders, load_methods
     from lmaczs.evaluation.evaluator import MaskEvaluator
-    from lmaczs.evaluation.masks import IDEAL
     from lmaczs.sanity.plan import SanityPlan
 
-    names = method_names(arguments.methods, least=1)
-    releases = named_releases(arguments.releases, names)
-    backend = load_backend(arguments.backend, arguments.device, weights=arguments.weights)
-    domains = (arguments.domain,)
-    methods = [
-        (name, method)
-        for name in names
-        for method in load_methods(name, releases.get(name, ()), backend, domains)
-    ]
-    everyone = contenders(methods, domains, backend, arguments.seed)
+    everyone, backend = contenders_of(arguments)
     return SanityPlan(
         MaskEvaluator(backend, labels),
-        tuple(contender for contender in everyone if contender.name != IDEAL),
+        everyone,
         checks=tuple(split_names(arguments.checks)),
         seeds=arguments.seeds,
         unrelated=arguments.unrelated,
