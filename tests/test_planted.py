@@ -2,6 +2,7 @@
 
 import csv
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.similarity import prompts_from_labels
 from lmaczs.cli import main
+from lmaczs.cli.planted import _learning_clips
 from lmaczs.data.clips import Clip
 from lmaczs.evaluation.contenders import Contender, contenders
 from lmaczs.evaluation.masks import IDEAL
@@ -241,6 +243,13 @@ def test_the_command_plants_measures_and_goes_on(table, tmp_path, capsys, domain
     copy.write_bytes(copy.read_bytes()[:100])
     assert sanity(table, tmp_path / "out", *flags) == 0
     assert (tmp_path / "out" / "summary.json").read_bytes() == first
+
+
+def test_no_copy_learns_from_what_is_measured_however_its_path_is_written(table, tmp_path):
+    measured = {path.resolve() for path in tmp_path.glob("*.wav")}
+    arguments = Namespace(plant_on=str(tmp_path / "others" / ".."), seed=0, plant_limit=100)
+    found = _learning_clips(arguments, measured)
+    assert sorted(clip.file.resolve() for clip in found) == sorted((tmp_path / "others").glob("*.wav"))
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,8 @@ def planted_summary(rows: Sequence[Row], copies: Copies, seed: int = 0) -> dict[
     """Aggregate the rows of `measure_planted`.
 
     Returns:
-        Name of a cue -> clips, flips and obeys (percent of the clips), cue_share (of the cells), methods (as
-        `lmaczs.metrics.table.summarise`) and ranking.
+        Name of a cue -> clips, flips and obeys (percent of the clips), methods (as `lmaczs.metrics.table.summarise`) and
+        ranking.
     """
     return {
         name: _cue_summary([row for row in rows if row["condition"] == name], copies, seed)

@@ -38,8 +38,7 @@ const refresh = () => {
   fillChips(found, chosen);
   const noted = found.map((row) => ({ ...row, note: noteOf(row) }));
   compare.fill(noted, chosen, library);
-  const three = trio();
-  beside.fill(noted.filter(({ method }) => three.includes(method)).sort((a, b) => three.indexOf(a.method) - three.indexOf(b.method)), chosen, library);
+  beside.fill(trio().map((method) => noted.find((row) => row.method === method)), chosen, library);
   find("trio").hidden = isMarked(shown?.method);
   const others = controls().map(([method, name]) => ({ method, label: name, control: true }));
   faithfulness.fill(

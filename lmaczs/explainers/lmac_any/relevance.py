@@ -108,13 +108,8 @@ def relevance(
             dim=1,
         )
     maps = torch.stack(channels, dim=1).transpose(2, 3)
-    region = region_of(attribution, audio_hop_s(backend))
+    region = region_of(attribution, backend.spectral.hop_length / backend.spectral.sample_rate)
     return Relevance(maps, scalars.float(), gradients[0], odds, speaks + denies > LEAST_CHANGE, region)
-
-
-def audio_hop_s(backend: CLAPBackend) -> float:
-    """Seconds from one frame to the next."""
-    return backend.spectral.hop_length / backend.spectral.sample_rate
 
 
 def region_of(attribution: Tensor, hop_s: float) -> Tensor:
