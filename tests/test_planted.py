@@ -245,10 +245,10 @@ def test_the_command_plants_measures_and_goes_on(table, tmp_path, capsys, domain
     assert (tmp_path / "out" / "summary.json").read_bytes() == first
 
 
-def test_no_copy_learns_from_what_is_measured_however_its_path_is_written(table, tmp_path):
-    measured = {path.resolve() for path in tmp_path.glob("*.wav")}
-    arguments = Namespace(plant_on=str(tmp_path / "others" / ".."), seed=0, plant_limit=100)
-    found = _learning_clips(arguments, measured)
+def test_no_copy_learns_from_what_is_measured_however_its_path_is_written(table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    measured = [Clip(path.name, path.name) for path in tmp_path.glob("*.wav")]
+    found = _learning_clips(Namespace(plant_on=str(tmp_path), seed=0, plant_limit=100), measured)
     assert sorted(clip.file.resolve() for clip in found) == sorted((tmp_path / "others").glob("*.wav"))
 
 

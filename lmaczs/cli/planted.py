@@ -88,7 +88,7 @@ def run_planted(arguments: argparse.Namespace) -> int:
         raise LMACError(
             f"{len(clips)} clips of {len(selection.labels)} labels are too few: give at least 3, of at least 2 labels."
         )
-    others = _learning_clips(arguments, {clip.file.resolve() for clip in clips})
+    others = _learning_clips(arguments, clips)
     everyone, backend = contenders_of(arguments)
     planting = Planting(arguments.plant_steps, seed=arguments.seed)
     out = Path(arguments.out)
@@ -110,10 +110,11 @@ def run_planted(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _learning_clips(arguments: argparse.Namespace, measured: set[Path]) -> "list[Clip]":
+def _learning_clips(arguments: argparse.Namespace, clips: "Sequence[Clip]") -> "list[Clip]":
     """Recordings that the copies learn from, none of which is measured, however its path is written."""
     from lmaczs.data.sources import list_source
 
+    measured = {clip.file.resolve() for clip in clips}
     found = [clip for clip in list_source(arguments.plant_on).clips if clip.file.resolve() not in measured]
     found.sort(key=lambda clip: clip.path)
     if len(found) < 2:
