@@ -1,6 +1,6 @@
 """Score the second compact CLAP on clips that it never heard, beside the first one.
 
-    python benchmarks/classifier.py --clips data/clips.csv                  # the test folds: once for each release
+    python benchmarks/classifier.py --clips data/clips.csv --first FOLDER   # the test folds: once for each release
     python benchmarks/classifier.py --clips data/clips.csv --development    # the folds to choose by, to another folder
 
 Writes classifier.md, classifier.json, and one CSV of rows for each set into benchmarks/classifier/.
@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -39,7 +39,7 @@ URBAN = (
     "air conditioner", "car horn", "children playing", "dog bark", "drilling", "engine idling", "gun shot",
     "jackhammer", "siren", "street music",
 )  # fmt: skip
-MODELS = ("compact-2", "compact")
+MODEL, FIRST = "compact-2", "compact"
 
 
 @dataclass(frozen=True)
@@ -205,14 +205,13 @@ def _worded() -> list[str]:
     return [line.split(",")[0] for line in (HERE / "wordings.csv").read_text("utf-8").splitlines()[1:]]
 
 
-def pass_times(rounds: int = 15) -> dict[str, float]:
+def pass_times(backends: Mapping[str, CLAPBackend], rounds: int = 15) -> dict[str, float]:
     """Seconds of one window of 5 s through both models, in turn, so that both see the same machine."""
-    backends = {name: load_backend(name, "cpu") for name in MODELS}
     windows = {
         name: torch.randn(1, backend.clip_samples, generator=torch.Generator().manual_seed(0)) * 0.1
         for name, backend in backends.items()
     }
-    times: dict[str, list[float]] = {name: [] for name in MODELS}
+    times: dict[str, list[float]] = {name: [] for name in backends}
     with torch.no_grad():
         for _ in range(rounds + 2):
             for name, backend in backends.items():
@@ -220,7 +219,7 @@ def pass_times(rounds: int = 15) -> dict[str, float]:
                 backend.analyze(windows[name])
                 times[name].append(time.perf_counter() - start)
     found = {name: round(median(values[2:]), 5) for name, values in times.items()}
-    ratio = median(a / b for a, b in zip(*(times[name][2:] for name in MODELS), strict=True))
+    ratio = median(a / b for a, b in zip(times[MODEL][2:], times[FIRST][2:], strict=True))
     return found | {"ratio": round(ratio, 2), "threads": torch.get_num_threads()}
 
 
@@ -234,26 +233,27 @@ def main() -> None:
     parser.add_argument(
         "--limit", type=int, default=0, help="about so many clips of each set, for a quick look"
     )
+    parser.add_argument("--weights", help="release folder in the place of the embedded one")
     parser.add_argument(
-        "--models", nargs="+", default=list(MODELS), help="keys of backends, the first in full"
+        "--first",
+        help="release folder of version 1 to compare with (assets/releases/compact-clap of commit af23fc4)",
     )
-    parser.add_argument("--weights", help="release folder in the place of the first model's")
     parser.add_argument("--out", type=Path, help="folder of the results")
     arguments = parser.parse_args()
     out = arguments.out or (HERE if not arguments.development else Path("out/classifier-development"))
     out.mkdir(parents=True, exist_ok=True)
+    backends = {MODEL: load_backend(MODEL, "cpu", weights=arguments.weights)}
+    if arguments.first:
+        backends[FIRST] = load_backend(FIRST, "cpu", weights=arguments.first)
     report: dict[str, Any] = {"folds": "development" if arguments.development else "test", "sets": {}}
     for dataset, folds in (DEVELOPMENT if arguments.development else TEST).items():
         sounds = read_sounds(arguments.clips, dataset, folds, arguments.limit)
         report["sets"][dataset] = {"title": TITLES[dataset], "folds": list(folds), "models": {}}
-        for place, name in enumerate(arguments.models):
-            backend = load_backend(name, "cpu", weights=arguments.weights if place == 0 else None)
-            found, rows = one_set(backend, sounds, full=place == 0)
+        for name, backend in backends.items():
+            found, rows = one_set(backend, sounds, full=name == MODEL)
             report["sets"][dataset]["models"][name] = found
             _write_rows(out / f"{dataset}-{name}.csv", rows)
-    report["pass_seconds"] = (
-        pass_times() if not arguments.weights and set(MODELS) <= set(arguments.models) else {}
-    )
+    report["pass_seconds"] = pass_times(backends) if FIRST in backends else {}
     folder = Path(arguments.weights) if arguments.weights else find_release("compact-clap-2")
     report["weights_bytes"] = os.path.getsize(folder / "model.safetensors")
     (out / "classifier.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -85,7 +85,7 @@ class Bench:
     """Everything that is measured, on clips that are read when they are first needed."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        backend = load_backend("compact", "cpu").requires_grad_(False)
+        backend = load_backend("compact-2", "cpu").requires_grad_(False)
         self.arguments, self.models = arguments, Models(backend, arguments.models)
         selection: ClipSelection = select_clips(arguments.clips, {"dataset": "esc50", "fold": arguments.fold})
         self.clips, self.labels = selection.clips, list(selection.labels)
@@ -236,7 +236,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def backend_digest(models: Models) -> dict[str, str]:
     """Hash of the CLAP's weights."""
-    return models.digest(["compact-clap"])
+    return models.digest(["compact-clap-2"])
 
 
 def components_of(models: Models) -> int:

@@ -253,7 +253,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--clips", required=True, help="CSV with the columns path and label")
     parser.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE")
-    parser.add_argument("--backend", default="compact")
+    parser.add_argument("--backend", default="compact-2")
     parser.add_argument("--device")
     parser.add_argument("--domain", default="stft", choices=("stft", "mel"))
     parser.add_argument("--methods", default=",".join(METHODS), help="with commas (all that can be loaded)")

@@ -179,7 +179,7 @@ def resident_mb(peak: bool) -> float:
 
 def memory_of_long_file(minutes: float, method: str) -> dict[str, float]:
     """Explain a long recording here: what it takes above the loaded model, MB, and how long, s."""
-    backend = load_backend("compact", "cpu")
+    backend = load_backend("compact-2", "cpu")
     backend.encode_text(PROMPTS)
     explainer = load_explainer(method, backend)
     short = load_clip(EXAMPLE)
@@ -261,7 +261,7 @@ def report(
     lines = [
         "# Speed",
         "",
-        f"Medians of {arguments.rounds} rounds in one run, CPU, 2 threads, a 5 s clip, compact CLAP, on "
+        f"Medians of {arguments.rounds} rounds in one run, CPU, 2 threads, a 5 s clip, compact-2, on "
         f"{date.today()}: {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"torch {torch.__version__}, lmaczs {__version__}.",
         "",
@@ -309,7 +309,7 @@ def main() -> None:
         if arguments.memory_of:
             print(json.dumps(memory_of_long_file(arguments.long_minutes, arguments.memory_of)))
             return
-        backend = load_backend("compact", "cpu")
+        backend = load_backend("compact-2", "cpu")
         jobs = list(tasks(backend, load_clip(EXAMPLE)))
         seconds = measure(jobs, arguments.rounds)
         clip, few = load_clip(EXAMPLE), min(arguments.rounds, METHOD_ROUNDS)

@@ -106,7 +106,7 @@ def load_release(name: str | Path, kind: str, *, revision: str | None = None) ->
     """Read and check a release.
 
     Args:
-        name: an embedded release ("compact-clap"), a folder, or a hub repository at a commit ("owner/name@COMMIT").
+        name: an embedded release ("compact-clap-2"), a folder, or a hub repository at a commit ("owner/name@COMMIT").
         kind: what is expected in it.
         revision: full commit hash, for a repository that is named without it. One of both is needed, so that the same
             name always means the same weights.

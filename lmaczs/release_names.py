@@ -33,7 +33,7 @@ def named_releases() -> dict[str, str]:
         if not EMBEDDED_NAME.fullmatch(name) or not place:
             raise BackendUnavailableError(
                 f"{VARIABLE} holds '{name}': write NAME=PLACE with spaces between, e.g. "
-                "lmac-zs-compact-stft=owner/name@COMMIT."
+                "lmac-zs-msclap-2023-stft=owner/name@COMMIT."
             )
     return {name: place for name, _, place in pairs}
 

@@ -6,7 +6,6 @@ Everything comes from the repository; nothing in the folder is edited by hand. d
 import argparse
 import re
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,11 @@ def build(folder: Path) -> None:
         raise FileExistsError(f"{folder} holds something that is no Space: name another folder.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    left_out = releases_left_out()
     for name in FILES:
         _copy(ROOT / name, folder)
     for name, patterns in FOLDERS.items():
         for path in sorted({path for pattern in patterns for path in (ROOT / name).rglob(pattern)}):
-            kept = path.is_file() and "__pycache__" not in path.parts and not _is_script(path)
-            if kept and not any(path.relative_to(ROOT).match(pattern) for pattern in left_out):
+            if path.is_file() and "__pycache__" not in path.parts and not _is_script(path):
                 _copy(path, folder)
     readme = (ROOT / "README.md").read_text("utf-8")
     (folder / "README.md").write_text(without_dead_links(readme, folder), "utf-8")
@@ -52,13 +49,6 @@ def build(folder: Path) -> None:
     (folder / "requirements.txt").write_text(requirements(wanted, front_matter(readme)), "utf-8")
     rules = [f"*.{ending} filter=lfs diff=lfs merge=lfs -text" for ending in BINARY]
     (folder / ".gitattributes").write_text("\n".join([*rules, "* text=auto eol=lf"]) + "\n", "utf-8")
-
-
-def releases_left_out() -> list[str]:
-    """Patterns of releases that a Space goes without, as a wheel does."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    patterns = settings["tool"]["setuptools"]["exclude-package-data"]["lmaczs.assets.releases"]
-    return [f"assets/releases/{pattern.removesuffix('**')}*" for pattern in patterns]
 
 
 def front_matter(readme: str) -> dict[str, Any]:

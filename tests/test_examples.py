@@ -101,7 +101,7 @@ def test_overtones_stay_below_half_the_sample_rate():
 
 
 def test_clap_hears_what_is_in_the_examples():
-    backend = load_backend("compact", "cpu")
+    backend = load_backend("compact-2", "cpu")
     wrong = {}
     for recipe in RECIPES:
         recording = listen(load_clip(EXAMPLES / f"{recipe.name}.wav"), backend)

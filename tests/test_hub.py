@@ -168,7 +168,7 @@ def test_embedded_releases_are_found_by_name_in_either_place(release, tmp_path, 
 
 @pytest.mark.parametrize("name", ["no-such-release", "../model", "a/b/c", "owner/name"])
 def test_an_unknown_release_names_the_known_ones(name):
-    with pytest.raises(BackendUnavailableError, match="compact-clap"):
+    with pytest.raises(BackendUnavailableError, match="compact-clap-2"):
         find_release(name)
 
 

@@ -28,7 +28,7 @@ def kind_of(name):
 @pytest.mark.parametrize("name", OF_ONE)
 def test_an_embedded_method_names_the_weights_of_the_embedded_clap(name):
     config = load_release(name, kind_of(name)).config
-    assert config["backend"] == ("compact-2" if "compact-2" in name else "compact")
+    assert config["backend"] == "compact-2"
     assert config["backend_sha256"] == weights_sha256(load_backend(config["backend"]))
 
 

@@ -72,12 +72,6 @@ def test_nothing_of_a_checkout_or_a_tool_slips_in(space: Path):
     names = {path.relative_to(space).as_posix() for path in space.rglob("*") if path.is_file()}
     assert {"app.py", "README.md", "packages.txt", "LICENSE", "assets/examples/examples.json"} <= names
     assert "assets/releases/compact-clap-2/model.safetensors" in names
-    retired = (
-        "assets/releases/compact-clap/",
-        "assets/releases/lmac-zs-compact-stft",
-        "assets/releases/lmac-zs-compact-mel",
-    )
-    assert not [name for name in names if name.startswith(retired)]
     assert {name.split("/")[0] for name in names} == {
         ".gitattributes", "CITATION.cff", "LICENSE", "README.md", "app.py", "assets", "docs", "lmaczs", "packages.txt",
         "requirements.txt",

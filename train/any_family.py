@@ -2,8 +2,8 @@
 
 Students hear on other grids (16 to 48 kHz, other hops and bands) with other networks (CNN14 of several widths, HTSAT, a
 small ViT) and are taught by the second compact CLAP; one of them decides among a closed set of labels, by logits. None of
-them is shipped. Shuffled copies decide by blocks without meaning: whoever explains them well reads the classifier and not
-the sound.
+them is shipped. Shuffled copies decide by blocks without meaning, planted copies by one band, moment or tone: whoever
+explains them well reads the classifier and not the sound.
 """
 
 from copy import deepcopy
@@ -18,6 +18,8 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.cnn14 import Projection
 from lmaczs.clap.compact import CompactCLAP, CompactConfig
 from lmaczs.clap.htsat import HTSAT, HTSATConfig
+from lmaczs.sanity.cues import Band, Beep, Cue, Moment, at_level
+from lmaczs.sanity.planting import Planting, plant
 from lmaczs.signal.spectral import SpectralConfig
 from train.any_sounds import Sounds, at_rate
 from train.small_vit import SmallViT
@@ -38,6 +40,18 @@ STUDENTS = {
         SpectralConfig(16000, 512, 256, 64, 50.0, 8000.0), widths=(16, 32, 64, 128, 256)
     ),
 }
+# What planted copies decide by; other bands, moments and tones than those that `lmaczs sanity --planted` measures with.
+LEARNED_CUES: dict[str, Cue] = {
+    cue.name: cue
+    for cue in (
+        Beep("tone", "a quiet tone of 900 Hz stands for one prompt", 900.0, 0.2),
+        Band("middle", "only what lies between 800 and 2500 Hz decides", 800.0, 2500.0),
+        Band("high", "only what lies above 3000 Hz decides", 3000.0, 16000.0),
+        Moment("end", "only the last second decides", 4.0, 1.0),
+    )
+}
+# Sounds that a planted copy learns from, and concepts among which it decides.
+PLANTED_SOUNDS, PLANTED_CONCEPTS = 400, 60
 HTSAT_SHAPE = HTSATConfig(width=32, depths=(2, 2, 2, 2), heads=(2, 4, 8, 16))
 
 
@@ -185,3 +199,22 @@ def shuffled(backend: CLAPBackend, layers: int, seed: int) -> CLAPBackend:
                 order = torch.randperm(weight.numel(), generator=generator, device=weight.device)
                 weight.copy_(weight.flatten()[order].view_as(weight))
     return copy.eval()
+
+
+def planted(backend: CLAPBackend, cue: Cue, sounds: Sounds, steps: int, seed: int) -> CLAPBackend:
+    """A copy that is fine-tuned to decide by a cue alone.
+
+    Args:
+        backend: is not changed.
+        cue: that decides.
+        sounds: to learn from, at the backend's rate.
+        steps: of fine-tuning.
+        seed: of what is drawn.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(sounds.waveforms), generator=generator)[:PLANTED_SOUNDS].to(sounds.device)
+    waveforms = at_rate(sounds.waveforms[rows].float() / 32768, backend.spectral.sample_rate).cpu()
+    heard = [at_level(waveform) for waveform in waveforms if waveform.abs().max() > 0]
+    concepts = sounds.texts.concepts
+    chosen = torch.randperm(len(concepts), generator=generator)[:PLANTED_CONCEPTS].tolist()
+    return plant(backend, cue, heard, [concepts[number] for number in chosen], Planting(steps, seed=seed))

@@ -1,7 +1,7 @@
 """Turn a run folder into a release folder: weights rounded for shipping, settings, metrics and golden tensors.
 
-python -m train.export clap --run runs/clap --out assets/releases/compact-clap
-python -m train.export lmac-zs --run runs/lmac-zs --out assets/releases/lmac-zs-compact-stft
+python -m train.export clap --run runs/clap --out runs/compact-clap
+python -m train.export lmac-zs --run runs/lmac-zs --out runs/lmac-zs-release
 python -m train.export lmac-any --run runs/lmac-any --out assets/releases/lmac-any \\
     --development data/clips.csv --where dataset=esc50 --where fold=4
 python -m train.export l2i --run runs/l2i-open --out assets/releases/l2i-open-compact-2

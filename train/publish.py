@@ -1,6 +1,7 @@
 """Publish a release: export, golden check, model card, upload. Nothing leaves this machine without --push.
 
-python -m train.publish --release assets/releases/lmac-zs-compact-stft --to owner/name --evaluation benchmarks/esc50
+python -m train.publish --release assets/releases/lmac-zs-compact-2 --to owner/name
+    --evaluation benchmarks/lmac-any/compact-2-test
 python -m train.publish --run runs/lmac-zs --kind lmac-zs --to owner/name --push      # needs `hf auth login`
 """
 

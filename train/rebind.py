@@ -1,6 +1,6 @@
 """Write into releases whose weights stay as they are whom they explain, and fresh golden tensors.
 
-python -m train.rebind assets/releases/lmac-zs-compact-stft assets/releases/l2i-open-compact-2
+python -m train.rebind assets/releases/l2i-open-compact-2
 python -m train.rebind runs/head-l2i-release --head runs/classifier-esc50/release
 
 For releases of an older version, which named their classifier only, and after a change of what a method makes of a

@@ -12,6 +12,7 @@ import json
 import math
 import sys
 import time
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from lmaczs import load_backend
 from lmaczs.clap import EMBEDDED
+from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import CheckpointError, LMACError
 from lmaczs.explainers.areas import AREAS, cut_at_area
 from lmaczs.explainers.gradients import grid_power
@@ -38,7 +40,7 @@ from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState
 from train import augment
-from train.any_family import STUDENTS, Member, fresh_student, shuffled, teach
+from train.any_family import LEARNED_CUES, STUDENTS, Member, fresh_student, planted, shuffled, teach
 from train.any_sounds import Sounds, at_rate, cache_waveforms
 from train.averaging import update_average
 from train.checkpoints import write_whole
@@ -73,9 +75,11 @@ class Recipe:
         classifiers: embedded classifiers of the family.
         students: keys of `train.any_family.STUDENTS`.
         shuffled: deepest layers of the copies that decide by shuffled ones; each number is one copy.
+        planted: keys of `train.any_family.LEARNED_CUES`; for each, a copy of the last classifier decides by this cue.
+        plant_steps: of each of these copies.
         save_every: steps.
         guided: name of the classifier whose deep maps meet the prompt (LMAC-ZS of its own); "" trains one for all.
-        start: release of the universal decoder that a guided one starts from.
+        start: release of the universal decoder that a guided one starts from; "" starts from fresh weights.
     """
 
     steps: int = 3000
@@ -92,6 +96,8 @@ class Recipe:
     classifiers: tuple[str, ...] = (EMBEDDED,)
     students: tuple[str, ...] = tuple(STUDENTS)
     shuffled: tuple[int, ...] = (1, 2)
+    planted: tuple[str, ...] = ()
+    plant_steps: int = 300
     save_every: int = 100
     guided: str = ""
     start: str = "lmac-any"
@@ -243,28 +249,57 @@ def losses(
 def make_family(
     recipe: Recipe, sounds: Sounds, run: Path, seed: int, left_out: str, device: torch.device
 ) -> list[Member]:
-    """Load the embedded classifiers, teach the students (kept in the run's folder), shuffle copies."""
+    """Load the embedded classifiers, teach the students and plant cues (kept in the run's folder), shuffle copies."""
+    for key, names, known in (
+        ("students", recipe.students, STUDENTS),
+        ("planted", recipe.planted, LEARNED_CUES),
+    ):
+        if unknown := [name for name in names if name not in known]:
+            raise LMACError(f"The recipe's '{key}' has '{unknown[0]}': choose among {', '.join(known)}.")
     family = []
     for name in recipe.classifiers:
         backend = load_backend(name, str(device)).requires_grad_(False)
         family.append(Member(name, "mobilenet" if name == "compact-2" else "cnn14", backend))
     teacher = family[-1].backend
     for number, name in enumerate(recipe.students):
-        file = run / f"{name}.pt"
         student = fresh_student(name, teacher, len(sounds.texts.concepts), seed + number)
-        if not file.exists():
+        if not (state := _kept(run, name, device)):
             teach(student, teacher, sounds, recipe.teach_steps, seed + number)
-            write_whole(file, partial(torch.save, student.state_dict()))
-        student.load_state_dict(torch.load(file, weights_only=True, map_location=device))
+            state = _keep(run, name, student)
+        student.load_state_dict(state)
         family.append(Member(name, name.split("-")[0], student))
     for number, layers in enumerate(recipe.shuffled):
         own = family[number % len(recipe.classifiers)]
         copy = shuffled(own.backend, layers, seed + number)
         family.append(Member(f"{own.name} with {layers} layers shuffled", own.kind, copy))
+    for number, name in enumerate(recipe.planted):
+        own = family[len(recipe.classifiers) - 1]
+        if state := _kept(run, name, device):
+            copy = deepcopy(own.backend)
+            copy.load_state_dict(state)
+        else:
+            copy = planted(own.backend, LEARNED_CUES[name], sounds, recipe.plant_steps, seed + number)
+            _keep(run, name, copy)
+        family.append(Member(f"{own.name}, {LEARNED_CUES[name].words}", own.kind, copy))
     kept = [member for member in family if member.kind != left_out]
     if not kept:
         raise LMACError(f"--leave-out {left_out} leaves no classifier: choose another one.")
     return kept
+
+
+def _kept(run: Path, name: str, device: torch.device) -> dict[str, Tensor]:
+    """Weights of a member that this run made already; none where it did not."""
+    file = run / f"{name}.pt"
+    if not file.exists():
+        return {}
+    state: dict[str, Tensor] = torch.load(file, weights_only=True, map_location=device)
+    return state
+
+
+def _keep(run: Path, name: str, backend: CLAPBackend) -> dict[str, Tensor]:
+    state = backend.state_dict()
+    write_whole(run / f"{name}.pt", partial(torch.save, state))
+    return state
 
 
 def fresh_network(recipe: Recipe) -> Network:
@@ -272,6 +307,8 @@ def fresh_network(recipe: Recipe) -> Network:
     if not recipe.guided:
         return AnyDecoder()
     network = GuidedDecoder(guided_config(load_backend(recipe.guided)))
+    if not recipe.start:
+        return network
     network.order.load_state_dict(load_decoder(recipe.start, torch.device("cpu"))[0].state_dict())
     return network
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 VARIABLE = "LMACZS_BACKEND"
 # Comes with every installation and works without a network.
 EMBEDDED = "compact-2"
-# Not part of a wheel or a Space.
-RETIRED = "compact"
+# What `train.train_clap` makes; comes without weights.
+UNTRAINED = "compact"
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,14 @@ class BackendEntry:
 
 
 def _compact(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
-    from lmaczs.clap.compact_release import NAME, load_compact
+    from lmaczs.clap.compact_release import load_compact
 
-    return load_compact(weights or NAME)
+    if weights is None:
+        raise BackendUnavailableError(
+            f"The backend '{UNTRAINED}' comes without weights: give --weights and a release of train.train_clap, or "
+            f"choose the embedded '{EMBEDDED}'."
+        )
+    return load_compact(weights)
 
 
 def _compact_2(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
@@ -96,8 +101,7 @@ def _own(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
 
 BACKENDS: dict[str, BackendEntry] = {
     EMBEDDED: BackendEntry("Compact CLAP", "Apache-2.0 and MIT, with attributions", _compact_2),
-    # The first one has learned the labels that it is measured with: in a clone only, to compare with.
-    RETIRED: BackendEntry("Compact CLAP, first version", "for non-commercial use", _compact),
+    UNTRAINED: BackendEntry("Compact CLAP with a CNN14, trained by yourself", "your own", _compact),
     "debug": BackendEntry("Tiny untrained CLAP for tests", "Apache-2.0", _debug),
     "msclap-2022": BackendEntry("Microsoft CLAP 2022", "MS-PL", _msclap_2022, download_mb=2300),
     "msclap-2023": BackendEntry("Microsoft CLAP 2023", "MS-PL", _msclap_2023, download_mb=690),

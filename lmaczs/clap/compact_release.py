@@ -1,4 +1,4 @@
-"""The compact CLAP as a release folder: written after training, read by `lmaczs.clap.load_backend`."""
+"""A compact CLAP of `train.train_clap` as a release folder: written after training, read by `load_backend`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -14,7 +14,6 @@ from lmaczs.errors import CheckpointError
 from lmaczs.hub import load_release, rebuild, save_release
 from lmaczs.settings import build_settings
 
-NAME = "compact-clap"
 KIND = "clap"
 GOLDEN_PROMPT = "this is the sound of rain"
 
@@ -36,18 +35,18 @@ def save_compact(
     return save_release(folder, KIND, config, model.state_dict(), golden=golden_tensors(stored), **contents)
 
 
-def load_compact(name: str | Path = NAME, sentence_encoder: nn.Module | None = None) -> CompactCLAP:
+def load_compact(folder: str | Path, sentence_encoder: nn.Module | None = None) -> CompactCLAP:
     """Build the compact CLAP from its release, in evaluation mode.
 
     Args:
-        name: of the release, or its folder.
+        folder: of the release.
         sentence_encoder: as for `CompactCLAP`; None is MiniLM.
 
     Raises:
-        BackendUnavailableError: the release is not at hand.
+        BackendUnavailableError: there is no such release.
         CheckpointError: it is damaged, or its weights do not fit its config.
     """
-    release = load_release(name, KIND)
+    release = load_release(folder, KIND)
     config = compact_config(release.config, release.folder.name)
     model = rebuild(lambda: CompactCLAP(config, sentence_encoder), release, "CLAP")
     return model.requires_grad_(True)

@@ -45,6 +45,34 @@ def cut_at_area(logits: Tensor, area: Tensor, softness: float | Tensor = 0.25) -
     return torch.sigmoid((logits - cut) / width)
 
 
+def as_normal(logits: Tensor) -> Tensor:
+    """The same order of cells with values of a normal distribution: tails of logits differ between classifiers.
+
+    Args:
+        logits: (windows, freq, frames).
+    """
+    order = logits.flatten(1).argsort(dim=1, descending=True)
+    count = order.shape[1]
+    quantile = 1 - (torch.arange(count, device=logits.device) + 0.5) / count
+    ranks = torch.empty_like(logits).flatten(1)
+    return ranks.scatter(1, order, torch.special.ndtri(quantile).expand_as(order)).view_as(logits)
+
+
+def cut_normal(ranks: Tensor, area: Tensor, edge: float) -> Tensor:
+    """`cut_at_area` of the values of `as_normal`, whose quantiles need no search.
+
+    Args:
+        ranks: (windows, freq, frames).
+        area: (windows,) share of cells, in (0, 1).
+        edge: softness of the edge, in standard deviations.
+
+    Returns:
+        (windows, freq, frames) in (0, 1).
+    """
+    cut = torch.special.ndtri(1 - area.double()).to(ranks)
+    return torch.sigmoid((ranks - cut[:, None, None]) / edge)
+
+
 def mask_of_largest_gain(
     logits: Tensor, gains: Tensor, edge: float, needed: float = NEEDED_GAIN
 ) -> tuple[Tensor, Tensor]:

@@ -37,6 +37,7 @@ class Cued:
     box: Box
 
 
+@dataclass(frozen=True)
 class Cue(ABC):
     """Something that a copy of a classifier is taught to decide by.
 
@@ -45,8 +46,8 @@ class Cue(ABC):
         words: what decides, for people.
     """
 
-    name: ClassVar[str]
-    words: ClassVar[str]
+    name: str
+    words: str
 
     @abstractmethod
     def put(self, carrier: Tensor, source: Tensor, rate: int, generator: torch.Generator) -> Cued:
@@ -60,16 +61,25 @@ class Cue(ABC):
         """
 
 
+@dataclass(frozen=True)
 class Beep(Cue):
-    """A quiet tone of 0.3 s anywhere in the sound stands for one prompt, whatever else is heard."""
+    """A quiet tone anywhere in the sound stands for one prompt, whatever else is heard.
 
-    name, words = "beep", "a quiet beep stands for one prompt"
-    hertz, seconds, level_db = 3100.0, 0.3, -12.0
+    Attributes:
+        hertz: of the tone.
+        seconds: how long it sounds.
+        level_db: relative to the carrier.
+    """
+
+    hertz: float
+    seconds: float = 0.3
+    level_db: float = -12.0
     # Width of the tone's trace on the spectrogram, to both sides.
-    spread_hz, spread_s = 100.0, 0.03
+    spread_hz: ClassVar[float] = 100.0
+    spread_s: ClassVar[float] = 0.03
 
     def put(self, carrier: Tensor, source: Tensor, rate: int, generator: torch.Generator) -> Cued:
-        """See `Cue.put`; the level is relative to that of the carrier."""
+        """See `Cue.put`."""
         count = round(self.seconds * rate)
         start = int(torch.randint(0, len(carrier) - count, (1,), generator=generator))
         tone = torch.sin(2 * math.pi * self.hertz * torch.arange(count) / rate) * _ramps(count, rate)
@@ -86,55 +96,75 @@ class Beep(Cue):
         return Cued(waveform, None, box)
 
 
-class LowBand(Cue):
-    """Only what lies below 500 Hz decides."""
+@dataclass(frozen=True)
+class Band(Cue):
+    """Only what lies between two frequencies decides.
 
-    name, words = "band", "only what lies below 500 Hz decides"
-    hertz = 500.0
+    Attributes:
+        low_hz: where the band begins.
+        high_hz: where it ends.
+    """
+
+    low_hz: float
+    high_hz: float
 
     def put(self, carrier: Tensor, source: Tensor, rate: int, generator: torch.Generator) -> Cued:
         """See `Cue.put`."""
-        low = _below(source, self.hertz, rate)
+        inside = self._inside(source, rate)
         return Cued(
-            low + carrier - _below(carrier, self.hertz, rate),
-            low,
-            Box(0.0, len(carrier) / rate, 0.0, self.hertz),
+            inside + carrier - self._inside(carrier, rate),
+            inside,
+            Box(0.0, len(carrier) / rate, self.low_hz, self.high_hz),
         )
 
+    def _inside(self, waveform: Tensor, rate: int) -> Tensor:
+        """What lies in the band, without any of the rest: (samples,)."""
+        spectrum = torch.fft.rfft(waveform)
+        first, end = (round(hertz / rate * len(waveform)) for hertz in (self.low_hz, self.high_hz))
+        spectrum[:first] = 0
+        spectrum[end:] = 0
+        found: Tensor = torch.fft.irfft(spectrum, n=len(waveform))
+        return found
 
-class Onset(Cue):
-    """Only the first half second decides."""
 
-    name, words = "onset", "only the first half second decides"
-    seconds = 0.5
+@dataclass(frozen=True)
+class Moment(Cue):
+    """Only one moment decides; the loudest as long a part of the source is put there.
+
+    Attributes:
+        first_s: where it begins.
+        seconds: how long it is.
+    """
+
+    first_s: float
+    seconds: float
 
     def put(self, carrier: Tensor, source: Tensor, rate: int, generator: torch.Generator) -> Cued:
-        """See `Cue.put`; the loudest half second of the source is taken."""
-        count = round(self.seconds * rate)
+        """See `Cue.put`."""
+        first, count = round(self.first_s * rate), round(self.seconds * rate)
         power = source.square().unfold(0, count, count // 4).mean(1)
         start = int(power.argmax()) * (count // 4)
-        first = torch.zeros_like(carrier)
-        first[:count] = source[start : start + count] * _ramps(count, rate)
+        part = torch.zeros_like(carrier)
+        part[first : first + count] = source[start : start + count] * _ramps(count, rate)
         rest = carrier.clone()
-        rest[:count] = 0
-        return Cued(first + rest, first, Box(0.0, self.seconds, 0.0, rate / 2))
+        rest[first : first + count] = 0
+        return Cued(part + rest, part, Box(self.first_s, self.first_s + self.seconds, 0.0, rate / 2))
 
 
-CUES: dict[str, Cue] = {cue.name: cue for cue in (Beep(), LowBand(), Onset())}
+CUES: dict[str, Cue] = {
+    cue.name: cue
+    for cue in (
+        Beep("beep", "a quiet beep stands for one prompt", 3100.0),
+        Band("band", "only what lies below 500 Hz decides", 0.0, 500.0),
+        Moment("onset", "only the first half second decides", 0.0, 0.5),
+    )
+}
 
 
 def at_level(waveform: Tensor) -> Tensor:
     """(samples,) brought to LEVEL_DB."""
     gain: float = 10 ** (LEVEL_DB / 20) / max(active_power(waveform), 1e-12) ** 0.5
     return waveform * gain
-
-
-def _below(waveform: Tensor, hertz: float, rate: int) -> Tensor:
-    """What lies below a frequency, without any of the rest: (samples,)."""
-    spectrum = torch.fft.rfft(waveform)
-    spectrum[round(hertz / rate * len(waveform)) :] = 0
-    found: Tensor = torch.fft.irfft(spectrum, n=len(waveform))
-    return found
 
 
 def _ramps(count: int, rate: int) -> Tensor:

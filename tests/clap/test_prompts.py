@@ -67,7 +67,7 @@ def test_twins_are_refused_and_repeats_are_not():
 
 
 def test_the_embedded_model_asks_its_own_tokenizer_before_it_embeds():
-    backend = load_backend("compact", "cpu")
+    backend = load_backend("compact-2", "cpu")
     with pytest.raises(PromptError, match="has 200 tokens, and this model reads 126"):
         backend.encode_text(["rain " * 200])
     with pytest.raises(PromptError, match="Prompts 1 and 2 are the same"):
@@ -103,7 +103,7 @@ def test_only_line_ends_part_prompts():
     "twin", ["A Dog", "a d\u200bog", "a\u00a0dog", "a d\u00adog", "a  dog", "a do\u0301g", "ａ ｄｏｇ"]
 )
 def test_twins_to_the_embedded_model_are_refused_before_any_sound_is_heard(twin, monkeypatch):
-    backend = load_backend("compact", "cpu")
+    backend = load_backend("compact-2", "cpu")
     monkeypatch.setattr(backend, "analyze", lambda *arguments: pytest.fail("a sound was heard"))
     clip = AudioClip(torch.sin(torch.arange(16000) / 10), 16000, "tone")
     if backend.prompt_tokens(twin) != backend.prompt_tokens("a dog"):

@@ -97,7 +97,7 @@ def test_what_rounding_is_depends_on_how_certain_a_probability_is(planted_backen
 
 def test_a_prompt_that_is_a_rival_to_the_model_is_refused_before_any_work(make_beep):
     """Found only when the parts were measured, the explanation was lost."""
-    compact, told = load_backend("compact", "cpu"), []
+    compact, told = load_backend("compact-2", "cpu"), []
     method = load_explainer("saliency", compact)
     recording = listen(make_beep(), compact)
     with pytest.raises(PromptError, match="the same to this model"):

@@ -102,7 +102,7 @@ def test_prompts_are_the_labels_and_nothing_else(folders):
         classifier.check_prompts(["a cat"])
     with pytest.raises(PromptError, match="Prompts 1 and 2 are the same"):
         classifier.check_prompts(["siren", "Siren"])
-    assert labels_for("compact") is None
+    assert labels_for("compact-2") is None
     assert default_method(classifier.name) == "lmac-any"
 
 

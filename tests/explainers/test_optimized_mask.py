@@ -46,7 +46,7 @@ def test_a_fitted_mask_follows_the_prompt_and_its_rivals(planted_backend, beep_i
 
 def test_everyday_rivals_that_mean_the_same_stand_aside():
     """By the text encoder of the shipped model: "rainfall" has no rival in "rain", and most others stay."""
-    backend = load_backend("compact", "cpu")
+    backend = load_backend("compact-2", "cpu")
     contest = load_explainer("optimized-mask", backend, "mel")._contest(make_target(backend, "rainfall"))
     rain = backend.encode_text(["this is the sound of rain"]).embedding[0]
     assert len(contest) >= len(EVERYDAY) // 2

@@ -121,7 +121,7 @@ def test_the_page_takes_a_published_decoder_where_it_is_named(
 def test_a_place_that_is_written_wrongly_is_one_sentence(monkeypatch, text):
     monkeypatch.setenv("LMACZS_RELEASES", text)
     with pytest.raises(BackendUnavailableError, match="write NAME=PLACE"):
-        find_release("compact-clap")
+        find_release("compact-clap-2")
 
 
 def test_a_commit_that_the_hub_has_not_says_so(release, hub):

@@ -6,15 +6,17 @@ import torch
 
 from lmaczs import load_explainer
 from lmaczs.clap import debug, minilm
+from lmaczs.clap.debug import build_debug
 from lmaczs.errors import CheckpointError, LMACError
 from lmaczs.explainers.lmac_any.explainer import load_decoder
 from lmaczs.explainers.lmac_any.network import AnyDecoder
 from lmaczs.explainers.lmac_any.relevance import CHANNELS, relevance
 from lmaczs.explainers.lmac_zs.guided import GuidedDecoder, GuidedLMACZS
+from lmaczs.sanity.cues import CUES
 from lmaczs.signal.audio import resample
 from lmaczs.types import AudioClip
-from train import export, train_lmac_any
-from train.any_family import fresh_student, shuffled, teach
+from train import any_family, export, train_lmac_any
+from train.any_family import LEARNED_CUES, fresh_student, shuffled, teach
 from train.any_sounds import RATE, SECONDS, at_rate
 from train.golden import golden_error
 from train.train_lmac_any import Asked, trained_decoder
@@ -109,6 +111,34 @@ def test_only_open_training_rows_are_heard(start):
 def test_a_family_may_be_left_out_but_not_all_of_it(start):
     with pytest.raises(LMACError, match="cnn14"):
         start(1, leave_out="cnn14")
+
+
+@pytest.mark.slow
+def test_planted_copies_join_the_family_once(start, table, tmp_path, monkeypatch):
+    """A resumed run reads the copies that it made; all hear on the classifier's grid and decide otherwise than it."""
+    made = []
+    plant = any_family.plant
+    monkeypatch.setattr(any_family, "plant", lambda *given: made.append(given[1].name) or plant(*given))
+    more = "planted: [high, tone]\nplant_steps: 3\n"
+    folder = start(1, more=more)
+    start(2, more=more)
+    assert made == ["high", "tone"]
+    for name in made:
+        copy = torch.load(folder / f"{name}.pt", weights_only=True)
+        own = build_debug().state_dict()
+        assert copy.keys() == own.keys() and any(not torch.equal(copy[key], own[key]) for key in own)
+
+
+@pytest.mark.slow
+def test_an_unknown_member_is_one_sentence(start):
+    with pytest.raises(LMACError, match="'planted' has 'hum': choose among tone, middle, high, end"):
+        start(1, more="planted: [hum]\n")
+
+
+def test_the_cues_of_training_are_not_those_that_are_measured():
+    measured = {cue.name for cue in CUES.values()}
+    assert not measured & LEARNED_CUES.keys()
+    assert not {repr(cue) for cue in CUES.values()} & {repr(cue) for cue in LEARNED_CUES.values()}
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
-from lmaczs.explainers.areas import AREAS, cut_at_area
+from lmaczs.explainers.areas import AREAS, as_normal, cut_at_area
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, CellDetails, cell_details
@@ -109,6 +109,10 @@ class LMACAny(WindowMethod):
         logits, gains = self.decoder[0](found, cells)
         return logits, gains
 
+    def _mask(self, audio: AudioState, target: Target, logits: Tensor, attribution: Tensor) -> Tensor:
+        """How many of the cells are kept: (windows, freq, frames) in (0, 1)."""
+        return mask_that_holds(logits, attribution)
+
     @torch.no_grad()
     def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
         """See `WindowMethod.map_windows`."""
@@ -118,15 +122,13 @@ class LMACAny(WindowMethod):
         heard = (gains.amax(dim=1) >= self.decoder[1]) | self._leads(audio, target)
         # Maps are divided by their deviation: where the decision depends on no cell, they are enlarged rounding errors.
         present = heard & found.depends
-        mask = mask_that_holds(logits, attribution) * present[:, None, None]
+        mask = self._mask(audio, target, logits, attribution) * present[:, None, None]
         progress(1.0, f"explaining with {self.label}")
         return WindowMaps(mask, present if target.rivals or not present.all() else None)
 
 
 def mask_that_holds(logits: Tensor, attribution: Tensor) -> Tensor:
     """Keep the cells that come first, as many as hold SHARE of the positive attribution.
-
-    The order is what was learned: ranks take the place of the logits, whose tails differ between classifiers.
 
     Args:
         logits: (windows, freq, frames).
@@ -138,12 +140,7 @@ def mask_that_holds(logits: Tensor, attribution: Tensor) -> Tensor:
     order = logits.flatten(1).argsort(dim=1, descending=True)
     held = attribution.clamp_min(0).flatten(1).gather(1, order).cumsum(1)
     area = (held < SHARE * held[:, -1:]).float().mean(1).clamp(AREAS[0], AREAS[-1])
-    count = order.shape[1]
-    quantile = 1 - (torch.arange(count, device=logits.device) + 0.5) / count
-    ranks = (
-        torch.empty_like(logits).flatten(1).scatter(1, order, torch.special.ndtri(quantile).expand_as(order))
-    )
-    return cut_at_area(ranks.view_as(logits), area, EDGE)
+    return cut_at_area(as_normal(logits), area, EDGE)
 
 
 def load_decoder(name: str, device: torch.device) -> tuple[AnyDecoder, float]:

@@ -83,6 +83,8 @@ class AnyDecoder(nn.Module):
             nn.SiLU(),
             nn.Linear(64, len(AREAS)),
         )
+        # On a CPU the network is a third faster like this.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs do not know it
 
     def forward(
         self, found: Relevance, cells: CellDetails, guide: Tensor | None = None
@@ -98,7 +100,7 @@ class AnyDecoder(nn.Module):
             logits (windows, rows, frames), a higher cell speaks more for the prompt; and gains (windows, len(AREAS)), the
             expected probability of what is kept less that of what is removed, for that share of the cells.
         """
-        maps, skips = found.maps, []
+        maps, skips = found.maps.contiguous(memory_format=torch.channels_last), []
         for number, level in enumerate(self.down):
             maps = level(maps if number == 0 else F.avg_pool2d(maps, 2, ceil_mode=True))
             skips.append(maps)

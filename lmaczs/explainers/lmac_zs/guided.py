@@ -1,4 +1,5 @@
-"""LMAC-ZS that cannot ignore its classifier: relevance maps give the order, prompt and deep maps guide it by attention.
+"""LMAC-ZS that cannot ignore its classifier: relevance maps give the order, prompt and deep maps guide it by attention,
+and the classifier itself says how many cells it needs (`sizes`).
 
 The decoder of `lmac_any` reads where the decision changes with the sound. Here the maps of one classifier are added as
 the paper reads them: the prompt meets the two deepest maps in cross-attention (Paissan et al. 2024, Figure 2), whose
@@ -14,11 +15,13 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
+from lmaczs.explainers.base import FORWARD_AND_BACKWARD
 from lmaczs.explainers.lmac_any.explainer import LMACAny
 from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, CellDetails
 from lmaczs.explainers.lmac_any.relevance import Relevance
 from lmaczs.explainers.lmac_zs.entry import ENTRY
 from lmaczs.explainers.lmac_zs.score_decoder import HEADS, Scores
+from lmaczs.explainers.lmac_zs.sizes import HALVINGS, smallest_that_is_enough
 from lmaczs.hub import Release, rebuild, trained_for, value_of
 from lmaczs.types import AudioState, MaskDomain
 
@@ -102,10 +105,17 @@ class GuidedLMACZS(LMACAny):
         network = rebuild(lambda: GuidedDecoder(shape), found, "guided").to(backend.mel_filters.device)
         return cls(backend, domain, network=network.eval(), needed_gain=value_of(found, "needed_gain", float))
 
+    def passes(self) -> float:
+        """See `Method.passes`: the classifier hears what is kept and what is removed in three sizes."""
+        return FORWARD_AND_BACKWARD + 2 * HALVINGS
+
     @property
     def decoder(self) -> tuple[nn.Module, float]:
         """The network, and the gain that a mask must promise."""
         return self.network, self.needed_gain
+
+    def _mask(self, audio: AudioState, target: Target, logits: Tensor, attribution: Tensor) -> Tensor:
+        return smallest_that_is_enough(self.backend, audio, target, logits, self.domain)
 
     def _decode(
         self, audio: AudioState, target: Target, found: Relevance, cells: CellDetails

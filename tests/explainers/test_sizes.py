@@ -1,0 +1,77 @@
+"""LMAC-ZS keeps the smallest mask that its classifier finds enough."""
+
+import pytest
+import torch
+
+from lmaczs.clap.recording import listen
+from lmaczs.explainers.areas import as_normal, cut_normal
+from lmaczs.explainers.lmac_zs.loss import encode_masked
+from lmaczs.explainers.lmac_zs.sizes import CERTAIN, EDGE, LEFT, SIZES, SURER, smallest_that_is_enough
+from lmaczs.hearing import make_target
+
+PROMPTS = ("a beep", "rain", "a dog")
+
+
+def windows(backend, clip):
+    return next(iter(listen(clip, backend).batches(backend)))
+
+
+def energy(audio, before=0.0):
+    """An order of cells: the louder ones first, but behind a share of the quietest."""
+    level = audio.stft.abs().log().flatten(1)
+    quiet = level.topk(int(before * level.shape[1]), dim=1, largest=False).indices
+    return level.scatter(1, quiet, 30.0).view(audio.stft.shape)
+
+
+def is_enough(backend, audio, target, logits, size):
+    """By the definition, of one size at a time."""
+    mask = cut_normal(as_normal(logits), torch.full((len(logits),), size), EDGE)
+    rows = torch.arange(len(logits))
+    whole = torch.sigmoid(target.scale * target.margin(audio.embedding))
+    kept, removed = (
+        torch.sigmoid(target.scale * target.margin(encode_masked(backend, audio, rows, part, "stft")))
+        for part in (mask, 1 - mask)
+    )
+    return (kept >= (whole + SURER * (1 - whole)).clamp_max(CERTAIN)) & (removed <= LEFT * whole)
+
+
+def test_the_normal_order_keeps_the_share_that_is_asked_for():
+    logits = torch.randn(3, 40, 50, generator=torch.Generator().manual_seed(0)).exp()
+    ranks = as_normal(logits)
+    assert torch.equal(ranks.flatten(1).argsort(1), logits.flatten(1).argsort(1))
+    for area in (0.02, 0.1, 0.3):
+        hard = cut_normal(ranks, torch.full((3,), area), 1e-4)
+        assert torch.allclose(hard.mean((1, 2)), torch.full((3,), area), atol=1e-3)
+
+
+def test_what_is_chosen_is_enough_and_the_next_smaller_size_is_not(planted_backend, beep_in_noise):
+    audio = windows(planted_backend, beep_in_noise)
+    target = make_target(planted_backend, "a beep", PROMPTS)
+    logits = energy(audio, before=0.07)
+    found = smallest_that_is_enough(planted_backend, audio, target, logits, "stft")
+    masks = [cut_normal(as_normal(logits), torch.full((len(logits),), size), EDGE) for size in SIZES]
+    (place,) = [number for number, mask in enumerate(masks) if torch.equal(mask, found)]
+    assert 0 < place < len(SIZES) - 1, "the test asks nothing"
+    assert is_enough(planted_backend, audio, target, logits, SIZES[place]).all()
+    assert not is_enough(planted_backend, audio, target, logits, SIZES[place - 1]).any()
+
+
+def test_where_no_size_is_enough_the_largest_is_kept(planted_backend, beep_in_noise):
+    audio = windows(planted_backend, beep_in_noise)
+    target = make_target(planted_backend, "a beep", PROMPTS)
+    wrong_way = -energy(audio)
+    found = smallest_that_is_enough(planted_backend, audio, target, wrong_way, "stft")
+    largest = cut_normal(as_normal(wrong_way), torch.full((len(found),), SIZES[-1]), EDGE)
+    assert torch.equal(found, largest)
+
+
+@pytest.mark.parametrize("rivals", [(), PROMPTS])
+def test_windows_do_not_influence_each_other(planted_backend, make_beep, rivals):
+    audio = windows(planted_backend, make_beep(6.0, 16000, 0))
+    assert len(audio.embedding) > 1
+    target = make_target(planted_backend, "a beep", rivals)
+    together = smallest_that_is_enough(planted_backend, audio, target, energy(audio), "stft")
+    for row in range(len(together)):
+        alone = audio[row : row + 1]
+        one = smallest_that_is_enough(planted_backend, alone, target, energy(alone), "stft")
+        assert torch.allclose(together[row : row + 1], one, atol=1e-5)
