@@ -7,10 +7,13 @@ from pathlib import Path
 from lmaczs.errors import LMACError
 
 
-def add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --clips, --where and --out."""
+def add_table_arguments(parser: argparse.ArgumentParser, needed: bool = True) -> None:
+    """Add --clips, which may be `needed`, --where and --out."""
     parser.add_argument(
-        "--clips", required=True, metavar="CSV", help="table with the columns path (relative to it) and label"
+        "--clips",
+        required=needed,
+        metavar="CSV",
+        help="table with the columns path (relative to it) and label",
     )
     parser.add_argument(
         "--where",

@@ -2,6 +2,7 @@
 
     python -m lmaczs evaluate --clips clips.csv --where dataset=esc50 --where fold=4 --limit 200 \\
         --methods lmac-zs,grad-cam++ --domains stft,mel --contaminate none,white --mixtures 200 --out results
+    python -m lmaczs evaluate --events events.csv --methods lmac-zs,grad-cam++ --out results
 
 A run that was cut short goes on when it is started again; with new weights of a method, only that method is
 scored again. Exit code 1: some clips could not be scored.
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmaczs.cli import located
 from lmaczs.cli.arguments import add_model_arguments
 from lmaczs.cli.clip_arguments import (
     add_table_arguments,
@@ -42,7 +44,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "evaluate", help="score explainers on a set of recordings", description=__doc__.split("\n")[0]
     )
-    add_table_arguments(parser)
+    add_table_arguments(parser, needed=False)
+    located.add_arguments(parser)
     parser.add_argument(
         "--methods", default="lmac-zs,grad-cam++", metavar="NAMES", help="with commas (lmac-zs,grad-cam++)"
     )
@@ -101,6 +104,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         LMACError: the table, a method or an option cannot be used.
     """
+    if (arguments.clips is None) == (arguments.events is None):
+        raise LMACError(
+            "evaluate needs one table: name labelled recordings with --clips, or events with --events."
+        )
+    if arguments.events is not None:
+        return located.run(arguments)
     from lmaczs.data.clip_table import limit_by_label, select_clips
     from lmaczs.evaluation import mixtures
     from lmaczs.evaluation.clips import evaluate_clips

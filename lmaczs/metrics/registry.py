@@ -17,7 +17,7 @@ from lmaczs.metrics.shape import mask_shape
 from lmaczs.metrics.top_k import top_k_change
 
 Better = Literal["higher", "lower", ""]
-Scope = Literal["explanation", "evaluation", "curve", "mixture", "sequence", "planted"]
+Scope = Literal["explanation", "evaluation", "curve", "mixture", "sequence", "planted", "events"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class MetricEntry:
         scope: where it is measured. "explanation": with every single explanation, on the page, by the command line, by
             explain-many and by `evaluate`. "evaluation": by `evaluate` only. "curve": by `evaluate`, from curves over the
             area of the mask. "mixture": on mixtures with known parts. "sequence": on sequences of known sounds.
-            "planted": on copies that decide by a known cue.
+            "planted": on copies that decide by a known cue. "events": on scenes whose events are known by time.
         compute: of the scopes "explanation" and "evaluation": the number; nan where a recording has none.
         at_equal_area: also measured for the top cells of every mask, all masks having the same area.
         ranked: whether methods are ranked by it; never where neither way is better.
@@ -247,6 +247,31 @@ _ENTRIES = (
     MetricEntry(
         "cue_gone", "Gone without 10 %", "%", "higher",
         "How often the decision is another one without the top 10 % of the mask.", 1, scope="planted",
+    ),
+    MetricEntry(
+        "event_f1", "F1 at -20 dB", "0..1", "higher",
+        "How well the times agree at which something is kept and at which the event sounds, in frames of 100 ms: F1 of "
+        "what is kept within 20 dB of its loudest frame.", scope="events",
+    ),
+    MetricEntry(
+        "event_precision", "Precision", "0..1", "higher",
+        "Of the frames that are kept so, how many the event sounds in.", scope="events",
+    ),
+    MetricEntry(
+        "event_recall", "Recall", "0..1", "higher",
+        "Of the frames that the event sounds in, how many are kept so.", scope="events",
+    ),
+    MetricEntry(
+        "event_f1_best", "F1 at the best threshold", "0..1", "higher",
+        "The largest F1 that any threshold on the kept energy reaches for this event.", scope="events",
+    ),
+    MetricEntry(
+        "event_correlation", "Correlation", "-1..1", "higher",
+        "Point-biserial correlation of the kept amplitude with whether the event sounds.", scope="events",
+    ),
+    MetricEntry(
+        "event_si_sdr_i", "SI-SDRi", "dB", "higher",
+        "How much nearer to the event's own sound what is kept is than the scene.", 1, scope="events",
     ),
 )  # fmt: skip
 METRICS: dict[str, MetricEntry] = {entry.key: entry for entry in _ENTRIES}
