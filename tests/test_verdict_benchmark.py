@@ -1,6 +1,7 @@
 """Verdicts against equal area: read back from scores, with the probabilities that the scores came from."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def test_the_page_says_what_was_read(folder, tmp_path, capsys):
     assert found["verdicts"]["believe"]["n"] == 2 and found["verdicts"]["believe"]["gain"][
         "mean"
     ] == pytest.approx(0.625)
-    assert "| believe | Believe it | 2 | 0 | 0.62" in capsys.readouterr().out
+    # 0.625 lies between two numbers of two digits.
+    assert re.search(r"\| believe \| Believe it \| 2 \| 0 \| 0\.6[23] ", capsys.readouterr().out)
     assert {one["n"] for one in found["agreement"]} == {4}
 
 

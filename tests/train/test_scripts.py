@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from lmaczs.clap import debug, minilm
@@ -51,10 +52,13 @@ def texts(tmp_path_factory):
 def run_script(name: str, *arguments: str) -> None:
     """Run a training script as a user would, but for the start of a process, which takes most of a run of two steps."""
     path = list(sys.path)
+    # One process holds one state, which other tests may have set otherwise.
+    AcceleratorState._reset_state(reset_partial_state=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, *arguments])
         patch.setattr(sys, "path", path)
         runpy.run_path(str(ROOT / "train" / name), run_name="__main__")
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def share_texts(source: Path, *runs: Path) -> None:
