@@ -66,12 +66,9 @@ def add_parser(subparsers: Any) -> None:
         help="only lines of the --speech table with this value; repeatable",
     )  # fmt: skip
     parser.add_argument(
-        "--releases",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
+        "--releases", action="append", default=[], metavar="NAME=FOLDER",
         help="take the weights of method NAME from another release; repeatable",
-    )
+    )  # fmt: skip
     parser.add_argument("--limit", type=int, metavar="N", help="score about N clips, evenly from all labels")
     parser.add_argument(
         "--slow-limit", type=int, metavar="N",
