@@ -34,10 +34,11 @@ from lmaczs.evaluation.evaluator import MaskEvaluator
 from lmaczs.evaluation.masks import CONTROLS, IDEAL
 from lmaczs.evaluation.provenance import common_settings, method_sha256, sound_sha256
 from lmaczs.evaluation.scores import Row, ScoreTable
+from lmaczs.evaluation.summary import ranking_of
 from lmaczs.explainers import METHODS
 from lmaczs.hearing.explaining import audible
 from lmaczs.metrics.registry import METRICS
-from lmaczs.metrics.statistics import Ranking, as_columns, rank
+from lmaczs.metrics.statistics import as_columns, rank
 from lmaczs.metrics.table import markdown_table, metric_notes, summarise
 from lmaczs.signal.audio import load_clip, resample
 from lmaczs.signal.mixing import active_power, white_noise
@@ -226,9 +227,7 @@ def summary_of(
 
 def report(summary: dict[str, Any], title: str, slow: int) -> str:
     """The Markdown page."""
-    rankings = {
-        key: Ranking(found["best"], tuple(found["tied"])) for key, found in summary["ranking"].items()
-    }
+    rankings = {key: ranking_of(found) for key, found in summary["ranking"].items()}
     lines = [
         f"# Long recordings: {title}",
         "",

@@ -139,6 +139,20 @@ def test_the_command_writes_its_table(scene, tmp_path, capsys):
     assert "--clips, or events with --events" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--where", "label=beep"], ["--contaminate", "white"], ["--snr", "0"], ["--speech", "a.csv"],
+        ["--speech-where", "a=b"], ["--slow-limit", "3"], ["--mixtures", "2"], ["--curve", "10"],
+        ["--again", "grad-cam"],
+    ],
+)  # fmt: skip
+def test_a_flag_about_clips_is_not_passed_over(scene, tmp_path, capsys, flags):
+    assert main(["evaluate", "--events", str(scene), *flags, "--out", str(tmp_path / "results")]) == 2
+    assert f"{flags[0]} is about --clips: leave it out with --events." in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
 def test_scenes_are_made_alike_from_a_seed_and_their_parts_add_up(tmp_path):
     time = np.arange(RATE) / RATE
     rows = ["path,label"]

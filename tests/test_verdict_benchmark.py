@@ -1,7 +1,6 @@
 """Verdicts against equal area: read back from scores, with the probabilities that the scores came from."""
 
 import json
-import re
 import runpy
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def folder(tmp_path):
     with ScoreTable(tmp_path / "scores", {"a": 1}) as table:
         for clip in ("one", "two"):
             table.add("none", clip, "sound", {"probability": 0.8, "label": "x"})
-            for method, soft, top in (("right", (0.9, 0.1), (0.7, 0.2)), ("large", (0.8, 0.7), (0.1, 0.7))):
+            for method, soft, top in (("right", (0.9, 0.1), (0.7, 0.22)), ("large", (0.8, 0.7), (0.1, 0.7))):
                 for form, (q, r) in (("soft", soft), ("top10", top)):
                     values = {
                         f"stft/{method}/{form}/{key}": value for key, value in scores(0.8, q, r).items()
@@ -46,7 +45,7 @@ def test_probabilities_and_verdicts_are_read_back(folder):
     assert set(by_verdict) == {"believe", "enough"}
     right = by_verdict["believe"]
     assert (right.whole, right.kept, right.removed) == pytest.approx((0.8, 0.9, 0.1))
-    assert right.gain == pytest.approx((0.7 - 0.2) / 0.8)
+    assert right.gain == pytest.approx((0.7 - 0.22) / 0.8)
     assert by_verdict["enough"].gain == pytest.approx((0.1 - 0.7) / 0.8)
     assert right.verdict(needed=0.1) == "enough"
 
@@ -56,9 +55,9 @@ def test_the_page_says_what_was_read(folder, tmp_path, capsys):
     found = json.loads((tmp_path / "out" / "verdict.json").read_text())
     assert found["verdicts"]["believe"]["n"] == 2 and found["verdicts"]["believe"]["gain"][
         "mean"
-    ] == pytest.approx(0.625)
-    # 0.625 lies between two numbers of two digits.
-    assert re.search(r"\| believe \| Believe it \| 2 \| 0 \| 0\.6[23] ", capsys.readouterr().out)
+    ] == pytest.approx(0.6)
+    # Not the 0.625 of before, which lies between two numbers of two digits: machines rounded it differently.
+    assert "| believe | Believe it | 2 | 0 | 0.60" in capsys.readouterr().out
     assert {one["n"] for one in found["agreement"]} == {4}
 
 

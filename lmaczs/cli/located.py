@@ -13,6 +13,12 @@ from lmaczs.cli.clip_arguments import chosen_names, method_names, named_releases
 from lmaczs.cli.files import write_json_whole, write_text_whole
 from lmaczs.errors import LMACError
 
+# Flags of `evaluate` that are about --clips, with what they are where nobody gave them.
+ABOUT_CLIPS = {
+    "where": [], "contaminate": "none", "snr": 3.0, "speech": None, "speech_where": [], "slow_limit": None,
+    "mixtures": 0, "curve": None, "again": "",
+}  # fmt: skip
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --events."""
@@ -40,6 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     from lmaczs.evaluation.provenance import common_settings, method_sha256
     from lmaczs.evaluation.scores import ScoreTable
 
+    for name, left_out in ABOUT_CLIPS.items():
+        if getattr(arguments, name) != left_out:
+            raise LMACError(f"--{name.replace('_', '-')} is about --clips: leave it out with --events.")
     source = Path(arguments.events)
     scenes = read_scenes(source)
     if arguments.limit is not None:

@@ -22,10 +22,11 @@ from lmaczs.evaluation.evaluator import MaskEvaluator
 from lmaczs.evaluation.masks import CONTROLS, IDEAL
 from lmaczs.evaluation.provenance import sound_sha256
 from lmaczs.evaluation.scores import Row, ScoreTable
+from lmaczs.evaluation.summary import ranking_of
 from lmaczs.metrics.events import frame_energy, frames_of, located
 from lmaczs.metrics.localisation import si_sdr_improvement
 from lmaczs.metrics.registry import METRICS, entries_of
-from lmaczs.metrics.statistics import Ranking, as_columns, rank
+from lmaczs.metrics.statistics import as_columns, rank
 from lmaczs.metrics.table import markdown_table, metric_notes, summarise
 from lmaczs.signal.audio import load_clip, resample
 from lmaczs.types import AudioClip
@@ -240,7 +241,7 @@ def located_markdown(summary: Mapping[str, Any], title: str, scenes: int, domain
 
 
 def _lines(summary: Mapping[str, Any], title: str, scenes: int, domain: str) -> Iterator[str]:
-    rankings = {key: Ranking(one["best"], tuple(one["tied"])) for key, one in summary["ranking"].items()}
+    rankings = {key: ranking_of(one) for key, one in summary["ranking"].items()}
     yield f"# Located truth: {title}"
     yield ""
     yield (

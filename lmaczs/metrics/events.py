@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from lmaczs.metrics.statistics import pearson
+
 # Over what energy is summed, s.
 FRAME_S = 0.1
 # Below the loudest frame of what is kept: what counts as kept at the fixed threshold, dB.
@@ -65,12 +67,6 @@ def located(energy: Tensor, active: Tensor) -> dict[str, float]:
         "event_recall": hits / float(active.sum()),
         "event_f1": 2 * hits / float(kept.sum() + active.sum()),
         "event_f1_best": float(every[last].max()),
-        "event_correlation": _correlation(energy.sqrt(), active.double()),
+        # The point-biserial correlation is Pearson's with a side of 0 and 1.
+        "event_correlation": pearson(energy.sqrt(), active),
     }
-
-
-def _correlation(values: Tensor, flags: Tensor) -> float:
-    """Pearson's, which is the point-biserial one where one side is 0 or 1; nan where either is constant."""
-    values, flags = values - values.mean(), flags - flags.mean()
-    size = values.norm() * flags.norm()
-    return float((values * flags).sum() / size) if bool(size > 1e-12) else math.nan

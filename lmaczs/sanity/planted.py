@@ -19,11 +19,12 @@ from lmaczs.evaluation.evaluator import MaskEvaluator
 from lmaczs.evaluation.masks import CONTROLS
 from lmaczs.evaluation.provenance import sound_sha256
 from lmaczs.evaluation.scores import Row, ScoreTable
+from lmaczs.evaluation.summary import ranking_of
 from lmaczs.hearing.boxes import Box, cells_of
 from lmaczs.metrics.localisation import pointing_accuracy
 from lmaczs.metrics.registry import METRICS, entries_of
 from lmaczs.metrics.shape import top_masks
-from lmaczs.metrics.statistics import Ranking, as_columns, rank
+from lmaczs.metrics.statistics import as_columns, rank
 from lmaczs.metrics.table import markdown_table, metric_notes, summarise
 from lmaczs.sanity.cues import CUES, Beep, Cue, Cued, at_level
 from lmaczs.signal.audio import load_clip, resample, tile_to_length
@@ -255,7 +256,7 @@ def planted_markdown(summary: Mapping[str, Any], title: str, domain: str, steps:
 
 def _tables(summary: Mapping[str, Any]) -> Iterator[str]:
     for name, found in summary.items():
-        rankings = {key: Ranking(one["best"], tuple(one["tied"])) for key, one in found["ranking"].items()}
+        rankings = {key: ranking_of(one) for key, one in found["ranking"].items()}
         yield f"## {name}: {CUES[name].words}"
         yield ""
         yield (

@@ -3,7 +3,7 @@ and the classifier itself says how many cells it needs (`sizes`).
 
 The decoder of `lmac_any` reads where the decision changes with the sound. Here the maps of one classifier are added as
 the paper reads them: the prompt meets the two deepest maps in cross-attention (Paissan et al. 2024, Figure 2), whose
-centred scores are added at the coarsest level. A fresh guide adds nothing, so training starts from the universal decoder.
+centred scores are added at the coarsest level. A fresh guide adds nothing: training may start from the universal decoder.
 """
 
 from dataclasses import asdict, dataclass, field

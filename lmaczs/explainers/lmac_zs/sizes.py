@@ -11,7 +11,7 @@ from lmaczs.types import AudioState
 
 # Shares of the cells that the classifier is asked about, by halving: three masks decide.
 SIZES = (0.02, 0.05, 0.1, 0.2, 0.3)
-HALVINGS = 3
+HALVINGS = (len(SIZES) - 1).bit_length()
 # Softness of a mask's edge, in standard deviations of its order.
 EDGE = 0.35
 # A mask is enough if what it keeps is that much of the way from the whole window's probability to certainty (or has that
