@@ -7,6 +7,7 @@
 # make examples rebuild assets/examples (needs espeak-ng)
 # make docs     build the documentation as a site in out/docs, which opens offline
 # make wheel    build dist/*.whl
+# make release  VERSION=0.2.0: version, changelog, wheel and hashes
 # make space    write the folder of a Space (DEST=build/space), and start and use it in a clean environment
 # make clean    remove what was built; make distclean also removes .venv
 
@@ -24,7 +25,7 @@ TEST_READY    := $(VENV)/.test-ready
 BROWSER_READY := $(VENV)/.browser-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint check fix examples docs wheel space clean distclean
+.PHONY: help demo test fuzz lint check fix examples docs wheel release space clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -67,6 +68,9 @@ wheel: $(TEST_READY)
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	rm -rf build
 	@ls -l dist
+
+release: $(TEST_READY)
+	$(BIN)/python space/make_release.py $(VERSION)
 
 # CONSTRAINT=FILE keeps CUDA packages away from the check, see space/check_space.py.
 DEST ?= build/space

@@ -73,6 +73,30 @@ def test_the_notebook_runs_and_shows_sound_picture_and_numbers():
     assert len(sizes) == 2 and all(size > 100_000 for size in sizes)
 
 
+def other_tools(word):
+    """The block of docs/other-tools.md that imports a package."""
+    page = (ROOT / "docs" / "other-tools.md").read_text("utf-8")
+    return next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if word in code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "said"), [("captum", "largest difference: "), ("quantus", "by Quantus")])
+def test_other_tools_give_the_same_numbers(package, said):
+    pytest.importorskip(package)
+    assert said in run_as_written(other_tools(f"import {package}" if package == "quantus" else "captum.attr"))
+
+
+def test_mteb_measures_as_the_page_says(monkeypatch, tmp_path, capsys):
+    """With a task that fetches nothing in place of that of the page."""
+    mteb = pytest.importorskip("mteb")
+    from miniature_task import Miniature
+
+    monkeypatch.setenv("MTEB_CACHE", str(tmp_path))
+    monkeypatch.setattr(mteb, "get_task", lambda name: Miniature())
+    exec(other_tools("import mteb"), {})
+    assert 0 <= float(capsys.readouterr().out.split()[-1]) <= 1
+
+
 def test_docs_become_a_site_that_asks_nobody_for_anything(tmp_path):
     """Strict: a broken link between pages or a name that is not there ends it."""
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")]

@@ -1,5 +1,6 @@
 """The frame: sizes, licence, citation, no traces of a machine, a wheel that works outside the repository."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 import lmaczs
+from make_release import ReleaseError, set_version, write_hashes
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "assets"
@@ -73,6 +75,50 @@ def test_citation_names_this_version_and_both_papers():
 
 def test_changelog_has_this_version():
     assert f"## [{lmaczs.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """What a release changes, and one file of weights."""
+    for name in ("lmaczs/__init__.py", "CITATION.cff", "CHANGELOG.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "assets/releases/one").mkdir(parents=True)
+    (tmp_path / "assets/releases/one/model.safetensors").write_bytes(b"weights")
+    return tmp_path
+
+
+def test_a_release_has_one_version_everywhere_its_changes_and_hashes(repository):
+    before = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for version in ("99.1.0", "99.2.0"):
+        if version == "99.2.0":
+            with pytest.raises(ReleaseError, match="has nothing under"):
+                set_version(repository, version, "2030-01-03")
+            log = repository / "CHANGELOG.md"
+            log.write_text(
+                log.read_text("utf-8").replace("## [Unreleased]\n", "## [Unreleased]\n\n- Newer.\n")
+            )
+        news = set_version(repository, version, "2030-01-03")
+    assert news == "- Newer."
+    log = (repository / "CHANGELOG.md").read_text("utf-8")
+    assert "## [Unreleased]\n\n## [99.2.0] - 2030-01-03\n\n- Newer.\n\n## [99.1.0] - 2030-01-03\n" in log
+    assert all(line in log for line in before.splitlines())
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == "99.2.0" and str(citation["date-released"]) == "2030-01-03"
+    assert '__version__ = "99.2.0"' in (repository / "lmaczs/__init__.py").read_text("utf-8")
+    (repository / "dist").mkdir()
+    (repository / "dist/one.whl").write_bytes(b"wheel")
+    sums = write_hashes(repository, repository / "dist").read_text().splitlines()
+    assert [line.split("  ")[1] for line in sums] == ["one.whl", "assets/releases/one/model.safetensors"]
+    assert sums[1].startswith(hashlib.sha256(b"weights").hexdigest())
+
+
+@pytest.mark.parametrize("version", ["0.0.1", lmaczs.__version__, "1.2", "v1.2.3", "1.2.3rc1", "", "01.2.3"])
+def test_a_version_that_is_none_or_not_newer_changes_nothing(repository, version):
+    before = {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()}
+    with pytest.raises(ReleaseError, match=f"is no version above {lmaczs.__version__}"):
+        set_version(repository, version, "2030-01-03")
+    assert before == {path: path.read_bytes() for path in repository.rglob("*") if path.is_file()}
 
 
 def test_licence_is_the_whole_apache_licence():

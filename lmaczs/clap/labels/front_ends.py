@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lmaczs.errors import LMACError
 from lmaczs.signal.masking import amplitude_of, spread_over_bins
 from lmaczs.signal.spectral import SpectralConfig, istft, power_of
 from lmaczs.types import AudioState, MaskDomain
@@ -46,6 +47,21 @@ class FrontEnd(ABC):
     spectral: SpectralConfig
     clip_seconds: float
     transform: Transform = field(default=as_it_is)
+
+    def __post_init__(self) -> None:
+        """Check the grid.
+
+        Raises:
+            LMACError: it is none, as where a rate stands in its place.
+        """
+        if not isinstance(self.spectral, SpectralConfig):
+            name, found = type(self).__name__, str(self.spectral)[:40]
+            known = (
+                "Waveform.at(16000)" if name == "Waveform" else f"{name}(SpectralConfig(...), clip_seconds)"
+            )
+            raise LMACError(
+                f"{name} takes the grid of the spectrogram first, and '{found}' is none: give {known}."
+            )
 
     @abstractmethod
     def original(self, audio: AudioState) -> Tensor:
