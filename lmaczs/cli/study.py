@@ -129,16 +129,18 @@ def run_analyse(arguments: argparse.Namespace) -> int:
     """Write analysis.json, analysis.md and analysis.png beside the answers, and print the tables.
 
     Raises:
-        LMACError: there is no study, or nobody has finished an item.
+        LMACError: there is neither a study nor comparisons of the page, or nobody has finished an item.
     """
     from lmaczs.errors import plain_write_errors
     from lmaczs.study.analysis import analyse, as_json, as_markdown, draw
     from lmaczs.study.answers import Answers
+    from lmaczs.study.comparisons import as_study, holds_comparisons
     from lmaczs.study.design import read_study
 
     folder = Path(arguments.study)
-    study = read_study(folder)
-    found = analyse(study, Answers(folder).ratings())
+    ratings = Answers(folder).ratings() if holds_comparisons(folder) else None
+    study = as_study(ratings) if ratings is not None else read_study(folder)
+    found = analyse(study, Answers(folder).ratings() if ratings is None else ratings)
     if not found.listeners:
         raise LMACError(f"Nobody has finished an item of '{folder.name}' yet: serve it, and let people rate.")
     write_json_whole(folder / "analysis.json", as_json(found))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lmaczs.charts import CONTROL, INK, method_colours, new_chart, plain_axes, save_chart
-from lmaczs.metrics.statistics import Interval, bootstrap, paired_difference
+from lmaczs.metrics.statistics import Interval, bootstrap
 from lmaczs.study.answers import Rating
 from lmaczs.study.design import ANCHOR, QUESTION, REFERENCE, Study
 
@@ -47,13 +47,15 @@ class Analysis:
 
     Attributes:
         listeners: who finished at least one item.
+        items: that somebody has finished.
         rejected: numbers of those who did not listen; nothing below counts them.
         ratings: that count.
         means: condition -> mean of the listeners' means, with its 95 % bootstrap interval over listeners.
-        comparisons: of all pairs of conditions.
+        comparisons: of all pairs of conditions that a listener has rated on the same item.
     """
 
     listeners: int
+    items: int
     rejected: tuple[int, ...]
     ratings: int
     means: dict[str, Interval]
@@ -69,7 +71,9 @@ def analyse(study: Study, ratings: Sequence[Rating]) -> Analysis:
     """
     rated = [one for one in ratings if one.item >= 0]
     everyone = sorted({one.listener for one in rated})
-    rejected = tuple(number for number in everyone if not listened(rated, number))
+    # Comparisons of two methods have neither: nobody can be left out by them.
+    asked = REFERENCE in study.conditions and ANCHOR in study.conditions
+    rejected = tuple(number for number in everyone if asked and not listened(rated, number))
     counted = [one for one in rated if one.listener not in rejected]
     listeners = [number for number in everyone if number not in rejected]
     columns = {
@@ -80,10 +84,11 @@ def analyse(study: Study, ratings: Sequence[Rating]) -> Analysis:
     }
     return Analysis(
         listeners=len(everyone),
+        items=len({one.item for one in counted}),
         rejected=rejected,
         ratings=len(counted),
         means={name: bootstrap(values) for name, values in columns.items()},
-        comparisons=_comparisons(columns),
+        comparisons=_comparisons(study.conditions, counted, listeners),
     )
 
 
@@ -104,14 +109,31 @@ def _mean(ratings: Sequence[Rating], listener: int, condition: str) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def _comparisons(columns: dict[str, Tensor]) -> tuple[Comparison, ...]:
-    pairs = list(combinations(columns, 2))
-    raw = [_signed_rank(columns[first] - columns[second]) for first, second in pairs]
-    corrected = holm(raw)
+def _comparisons(
+    conditions: Sequence[str], ratings: Sequence[Rating], listeners: Sequence[int]
+) -> tuple[Comparison, ...]:
+    pairs = list(combinations(conditions, 2))
+    found = [_differences(ratings, listeners, *pair) for pair in pairs]
+    rated = [index for index, values in enumerate(found) if not bool(values.isnan().all())]
+    corrected = holm([_signed_rank(found[index]) for index in rated])
     return tuple(
-        Comparison(first, second, paired_difference(columns[first], columns[second]), p, p < LEVEL)
-        for (first, second), p in zip(pairs, corrected, strict=True)
+        Comparison(*pairs[index], bootstrap(found[index]), p, p < LEVEL)
+        for index, p in zip(rated, corrected, strict=True)
     )
+
+
+def _differences(ratings: Sequence[Rating], listeners: Sequence[int], first: str, second: str) -> Tensor:
+    """(listeners,): mean of first - second over the items in which a listener rated both; nan where there is none."""
+    given = {(one.listener, one.item, one.condition): one.value for one in ratings}
+    means = []
+    for number in listeners:
+        both = [
+            value - given[number, item, second]
+            for (who, item, condition), value in given.items()
+            if (who, condition) == (number, first) and (number, item, second) in given
+        ]
+        means.append(sum(both) / len(both) if both else math.nan)
+    return torch.tensor(means, dtype=torch.float64)
 
 
 def _signed_rank(differences: Tensor) -> float:
@@ -154,11 +176,8 @@ def as_markdown(study: Study, analysis: Analysis) -> str:
     lines = [
         f"# {study.title}",
         "",
-        f"*{QUESTION}* (0 to 100; Parekh et al. 2022.) {len(study.items)} items, mixtures of two sounds whose class is "
-        f"the first; {analysis.listeners} listeners, {len(analysis.rejected)} of them left out, who rated the anchor as "
-        f"high as the hidden reference in more than {100 * MOST_MISSED:.0f} % of their items; {analysis.ratings} "
-        f"ratings. **{REFERENCE}** is the hidden reference, **{ANCHOR}** the anchor. In brackets: 95 % bootstrap "
-        "intervals over listeners.",
+        f"*{QUESTION}* (0 to 100; Parekh et al. 2022.) {_about(study, analysis)} In brackets: 95 % bootstrap intervals "
+        "over listeners.",
         "",
         "| condition | mean rating | listeners |",
         "|---|---:|---:|",
@@ -175,6 +194,22 @@ def as_markdown(study: Study, analysis: Analysis) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _about(study: Study, analysis: Analysis) -> str:
+    """Who rated what."""
+    if REFERENCE not in study.conditions:
+        return (
+            f"{analysis.items} sounds and sentences that visitors brought; {analysis.listeners} of them rated two "
+            f"methods at a time, blind; {analysis.ratings} ratings. Means are over what each method was rated on: "
+            "compare methods by the differences below, which are taken where a visitor rated both."
+        )
+    return (
+        f"{len(study.items)} items, mixtures of two sounds whose class is the first; {analysis.listeners} listeners, "
+        f"{len(analysis.rejected)} of them left out, who rated the anchor as high as the hidden reference in more than "
+        f"{100 * MOST_MISSED:.0f} % of their items; {analysis.ratings} ratings. **{REFERENCE}** is the hidden "
+        f"reference, **{ANCHOR}** the anchor."
+    )
 
 
 def _cell(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS finished (
     PRIMARY KEY (listener, item)
 );
 """
+KEEP = "INSERT INTO ratings VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 # The item to get used to the page.
 PRACTICE = -1
 # Seconds that one waits for another's write.
@@ -79,6 +80,13 @@ class Answers:
             base.execute("INSERT INTO listeners (token) VALUES (?)", (token,))
         return token
 
+    def welcome(self, token: str) -> int:
+        """The number of a listener who brings a token of their own, from 0; made at the first time."""
+        with self._connected() as base:
+            base.execute("INSERT OR IGNORE INTO listeners (token) VALUES (?)", (token,))
+            found = base.execute("SELECT number FROM listeners WHERE token = ?", (token,)).fetchone()
+        return int(found[0]) - 1
+
     def listener(self, token: str) -> int | None:
         """A listener's number, from 0; None for an unknown token."""
         with self._connected() as base:
@@ -88,10 +96,13 @@ class Answers:
     def rate(self, listener: int, item: int, condition: str, value: int) -> None:
         """Keep a rating; a later one of the same replaces it."""
         with self._connected() as base:
-            base.execute(
-                "INSERT INTO ratings VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                (listener + 1, item, condition, value),
-            )
+            base.execute(KEEP, (listener + 1, item, condition, value))
+
+    def keep_item(self, listener: int, item: int, values: Mapping[str, int]) -> None:
+        """Keep several ratings of one item, and that it is finished: all of it or nothing."""
+        with self._connected() as base:
+            base.executemany(KEEP, [(listener + 1, item, name, value) for name, value in values.items()])
+            base.execute("INSERT OR IGNORE INTO finished VALUES (?, ?)", (listener + 1, item))
 
     def finish(self, listener: int, item: int) -> None:
         """Keep that a listener has gone on to the next item."""

@@ -43,7 +43,8 @@ const play = (button, sound) => {
   playing = null;
   if (same) return;
   audio.src = sound;
-  audio.play();
+  // Whoever presses the next button before this one sounds has stopped it.
+  audio.play().catch((error) => error.name !== "AbortError" && say("This sound cannot be played: load the page again."));
   playing = button;
   button.setAttribute("aria-pressed", "true");
 };

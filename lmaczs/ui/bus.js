@@ -11,6 +11,7 @@
 //          failed()                the server failed
 //          clear() -> turn         another sound is coming: stop what runs and empty the page
 //          pause()                 another player begins to sound
+//          rated(kept)             whether the ratings of a blind comparison were kept
 //          report(value)           how far the work is, as progress_payload of handlers.py
 //          offer({methods, closed}) what can be asked for, once the models are loaded
 //          turn() -> number        of the visitor's newest request: what answers an older one is not shown

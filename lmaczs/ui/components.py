@@ -25,6 +25,7 @@ PLAYER_SCRIPTS = (
     "compare.js",
     "faithfulness.js",
     "beside.js",
+    "blind.js",
     "requests.js",
     "words.js",
     "view.js",

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from lmaczs.study.comparisons import Comparisons
 from lmaczs.ui.examples import Example
 from lmaczs.ui.handlers import Update
 from lmaczs.ui.models import Models
@@ -22,6 +23,7 @@ CLEAR = "() => [window.lmaczs.clear()]"
 FAILED = "() => window.lmaczs.failed()"
 TRY = "() => { window.lmaczs.clear(); return []; }"
 PAUSE = "() => window.lmaczs.pause()"
+RATED, NOT_RATED = "() => window.lmaczs.rated(true)", "() => window.lmaczs.rated(false)"
 OFFER = "(offered) => window.lmaczs.offer(offered)"
 # Whose work is under way or waits; more wait until one of them is done.
 VISITORS = 32
@@ -62,14 +64,15 @@ class Parts:
 class Actions:
     """The handlers of whichever classifier a visitor has chosen, as Gradio calls them."""
 
-    def __init__(self, models: Models, names: Iterable[str]) -> None:
+    def __init__(self, models: Models, names: Iterable[str], comparisons: Comparisons | None = None) -> None:
         """Take the classifiers.
 
         Args:
             models: of the page.
             names: of an update's values, in the order of the outputs.
+            comparisons: keeps blind ratings; None: nobody does.
         """
-        self.models = models
+        self.models, self.comparisons = models, comparisons
         self.names = tuple(names)
 
     def analyse(self, path: str | None, prompts: str, turn: float, request: gr.Request) -> Iterator[Any]:
@@ -101,6 +104,12 @@ class Actions:
         """Stop what was asked for before."""
         self.models.stop(_asked(request, _sent(event)["turn"]))
 
+    def rate(self, event: gr.EventData) -> None:
+        """Keep the ratings of a blind comparison; nothing of them goes to the log, whatever was sent."""
+        sent = event._data if isinstance(event._data, dict) else {}
+        if self.comparisons is not None:
+            self.comparisons.keep(*(sent.get(name) for name in ("listener", "clip", "prompt", "ratings")))
+
     def leave(self, turn: float, request: gr.Request) -> None:
         """Stop what was asked for before, as another sound is coming."""
         self.models.stop(_asked(request, turn))
@@ -110,7 +119,13 @@ class Actions:
         return self.models.of(_asked(request, 0)).offer()
 
 
-def wire(demo: gr.Blocks, models: Models, examples: list[Example], parts: Parts) -> None:
+def wire(
+    demo: gr.Blocks,
+    models: Models,
+    examples: list[Example],
+    parts: Parts,
+    comparisons: Comparisons | None = None,
+) -> None:
     """Connect the parts of the page with what they do.
 
     Args:
@@ -118,8 +133,9 @@ def wire(demo: gr.Blocks, models: Models, examples: list[Example], parts: Parts)
         models: its classifiers.
         examples: one for each of `parts.tries`.
         parts: of the page.
+        comparisons: keeps blind ratings; None: nobody does.
     """
-    actions, sound, typed = Actions(models, parts.results), parts.sound, parts.typed
+    actions, sound, typed = Actions(models, parts.results, comparisons), parts.sound, parts.typed
     outputs, player = list(parts.results.values()), parts.results["player"]
     turn = gr.Number(0, visible=False)
     running = [
@@ -141,6 +157,9 @@ def wire(demo: gr.Blocks, models: Models, examples: list[Example], parts: Parts)
         event.success(None, js=IDLE)
         event.failure(None, js=FAILED)
     player.halt(actions.halt, None, None, **LIGHT)
+    rated = player.rate(actions.rate, None, None, **LIGHT)
+    rated.success(None, js=RATED)
+    rated.failure(None, js=NOT_RATED)
     for button, prompts in parts.sets.items():
         button.click(_add(prompts), [typed], [typed], **LIGHT)
     sound.play(None, js=PAUSE)

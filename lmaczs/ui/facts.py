@@ -6,6 +6,7 @@ from typing import Any
 from lmaczs.explainers import METHODS, entry_of
 from lmaczs.hearing.verdict import VERDICTS
 from lmaczs.metrics.registry import METRICS, explanation_keys
+from lmaczs.study.design import QUESTION
 from lmaczs.ui import text
 from lmaczs.ui.controls import PAGE_CONTROLS
 from lmaczs.ui.settings import read
@@ -13,11 +14,14 @@ from lmaczs.ui.settings import read
 TEST_SET = "test_set.json"
 
 
-def page_facts() -> dict[str, Any]:
+def page_facts(keeps_ratings: bool = False) -> dict[str, Any]:
     """What the scripts know.
 
-    Numbers, controls, a sentence for each method, a few words for each verdict, and `TEST_SET` (see
-    `lmaczs.ui.build_test_set`).
+    Numbers, controls, a sentence for each method, a few words for each verdict, `TEST_SET` (see
+    `lmaczs.ui.build_test_set`), and what is asked in a blind comparison.
+
+    Args:
+        keeps_ratings: whether the page keeps those of visitors who allow it.
     """
     columns = [
         {
@@ -39,6 +43,7 @@ def page_facts() -> dict[str, Any]:
         "sentences": {name: entry_of(name).sentence for name in METHODS},
         "verdicts": {key: verdict.short for key, verdict in VERDICTS.items()},
         "test_set": test_set,
+        "blind": {"question": QUESTION, "keeps": keeps_ratings},
     }
 
 

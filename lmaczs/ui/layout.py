@@ -13,6 +13,7 @@ import gradio as gr
 from lmaczs.clap import EMBEDDED, labels_for
 from lmaczs.errors import LMACError
 from lmaczs.signal.levels import MAX_SECONDS
+from lmaczs.study.comparisons import Comparisons
 from lmaczs.ui import components, text, zero_gpu
 from lmaczs.ui.addresses import guard
 from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder, workshop
@@ -75,21 +76,21 @@ def build_demo(settings: Settings) -> Page:
     # What is stored is the embedded classifier's work.
     own = settings.backend in (EMBEDDED, TEST)
     first = examples[0] if stored and examples and own else None
-    labels, sets_offered = labels_for(settings.backend), text.PROMPT_SETS
+    labels, sets_offered = labels_for(settings.backend), _offered_sets(settings)
     if labels is not None:
         # Nothing else is a prompt to this classifier.
         examples = [replace(example, prompts=labels) for example in examples]
-        sets_offered = {text.ALL_LABELS: list(labels)}
     with Page(title=text.TITLE, analytics_enabled=False, fill_width=True) as demo:
         demo.studio, demo.public = studio, public
         with gr.Row(elem_id="lz-top"):
             _header()
             add_model_choice(demo, models)
-        tries = _small_buttons([example.title for example in examples], "Try", "lz-tries")
+        tries = _small_buttons([one.title for one in examples], "Try", "lz-tries")
         with gr.Row(elem_id="lz-desk"):
             with gr.Column(elem_id="lz-stage"):
                 player = components.player(
-                    _first_value(stored, public.name) if stored and first else None, page_facts()
+                    _first_value(stored, public.name) if stored and first else None,
+                    page_facts(settings.study is not None),
                 )
                 progress = components.progress()
             with gr.Column(elem_id="lz-rail"):
@@ -112,10 +113,17 @@ def build_demo(settings: Settings) -> Page:
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
             gr.Markdown(about())
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
-        wire(demo, models, examples, Parts(sound, typed, run, results, tries, sets))
+        comparisons = Comparisons(settings.study) if settings.study else None
+        wire(demo, models, examples, Parts(sound, typed, run, results, tries, sets), comparisons)
         add_endpoints(studio)
         page: Page = demo
     return page
+
+
+def _offered_sets(settings: Settings) -> dict[str, list[str]]:
+    """Prompts that a press adds: sets of sentences, or the labels of a classifier that takes no others."""
+    labels = labels_for(settings.backend)
+    return text.PROMPT_SETS if labels is None else {text.ALL_LABELS: list(labels)}
 
 
 def _public_copy() -> TemporaryDirectory[str]:

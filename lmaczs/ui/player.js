@@ -45,6 +45,11 @@ const compare = new Compare(
   sayOf,
 );
 const beside = new Compare({ grid: find("cards"), name: "lz-card" }, picture.look, (method) => hear(method), seekTo, sayOf);
+const blind = new Blind(find, facts.blind, {
+  label: (method) => label(method),
+  begins: () => sound.playing && sound.pause(),
+  keep: (rated) => trigger("rate", { listener: listener(), ...rated }),
+});
 const faithfulness = new Faithfulness(find("numbers"), find("source"), facts);
 
 // A value holds everything that its request has found so far, so it does not matter if one is passed over.
@@ -138,6 +143,7 @@ publish({
     announce("Something went wrong on the server: try it again.", true);
   },
   pause: () => sound.playing && sound.pause(),
+  rated: (kept) => blind.say(find("blind-told").textContent + (kept ? " Your ratings are kept." : " Your ratings could not be kept.")),
   clear: () => {
     clear();
     leaveExample();
@@ -147,6 +153,7 @@ publish({
   turn: () => turn,
 });
 atTheEnd(() => sound.release());
+atTheEnd(() => blind.sound.release());
 
 // For the tests.
 root.state = () => ({
@@ -167,12 +174,23 @@ root.state = () => ({
   ),
   look: { ...picture.look },
   boxes: marks.boxes.length,
+  blind: blind.pair && blind.pair.map(({ method, value }) => ({ method, value })),
   area,
   verdict: shown && shown.payload.verdict,
 });
 
 root.samples = () =>
   Object.fromEntries(Object.entries(sound.tracks).map(([name, buffer]) => [name, buffer.getChannelData(0)]));
+
+// Loudness of what a blind comparison plays, by name.
+root.blindSound = () =>
+  Object.fromEntries(
+    Object.keys(blind.sound.tracks).map((name) => {
+      const { rms, peak } = blind.sound.level({ [name]: 1 });
+      const factor = blind.sound.factor({ [name]: 1 });
+      return [name, { rms: factor * rms, peak: factor * peak }];
+    }),
+  );
 
 watch("value", receive);
 recallLook();

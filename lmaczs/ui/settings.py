@@ -40,6 +40,7 @@ class Settings:
         port: that the page is served at; None takes a free one.
         hosts: names that the page answers to; None: any.
         most_passes: encoder passes of windows that one explanation may cost; 0: any number. A Space has a limit.
+        study: folder that keeps the blind ratings of visitors who allow it; None: none are kept.
     """
 
     backend: str = EMBEDDED
@@ -50,18 +51,19 @@ class Settings:
     port: int | None = None
     hosts: tuple[str, ...] | None = None
     most_passes: int = 0
+    study: Path | None = None
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES, LMACZS_MOST_PASSES, LMACZS_HOSTS, GRADIO_SERVER_NAME
-        and GRADIO_SERVER_PORT.
+        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES, LMACZS_MOST_PASSES, LMACZS_HOSTS, LMACZS_STUDY,
+        GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
 
         Raises:
             LMACError: one of them cannot be used.
         """
         from lmaczs.ui.hosts import allowed_hosts
 
-        shared = "SPACE_ID" in os.environ
+        shared, study = "SPACE_ID" in os.environ, os.environ.get("LMACZS_STUDY")
         return cls(
             backend=os.environ.get("LMACZS_BACKEND", cls.backend),
             device=os.environ.get("LMACZS_DEVICE") or None,
@@ -69,6 +71,7 @@ class Settings:
             port=_port(os.environ.get("GRADIO_SERVER_PORT", str(PORT))),
             hosts=allowed_hosts(os.environ.get("GRADIO_SERVER_NAME", ""), os.environ.get("LMACZS_HOSTS", "")),
             most_passes=_passes(os.environ.get("LMACZS_MOST_PASSES", str(MOST_PASSES if shared else 0))),
+            study=Path(study) if study else None,
         )
 
 

@@ -39,6 +39,8 @@ const refresh = () => {
   const noted = found.map((row) => ({ ...row, note: noteOf(row) }));
   compare.fill(noted, chosen, library);
   beside.fill(trio().map((method) => noted.find((row) => row.method === method)), chosen, library);
+  // Of the classifier's methods: what a person marked has no rival.
+  blind.fill(found.filter(({ record }) => record && !isMarked(record.method)), question);
   find("trio").hidden = isMarked(shown?.method);
   const others = controls().map(([method, name]) => ({ method, label: name, control: true }));
   faithfulness.fill(
