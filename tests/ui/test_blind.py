@@ -83,6 +83,7 @@ def test_both_are_rated_before_their_names_are_told(visit: Visit, kept: Path, ag
     visit.page.set_viewport_size({"width": 390, "height": 844})
     assert visit.page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
     blind.scroll_into_view_if_needed()
+    visit.settle()
     visit.page.screenshot(path=OUT / f"blind-390-{agreed}.png")
     blind.get_by_role("button", name="Close").click()
     assert blind.get_by_role("button", name="Begin", exact=True).is_visible()
