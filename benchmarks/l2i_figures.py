@@ -45,10 +45,10 @@ def save_figures(
         if any(name in TITLES.values() for name in results.get(f"fidelity {kind}") or ())
     ]
     if kinds:
-        _fidelity(results, kinds, folder / "fidelity.png")
-    _removal(results, folder / "removal.png")
+        _fidelity(results, kinds, folder / "fidelity.svg")
+    _removal(results, folder / "removal.svg")
     if results.get("factorisation"):
-        _courses(results["factorisation"][1], folder / "nmf.png")
+        _courses(results["factorisation"][1], folder / "nmf.svg")
     _corruption(models, heard, labels, folder / "corruption.png")
 
 

@@ -77,7 +77,7 @@ def _fidelity_section(results: Mapping[str, Any]) -> list[str]:
         ("head", "A CNN14 head trained on ESC-50"),
     ):
         if rows := results.get(f"fidelity {kind}"):
-            picture = "![fidelity](fidelity.png)" if kind == "head" else ""
+            picture = "![fidelity](fidelity.svg)" if kind == "head" else ""
             parts += [f"### {title}", "", fidelity_table(rows), picture, ""]
     if rows := results.get("fidelity tags"):
         parts += [
@@ -109,7 +109,7 @@ def _removal_section(results: Mapping[str, Any]) -> list[str]:
     ):
         if rows := results.get(key):
             parts += [f"### {title}", "", removal_table(rows, paper=key == "removal zero-shot l2i")]
-    return [*parts, "![removal](removal.png)", ""]
+    return [*parts, "![removal](removal.svg)", ""]
 
 
 def _prompt_section(results: Mapping[str, Any]) -> list[str]:
@@ -155,7 +155,7 @@ def _sound_section(results: Mapping[str, Any]) -> list[str]:
             "has the same objective.",
             "",
             factorisation_table(found[0]),
-            "![NMF](nmf.png)",
+            "![NMF](nmf.svg)",
             "",
         ]
     if found := results.get("corruption"):
@@ -169,7 +169,7 @@ def _sound_section(results: Mapping[str, Any]) -> list[str]:
         ]
         for which, rows in found.items():
             parts += [f"### {which}", "", corruption_table(rows)]
-        parts += ["![corruption](corruption.png)", ""]
+        parts += ["`corruption.png`, drawn by the command, shows the spectrograms.", ""]
     if rows := results.get("speed"):
         cells = [
             [name, number(row["passes"]), number(row["ms"]), str(row["n"])] for name, row in rows.items()

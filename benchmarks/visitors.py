@@ -169,7 +169,7 @@ def render(row: dict[str, Any]) -> str:
         f"{row['untouched'][2]}, the page's own.",
         f"- **Left when the page was terminated**: {len(row['left_after_the_end'])} files.",
         "",
-        "![A visitor in line](visitors.png)",
+        "`visitors.png`, drawn by the command, shows a visitor in line.",
         "",
         "A program waits in Gradio's queue, and one of them at a time stands in line beside the pages: a crowd of "
         "programs does not slow the pages down; its place is the one in that queue.",

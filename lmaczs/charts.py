@@ -38,5 +38,9 @@ def plain_axes(axes: "Axes") -> None:
 
 
 def save_chart(figure: "Figure", path: Path) -> None:
-    """Write a PNG."""
-    figure.savefig(path, dpi=110)
+    """Write an SVG (small, and a change of it is a change of text) or a PNG, as the file's ending says."""
+    from matplotlib import rc_context
+
+    # Equal charts give equal bytes.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lmaczs"}):
+        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)

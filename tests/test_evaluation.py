@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import re
+import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -132,8 +133,10 @@ def test_good_corrupt_and_silent_file_give_three_rows_and_exit_code_1(mixed_set,
     for words in ("| grad-cam++ |", "| energy |", "AD ↓ [%]", "1 clips, 2 failed", "Nothing found [%]"):
         assert words in text
     assert capsys.readouterr().out.strip() == text.strip()
-    for picture in ("metrics.png", "curves.png", "mask_mean.png"):
-        assert f"]({picture})" in text and min(imread(tmp_path / "out" / picture).shape[:2]) > 200
+    for picture in ("metrics.svg", "curves.svg", "mask_mean.svg"):
+        drawn = ElementTree.parse(tmp_path / "out" / picture).getroot()
+        assert f"]({picture})" in text and float(drawn.get("height").removesuffix("pt")) > 150
+        assert "Date" not in (tmp_path / "out" / picture).read_text("utf-8")
 
 
 def test_a_set_without_one_usable_file_has_a_report_too(mixed_set, tmp_path, pictures):

@@ -204,8 +204,8 @@ def test_the_page_names_every_measurement(bench, tmp_path):
     for words in ("L2I, attention", "VIBI", "control: random order", "scikit-learn, cd", "| 0.1 |", "n |"):
         assert words in text, words
     save_figures(results, models, heard, LABELS, tmp_path)
-    names = {path.name for path in tmp_path.glob("*.png")}
-    assert names == {"fidelity.png", "removal.png", "nmf.png", "corruption.png"}
+    names = {path.name for path in tmp_path.iterdir() if path.suffix in (".png", ".svg")}
+    assert names == {"fidelity.svg", "removal.svg", "nmf.svg", "corruption.png"}
 
 
 def test_names_of_releases_are_unique():

@@ -267,3 +267,15 @@ def test_wheel_works_outside_the_repository(wheel, tmp_path):
         text=True,
     )
     assert where.stdout.split() == [str(tmp_path / "site" / "lmaczs" / "assets")]
+
+
+def test_pictures_of_benchmarks_are_charts_that_a_change_of_is_a_change_of_text():
+    """Images are drawn anew by their commands; what a table shows is there."""
+    benchmarks = ROOT / "benchmarks"
+    shown = {
+        page.parent / name
+        for page in benchmarks.rglob("*.md")
+        for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text("utf-8"))
+    }
+    assert shown and all(path.suffix == ".svg" and path.is_file() for path in shown)
+    assert all(path.stat().st_size < 200_000 for path in shown)

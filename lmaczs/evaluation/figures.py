@@ -31,7 +31,7 @@ def save_figures(
         rows: one a clip and condition.
         summary: of the rows.
         evaluation: that they were scored with.
-        folder: for the PNG files.
+        folder: for the files.
         snr_db: of the contaminated conditions, dB.
     """
     settings = {
@@ -40,9 +40,9 @@ def save_figures(
         for domain, found in table["domains"].items()
     }
     colours = _colours(evaluation)
-    save_chart(_metric_bars(settings, colours), folder / "metrics.png")
-    save_chart(_curves(settings, colours), folder / "curves.png")
-    save_chart(_mask_means(rows, evaluation, colours), folder / "mask_mean.png")
+    save_chart(_metric_bars(settings, colours), folder / "metrics.svg")
+    save_chart(_curves(settings, colours), folder / "curves.svg")
+    save_chart(_mask_means(rows, evaluation, colours), folder / "mask_mean.svg")
 
 
 def _wrapped(title: str) -> str:
@@ -123,9 +123,11 @@ def _mask_means(rows: Sequence[Row], evaluation: ClipEvaluation, colours: Mappin
         column = f"{contender.key}/soft/mm"
         points = [row for row in rows if column in row and "similarity" in row]
         similarity, mean = as_columns(points, ["similarity", column]).values()
+        # As an image: hundreds of points are not small in an SVG.
         axes.scatter(
-            similarity.tolist(), mean.tolist(), s=7, alpha=0.5, color=colours[contender.name], linewidths=0
-        )
+            similarity.tolist(), mean.tolist(), s=7, alpha=0.5, color=colours[contender.name], linewidths=0,
+            rasterized=True,
+        )  # fmt: skip
         correlation = spearman(similarity, mean)
         shown = "–" if math.isnan(correlation) else f"{correlation:.2f}"
         title = f"{contender.key}\nSpearman {shown}, n = {len(points)}"

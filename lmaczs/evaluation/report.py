@@ -23,9 +23,9 @@ FORM_TITLES = {
     "top20": "equal area, the top 20 % of cells",
 }
 FIGURES = {
-    "metrics.png": "Each metric by method and setting",
-    "curves.png": "Deletion and insertion curves",
-    "mask_mean.png": "Mask mean against similarity",
+    "metrics.svg": "Each metric by method and setting",
+    "curves.svg": "Deletion and insertion curves",
+    "mask_mean.svg": "Mask mean against similarity",
 }
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WRONG = "#9aa5b1"
-CASCADE, MASKS, MEANS = "cascade.png", "cascade_masks.png", "mask_mean.png"
+CASCADE, MASKS, MEANS = "cascade.svg", "cascade_masks.png", "mask_mean.svg"
 PANEL_COLUMNS = 4
 # Inches of one mask in the grid.
 CELL = (1.75, 1.45)
@@ -47,7 +47,7 @@ def save_figures(
         summary: of the rows.
         plan: that made them.
         clips: in the order of the rows; one of them is shown.
-        folder: for the PNG files.
+        folder: for the files.
     """
     colours = _colours(plan)
     if any(step != OTHER_CLIP for found in summary["methods"].values() for step in found["steps"]):
@@ -171,8 +171,9 @@ def mask_mean_figure(
             points = [(row["similarity"], row[columns[name]]) for row in chosen]
             marker = "x" if step == UNRELATED else "o"
             axes.scatter(
-                *zip(*points, strict=True), s=13, alpha=0.7, color=colour, marker=marker, label=label
-            )
+                *zip(*points, strict=True), s=13, alpha=0.7, color=colour, marker=marker, label=label,
+                rasterized=True,
+            )  # fmt: skip
         # From 0 in each panel, but each to its own top: some methods' masks are faint throughout.
         axes.set_ylim(0, 1.15 * max(axes.get_ylim()[1], 1e-6))
         values = found["mask_mean"]

@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -195,3 +196,15 @@ def test_endpoints_are_tools_for_assistants(url: str, clip: str, expected):
     assert kept.text.endswith("kept.wav") and removed.text.endswith("removed.wav")
     assert picture.mimeType == "image/png"
     assert bad.isError and "No prompt was given" in bad.content[0].text
+
+
+def test_the_example_for_other_programs(url: str, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of docs/quick-start.md, with the address of this page."""
+    page = (Path(__file__).parents[2] / "docs" / "quick-start.md").read_text("utf-8")
+    code = re.search(r"```python\n(from gradio_client.*?)```", page, re.DOTALL).group(1)
+    (tmp_path / "street.wav").write_bytes(Path(clip).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(code.replace("http://127.0.0.1:7860", url.rstrip("/")), found)
+    assert found["numbers"]["target"] in ("a siren wailing", "rain falling")
+    assert all(Path(found[name]).stat().st_size > 1000 for name in ("kept", "removed", "picture"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from page_server import WAIT_S
 from playwright.sync_api import BrowserContext
+from test_accessibility import violations
 
 from lmaczs.cli import main
 
@@ -62,4 +63,12 @@ def test_it_opens_by_double_click_and_plays(context: BrowserContext, folder: Pat
     page.get_by_role("link", name="All recordings").click()
     page.wait_for_url("**/index.html")
     assert all(url.startswith("file:") for url in asked) and not mistakes
+    page.close()
+
+
+def test_no_page_of_a_report_breaks_a_rule(context: BrowserContext, folder: Path):
+    page = context.new_page()
+    for name in ("index.html", "0001.html"):
+        page.goto((folder / name).as_uri())
+        assert violations(page) == [], name
     page.close()
