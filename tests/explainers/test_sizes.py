@@ -48,7 +48,8 @@ def test_what_is_chosen_is_enough_and_the_next_smaller_size_is_not(planted_backe
     audio = windows(planted_backend, beep_in_noise)
     target = make_target(planted_backend, "a beep", PROMPTS)
     logits = energy(audio, before=0.07)
-    found = smallest_that_is_enough(planted_backend, audio, target, logits, "stft")
+    found, said = smallest_that_is_enough(planted_backend, audio, target, logits, "stft")
+    assert said.all()
     masks = [cut_normal(as_normal(logits), torch.full((len(logits),), size), EDGE) for size in SIZES]
     (place,) = [number for number, mask in enumerate(masks) if torch.equal(mask, found)]
     assert 0 < place < len(SIZES) - 1, "the test asks nothing"
@@ -60,9 +61,26 @@ def test_where_no_size_is_enough_the_largest_is_kept(planted_backend, beep_in_no
     audio = windows(planted_backend, beep_in_noise)
     target = make_target(planted_backend, "a beep", PROMPTS)
     wrong_way = -energy(audio)
-    found = smallest_that_is_enough(planted_backend, audio, target, wrong_way, "stft")
+    found, said = smallest_that_is_enough(planted_backend, audio, target, wrong_way, "stft")
+    assert not said.any()
     largest = cut_normal(as_normal(wrong_way), torch.full((len(found),), SIZES[-1]), EDGE)
     assert torch.equal(found, largest)
+
+
+def test_said_is_what_the_classifier_says_of_a_kept_part(planted_backend, make_beep):
+    """By the definition: more probable than all rivals together, of one of the masks that were heard."""
+    audio = windows(planted_backend, make_beep(4.0, 16000, 0))
+    target = make_target(planted_backend, "a beep", PROMPTS)
+    found = {}
+    for name, logits in {"loud": energy(audio), "quiet": -energy(audio)}.items():
+        _, said = smallest_that_is_enough(planted_backend, audio, target, logits, "stft")
+        masks = [cut_normal(as_normal(logits), torch.full((len(logits),), size), EDGE) for size in SIZES]
+        rows = torch.arange(len(logits))
+        kept = [target.margin(encode_masked(planted_backend, audio, rows, mask, "stft")) for mask in masks]
+        assert torch.equal(said, (torch.stack(kept) >= 0).any(0))
+        found[name] = said.tolist()
+    # The beep is in the first of two windows only.
+    assert found == {"loud": [True, False], "quiet": [False, False]}
 
 
 @pytest.mark.parametrize("rivals", [(), PROMPTS])
@@ -70,8 +88,9 @@ def test_windows_do_not_influence_each_other(planted_backend, make_beep, rivals)
     audio = windows(planted_backend, make_beep(6.0, 16000, 0))
     assert len(audio.embedding) > 1
     target = make_target(planted_backend, "a beep", rivals)
-    together = smallest_that_is_enough(planted_backend, audio, target, energy(audio), "stft")
+    together, all_said = smallest_that_is_enough(planted_backend, audio, target, energy(audio), "stft")
     for row in range(len(together)):
         alone = audio[row : row + 1]
-        one = smallest_that_is_enough(planted_backend, alone, target, energy(alone), "stft")
+        one, said = smallest_that_is_enough(planted_backend, alone, target, energy(alone), "stft")
+        assert torch.equal(said, all_said[row : row + 1])
         assert torch.allclose(together[row : row + 1], one, atol=1e-5)

@@ -109,20 +109,29 @@ class LMACAny(WindowMethod):
         logits, gains = self.decoder[0](found, cells)
         return logits, gains
 
-    def _mask(self, audio: AudioState, target: Target, logits: Tensor, attribution: Tensor) -> Tensor:
-        """How many of the cells are kept: (windows, freq, frames) in (0, 1)."""
-        return mask_that_holds(logits, attribution)
+    def _mask(
+        self, audio: AudioState, target: Target, logits: Tensor, attribution: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """How many of the cells are kept.
+
+        Returns:
+            (windows, freq, frames) in (0, 1); and (windows,) bool, whether the classifier says the prompt of what a mask
+            keeps, or None if it was not asked.
+        """
+        return mask_that_holds(logits, attribution), None
 
     @torch.no_grad()
     def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
         """See `WindowMethod.map_windows`."""
         found = self._relevance(audio, target)
         logits, gains, attribution = self._ranked(audio, target, found)
+        mask, said = self._mask(audio, target, logits, attribution)
         # A decision for the prompt needs no foretelling. Without rivals nothing says how much a similarity is.
         heard = (gains.amax(dim=1) >= self.decoder[1]) | self._leads(audio, target)
+        heard = heard if said is None else heard | said
         # Maps are divided by their deviation: where the decision depends on no cell, they are enlarged rounding errors.
         present = heard & found.depends
-        mask = self._mask(audio, target, logits, attribution) * present[:, None, None]
+        mask = mask * present[:, None, None]
         progress(1.0, f"explaining with {self.label}")
         return WindowMaps(mask, present if target.rivals or not present.all() else None)
 

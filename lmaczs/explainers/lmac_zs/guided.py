@@ -114,7 +114,9 @@ class GuidedLMACZS(LMACAny):
         """The network, and the gain that a mask must promise."""
         return self.network, self.needed_gain
 
-    def _mask(self, audio: AudioState, target: Target, logits: Tensor, attribution: Tensor) -> Tensor:
+    def _mask(
+        self, audio: AudioState, target: Target, logits: Tensor, attribution: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         return smallest_that_is_enough(self.backend, audio, target, logits, self.domain)
 
     def _decode(

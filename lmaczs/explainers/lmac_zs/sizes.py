@@ -17,12 +17,15 @@ EDGE = 0.35
 # A mask is enough if what it keeps is that much of the way from the whole window's probability to certainty (or has that
 # probability), and what it removes has at most that share of the window's. Chosen on 60 development clips.
 SURER, CERTAIN, LEFT = 0.25, 0.995, 0.1
+# Probability from which the classifier says the prompt. On 80 development clips and 80 mixtures of two, with 50 labels, a
+# mask gets there for 55 % of sounds that are there but not the first choice, and for 5 % of labels that are not.
+SAID = 0.5
 
 
 @torch.no_grad()
 def smallest_that_is_enough(
     backend: CLAPBackend, audio: AudioState, target: Target, logits: Tensor, domain: str
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Keep the cells that come first, as few as the classifier needs to say the prompt, and no longer without them.
 
     Args:
@@ -33,7 +36,8 @@ def smallest_that_is_enough(
         domain: of the mask.
 
     Returns:
-        (windows, freq, frames) in (0, 1); of the largest size where none is enough.
+        (windows, freq, frames) in (0, 1), of the largest size where none is enough; and (windows,) bool, whether the
+        classifier said the prompt of what one of the masks kept, more probable than all rivals together.
     """
     ranks = as_normal(logits)
     known = target.margin(audio.embedding)
@@ -45,12 +49,14 @@ def smallest_that_is_enough(
     sizes = torch.tensor(SIZES, device=logits.device)
     smallest = torch.zeros_like(known, dtype=torch.long)
     largest = torch.full_like(smallest, len(SIZES) - 1)
+    said = torch.zeros_like(known, dtype=torch.bool)
     for _ in range(HALVINGS):
         asked = (smallest + largest) // 2
         mask = cut_normal(ranks, sizes[asked], EDGE)
         heard = target.margin(encode_masked(backend, audio, rows, torch.cat([mask, 1 - mask]), domain))
         kept, removed = torch.sigmoid(target.scale * (heard - origin.repeat(2))).chunk(2)
+        said |= kept >= SAID
         enough = (kept >= needed) & (removed <= LEFT * whole)
         largest = torch.where(enough, asked, largest)
         smallest = torch.where(enough, smallest, (asked + 1).minimum(largest))
-    return cut_normal(ranks, sizes[largest], EDGE)
+    return cut_normal(ranks, sizes[largest], EDGE), said
