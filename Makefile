@@ -48,7 +48,9 @@ lint: $(TEST_READY)
 	@$(BIN)/ruff format --check . || { echo "Some files are not formatted: run 'make fix'."; exit 1; }
 	@$(BIN)/mypy || { echo "Types do not fit: mend what is listed; '$(BIN)/mypy' repeats this step alone."; exit 1; }
 
-check: lint
+check:
+	@# Types and the browser's installation wait for different things.
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint $(BROWSER_READY)
 	@$(MAKE) --no-print-directory test
 
 fix: $(TEST_READY)
@@ -100,6 +102,6 @@ $(TEST_READY): requirements.txt pyproject.toml setup.py .ci/parity-requirements.
 	$(BIN)/pip install --quiet --no-deps --requirement .ci/parity-requirements.txt
 	@touch $@ $(DEMO_READY)
 
-$(BROWSER_READY): .ci/install-browser | $(TEST_READY)
+$(BROWSER_READY): .ci/install-browser | $(BIN)/python
 	.ci/install-browser
 	@touch $@
