@@ -20,7 +20,7 @@ import torch
 from lmaczs.cli.files import write_json_whole, write_text_whole
 from lmaczs.errors import LMACError
 from lmaczs.evaluation.masks import CONTROLS
-from lmaczs.hearing.verdict import ENOUGH, NEEDED, UNHEARD, VERDICTS
+from lmaczs.hearing.verdict import ENOUGH, NEEDED, VERDICTS
 from lmaczs.metrics.statistics import bootstrap, spearman
 
 # Thresholds that the verdict could have.
@@ -49,9 +49,7 @@ class Judged:
     control: bool
 
     def verdict(self, enough: float = ENOUGH, needed: float = NEEDED) -> str:
-        """Key of the verdict, with other thresholds than its own."""
-        if max(self.whole, self.kept) < UNHEARD:
-            return "unheard"
+        """Key of the verdict on the classifier's own decision, with other thresholds than its own."""
         found = (self.kept >= enough * self.whole, self.removed < needed * self.whole)
         return {(True, True): "believe", (True, False): "enough", (False, True): "needed"}.get(
             found, "failed"

@@ -1,8 +1,8 @@
 """Whether to believe an explanation, in words: said once here, for the page, the command line, JSON and tables.
 
 An explanation is *enough* if what it keeps, heard alone, still says so; it is *needed* if what it removes no longer does.
-Both are judged by the probability of the explained prompt relative to that of the whole recording, so the rule is the
-same for the decision and for any other prompt.
+Both are judged by the probability of the explained prompt relative to that of the whole recording. A prompt that the whole
+recording does not say, because another one is more than twice as probable, is told apart: a part may bring it out, or not.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,8 +12,10 @@ from lmaczs.types import ExplainResult
 
 # Share of the whole recording's probability that the kept part must reach, and the rest must fall below.
 ENOUGH, NEEDED = 0.5, 0.5
-# Probability below which the classifier does not hear the prompt, neither in the whole nor in what is kept.
-UNHEARD = 0.01
+# Share of the most probable prompt's probability from which the whole recording says a prompt, too.
+SAID = 0.5
+# Probability from which what is kept says a prompt that the whole recording does not say.
+BROUGHT_OUT = 0.5
 
 Level = Literal["good", "partly", "bad", "none"]
 
@@ -56,6 +58,10 @@ _ALL = (
         "unsure", "none", "Nothing fits", "The classifier itself is unsure: none of the prompts fits this sound."
     ),
     Verdict(
+        "drowned", "partly", "Drowned by the rest",
+        "The whole sound does not say so, but this part alone does: the rest drowns it.",
+    ),
+    Verdict(
         "unheard", "none", "Not heard",
         "The classifier does not hear this prompt here: this part is what comes nearest to it.",
     ),
@@ -83,8 +89,8 @@ def verdict_of(result: ExplainResult) -> Verdict | None:
         key = "unsure"
     elif set(prediction.prompts) <= {result.target} and min(whole, kept, removed) == 1:
         key = "alone"
-    elif max(whole, kept) < UNHEARD:
-        key = "unheard"
+    elif whole < SAID * float(prediction.probabilities.max()):
+        key = "drowned" if kept >= BROUGHT_OUT else "unheard"
     else:
         enough, needed = kept >= ENOUGH * whole, removed < NEEDED * whole
         key = {(True, True): "believe", (True, False): "enough", (False, True): "needed"}.get(

@@ -43,6 +43,7 @@ class Blind {
     const name = document.createElement("span");
     play.type = "button";
     play.className = "lz-blind-play";
+    play.textContent = "Play " + letter;
     Object.assign(slider, { type: "range", min: 0, max: 100, step: 1, value: 50, disabled: true });
     slider.setAttribute("aria-label", "Rating of " + letter);
     name.className = "lz-blind-name";

@@ -6,18 +6,22 @@
 //
 // owner    member                  what it is
 // player   ask(prompts, target)    explain the prompt with this index, with the method that is on screen
-//          analyse() -> turn       a Classify began; the turn goes to the server with it
+//          analyse(recording, prompts) -> turn  a Classify began; the turn goes to the server with it
 //          idle()                  all answers of a request have come
 //          failed()                the server failed
 //          clear() -> turn         another sound is coming: stop what runs and empty the page
+//          former() -> [recording, prompts]  what a return to an earlier state puts into Gradio's components
+//          forget()                nothing can be returned to any more
+//          refused(message)        why there is nothing to show; empty: nothing was refused
 //          pause()                 another player begins to sound
 //          rated(kept)             whether the ratings of a blind comparison were kept
 //          report(value)           how far the work is, as progress_payload of handlers.py
-//          offer({methods, closed}) what can be asked for, once the models are loaded
+//          offer({methods, closed}, recording, prompts)  what can be asked for, once the models are loaded
 //          turn() -> number        of the visitor's newest request: what answers an older one is not shown
 //          pressed                 true from a Classify until its scores are drawn
 // scores   mark(target)            show which prompt is explained
 //          heard(prompts, shares, part)  show the scores of a part of the sound, with its name; shares may be null
+//          drawn() -> value        the scores on screen, and redraw(value) to draw them again
 //          percent(share) -> text  how all components write a probability
 // model    modelFailed()           the server failed to load a classifier
 //          averages                whether the numbers of the test set are those of the chosen classifier

@@ -31,6 +31,7 @@ PLAYER_SCRIPTS = (
     "view.js",
     "marks.js",
     "address.js",
+    "history.js",
     "hands.js",
 )
 

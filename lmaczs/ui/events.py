@@ -15,16 +15,17 @@ from lmaczs.ui.request_order import Request, read_turn
 
 # Each request carries the number of the visitor's turn and its answers bring it back: what comes late is dropped. What
 # these scripts call is described in bus.js.
-BUSY = "(sound, typed) => [sound, typed, window.lmaczs.analyse()]"
+BUSY = "(sound, typed) => [sound, typed, window.lmaczs.analyse(sound, typed)]"
 IDLE = "() => window.lmaczs.idle()"
 # A sound that has just come is heard at once, if there is anything to ask about it.
-COME = "(sound, typed) => [sound, typed, typed.trim() ? window.lmaczs.analyse() : -1]"
+COME = "(sound, typed) => [sound, typed, typed.trim() ? window.lmaczs.analyse(sound, typed) : -1]"
 CLEAR = "() => [window.lmaczs.clear()]"
 FAILED = "() => window.lmaczs.failed()"
 TRY = "() => { window.lmaczs.clear(); return []; }"
 PAUSE = "() => window.lmaczs.pause()"
 RATED, NOT_RATED = "() => window.lmaczs.rated(true)", "() => window.lmaczs.rated(false)"
-OFFER = "(offered) => window.lmaczs.offer(offered)"
+OFFER = "(offered, sound, typed) => window.lmaczs.offer(offered, sound, typed)"
+FORMER = "() => window.lmaczs.former()"
 # Whose work is under way or waits; more wait until one of them is done.
 VISITORS = 32
 LIGHT: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -157,6 +158,7 @@ def wire(
         event.success(None, js=IDLE)
         event.failure(None, js=FAILED)
     player.halt(actions.halt, None, None, **LIGHT)
+    player.back(None, None, [sound, typed], js=FORMER, **LIGHT)
     rated = player.rate(actions.rate, None, None, **LIGHT)
     rated.success(None, js=RATED)
     rated.failure(None, js=NOT_RATED)
@@ -166,7 +168,7 @@ def wire(
     # The models may still be loading when a visitor comes: until they are there the player shows the stored example. Not
     # a value of the player: browsers may pass over a value that is soon followed by another.
     offered = gr.JSON(visible=False)
-    demo.load(actions.offer, None, [offered], **LIGHT).then(None, [offered], None, js=OFFER)
+    demo.load(actions.offer, None, [offered], **LIGHT).then(None, [offered, sound, typed], None, js=OFFER)
 
 
 def numbered(updates: Iterator[Update], asked: Request, names: Iterable[str]) -> Iterator[tuple[Any, ...]]:

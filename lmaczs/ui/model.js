@@ -95,6 +95,7 @@ const receive = () => {
   if (current === before || !page.clear) return;
   // The sound and the prompts stay; what was found about them was another classifier's work.
   page.clear();
+  page.forget?.();
   if (document.querySelector("#lz-sound audio")) document.querySelector("#lz-run").click();
 };
 

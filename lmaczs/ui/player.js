@@ -4,6 +4,7 @@ const root = element.querySelector(".lz-player");
 const find = (name) => root.querySelector(".lz-" + name);
 const facts = props.facts;
 const PREFIX = "this is the sound of ";
+const BLANK = find("blank-words").textContent;
 const NAMES = { original: "Original", kept: "What counted", removed: "What was ignored" };
 
 const library = new Library();
@@ -67,7 +68,8 @@ const receive = () => {
   refresh();
 };
 
-const show = async (record) => {
+// `back`: it is returned to, and is in the history already.
+const show = async (record, back = false) => {
   wanted = record.key;
   const mine = turn;
   try {
@@ -88,6 +90,7 @@ const show = async (record) => {
     refresh();
     redraw();
     if (followAddress()) return;
+    if (!back) remember(record);
     writeAddress();
     if (!pending) askBeside();
   } catch {
@@ -104,6 +107,7 @@ const clear = () => {
   lanes.clear();
   picture.clear();
   root.dataset.ready = "empty";
+  tellPast();
   refresh();
   return turn;
 };
@@ -119,8 +123,9 @@ publish({
     // The first answer names the recording.
     return request({ clip: null, domain: "stft", prompts, target }, [null], "first");
   },
-  analyse: () => {
+  analyse: (recording, typed) => {
     page.pressed = true;
+    past.came = [recording, typed];
     area = null;
     tellArea();
     newTurn();
@@ -131,7 +136,10 @@ publish({
   },
   report,
   idle,
-  offer: (offered) => {
+  offer: (offered, recording, typed) => {
+    // Of the stored example, unless the visitor was quicker.
+    past.came ||= [recording, typed];
+    for (const state of past.states.values()) state.came ||= past.came;
     if (Object.keys(offered.methods).length) ({ methods, closed } = offered);
     refresh();
     openAddress();
@@ -142,6 +150,9 @@ publish({
     idle();
     announce("Something went wrong on the server: try it again.", true);
   },
+  refused: (message) => setText(find("blank-words"), message || BLANK),
+  former: () => past.coming,
+  forget: () => forgetPast(),
   pause: () => sound.playing && sound.pause(),
   rated: (kept) => blind.say(find("blind-told").textContent + (kept ? " Your ratings are kept." : " Your ratings could not be kept.")),
   clear: () => {
@@ -196,6 +207,7 @@ watch("value", receive);
 recallLook();
 listen();
 listenToExamples();
+listenToHistory();
 openTab("explain");
 tellArea();
 // The stored example.

@@ -104,7 +104,7 @@ const draw = (value) => {
   if (page.pressed && window.innerWidth < 760) element.scrollIntoView({ behavior: "smooth", block: "start" });
   page.pressed = false;
 };
-publish({ mark, percent, heard });
+publish({ mark, percent, heard, drawn: () => drawn, redraw: (value) => draw(value) });
 whenEmptied(() => draw(null));
 watch("value", () => page.turn && props.value && props.value.turn === page.turn() && draw(props.value));
 draw(props.value);

@@ -8,7 +8,7 @@ import torch
 
 from lmaczs.explainers.base import Explanation
 from lmaczs.hearing import explain, listen
-from lmaczs.hearing.verdict import ENOUGH, NEEDED, UNHEARD, VERDICTS, verdict_of
+from lmaczs.hearing.verdict import BROUGHT_OUT, ENOUGH, NEEDED, SAID, VERDICTS, verdict_of
 from lmaczs.many.rows import COLUMNS, explained_row
 from lmaczs.results import result_row
 from lmaczs.types import AudioClip, ExplainResult, Listening, Prediction
@@ -16,8 +16,10 @@ from lmaczs.types import AudioClip, ExplainResult, Listening, Prediction
 CLIP = AudioClip(torch.zeros(16000), 16000, "clip")
 
 
-def result_of(whole, kept, removed, *, evidence="unknown", match=(), prompts=("a", "b")):
-    prediction = Prediction(prompts, torch.zeros(len(prompts)), torch.zeros(len(prompts)), 0, match)
+def result_of(whole, kept, removed, *, evidence="unknown", match=(), prompts=("a", "b"), most=None):
+    """`most`: probability of the most probable prompt; None: the explained one is."""
+    probabilities = torch.tensor([whole, most or 0.0][: len(prompts)])
+    prediction = Prediction(prompts, torch.zeros(len(prompts)), probabilities, 0, match)
     explanation = Explanation("lmac-zs", "a", torch.zeros(1, 1), "stft", evidence)
     axes = [torch.zeros(1, 1), torch.zeros(1), torch.zeros(1)]
     shares = {"original": whole, "kept": kept, "removed": removed}
@@ -56,8 +58,13 @@ def test_a_single_prompt_is_always_certain():
 
 
 def test_a_prompt_that_is_not_heard_is_told_from_one_that_a_part_brings_out():
-    assert verdict_of(result_of(0.001, UNHEARD / 2, 0.0)).key == "unheard"
-    assert verdict_of(result_of(0.001, 0.6, 0.0)).key == "believe"
+    assert verdict_of(result_of(0.001, 0.3, 0.0, most=0.9)).key == "unheard"
+    # Neither the whole nor the rest says so: that both parts are above half of nothing means nothing.
+    assert verdict_of(result_of(0.012, 0.53, 0.008, most=0.97)).key == "drowned"
+    assert verdict_of(result_of(0.012, BROUGHT_OUT - 1e-3, 0.0, most=0.97)).key == "unheard"
+    # The second choice that is nearly as probable as the first is said, too.
+    assert verdict_of(result_of(0.4, 0.6, 0.1, most=0.79 * 0.5 / SAID)).key == "believe"
+    assert verdict_of(result_of(0.4, 0.6, 0.1, most=0.81)).key == "drowned"
 
 
 def test_nothing_is_said_of_what_was_not_measured():

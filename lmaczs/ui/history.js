@@ -1,0 +1,78 @@
+// What was on screen before: the page's Undo, and the browser's back and forward, lead to the last ten states. A state is an
+// explanation with its sound, prompts, boxes and area; nothing is asked of the server to show it again. Everything here only
+// defines: player.js calls `listenToHistory`.
+const STATES_KEPT = 10;
+
+const past = {
+  states: new Map(), // number -> state
+  at: -1, // the state that is on screen, or was the last one there
+  came: null, // the recording and the prompts that were classified last, as Gradio's components hold them
+  coming: null, // what a return puts into these components
+};
+
+const pastIsCleared = () => !shown && past.states.has(past.at);
+const tellPast = () => {
+  find("undo").hidden = !past.states.has(past.at - 1);
+  find("return").hidden = !pastIsCleared();
+};
+
+// An explanation came to the screen that was asked for, and not returned to.
+const remember = (record) => {
+  const state = {
+    record, area,
+    came: past.came,
+    scores: page.drawn?.(),
+    example: address.example,
+    boxes: [...marks.boxes],
+    before: marks.before,
+  };
+  const now = past.states.get(past.at);
+  // The browser's entry of the first state is there already.
+  const way = !now || now.record === record ? "replaceState" : "pushState";
+  if (way === "pushState" || past.at < 0) past.at++;
+  history[way]({ lmaczs: past.at }, "");
+  past.states.set(past.at, state);
+  // What was undone before is gone, as in every browser.
+  for (const number of past.states.keys()) {
+    if (number > past.at || number <= past.at - STATES_KEPT) past.states.delete(number);
+  }
+  tellPast();
+};
+
+const forgetPast = () => {
+  past.states.clear();
+  tellPast();
+};
+
+// Show a state again, with its sound and prompts in their places.
+const goBackTo = async (number) => {
+  const state = past.states.get(number);
+  if (!state) return announce("What was here is no longer kept: the last " + STATES_KEPT + " states are.", true);
+  halt();
+  past.at = number;
+  if (state.came) {
+    past.came = past.coming = state.came;
+    trigger("back", {});
+  }
+  area = state.area;
+  tellArea();
+  address.example = state.example;
+  address.wish = { example: null, prompt: null };
+  Object.assign(marks, { boxes: [...state.boxes], drawn: null, since: null, before: state.before });
+  for (const empty of page.emptied) empty();
+  page.redraw?.(state.scores);
+  leaveBeside();
+  await show(state.record, true);
+  refresh();
+  drawMarks();
+  tellPast();
+};
+
+const undo = () => (pastIsCleared() ? goBackTo(past.at) : history.back());
+
+const listenToHistory = () => {
+  const moved = ({ state }) => Number.isInteger(state?.lmaczs) && goBackTo(state.lmaczs);
+  window.addEventListener("popstate", moved, { signal: gone });
+  find("undo").addEventListener("click", () => undo());
+  find("return").addEventListener("click", () => undo());
+};
