@@ -1,8 +1,8 @@
 """Whether to believe an explanation, in words: said once here, for the page, the command line, JSON and tables.
 
 An explanation is *enough* if what it keeps, heard alone, still says so; it is *needed* if what it removes no longer does.
-Both are judged by the probability of the explained prompt relative to that of the whole recording. A prompt that the whole
-recording does not say, because another one is more than twice as probable, is told apart: a part may bring it out, or not.
+Both are judged by the probability of the explained prompt relative to that of the whole recording. A prompt that the
+whole recording does not say, as another one is more than twice as probable, is told apart: a part may bring it out, or not.
 """
 
 from dataclasses import asdict, dataclass
