@@ -2,7 +2,7 @@
 
 An explanation is *enough* if what it keeps, heard alone, still says so; it is *needed* if what it removes no longer does.
 Both are judged by the probability of the explained prompt relative to that of the whole recording. A prompt that the
-whole recording does not say, as another one is more than twice as probable, is told apart: a part may bring it out, or not.
+whole recording does not say (another one is more than twice as probable) is told apart: a part may bring it out, or not.
 """
 
 from dataclasses import asdict, dataclass
