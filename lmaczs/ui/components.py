@@ -24,6 +24,7 @@ PLAYER_SCRIPTS = (
     "lanes.js",
     "compare.js",
     "faithfulness.js",
+    "trust.js",
     "beside.js",
     "blind.js",
     "requests.js",

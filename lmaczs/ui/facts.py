@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from lmaczs.explainers import METHODS, entry_of
-from lmaczs.hearing.verdict import VERDICTS
+from lmaczs.hearing.verdict import ENOUGH, NEEDED, VERDICTS
 from lmaczs.metrics.registry import METRICS, explanation_keys
 from lmaczs.study.design import QUESTION
 from lmaczs.ui import text
@@ -18,7 +18,7 @@ def page_facts(keeps_ratings: bool = False) -> dict[str, Any]:
     """What the scripts know.
 
     Numbers, controls, a sentence for each method, a few words for each verdict, `TEST_SET` (see
-    `lmaczs.ui.build_test_set`), and what is asked in a blind comparison.
+    `lmaczs.ui.build_test_set`), limits of the verdict, and what is asked in a blind comparison.
 
     Args:
         keeps_ratings: whether the page keeps those of visitors who allow it.
@@ -43,6 +43,7 @@ def page_facts(keeps_ratings: bool = False) -> dict[str, Any]:
         "sentences": {name: entry_of(name).sentence for name in METHODS},
         "verdicts": {key: verdict.short for key, verdict in VERDICTS.items()},
         "test_set": test_set,
+        "limits": {"enough": ENOUGH, "needed": NEEDED},
         "blind": {"question": QUESTION, "keeps": keeps_ratings},
     }
 

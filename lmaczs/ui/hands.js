@@ -75,6 +75,9 @@ const listenToButtons = () => {
   // Not while it moves: every place would be asked about.
   find("area").addEventListener("change", (event) => setArea(Number(event.target.value)));
   find("area").addEventListener("input", (event) => tellArea(Number(event.target.value)));
+  find("get-csv").addEventListener("click", () => {
+    saveBlob(new Blob([numbersAsCsv(judged(), facts.columns)], { type: "text/csv" }), fileName("numbers.csv"));
+  });
   find("get-boxes").addEventListener("click", () => saveMarks());
   find("all").addEventListener("click", () => askAll());
   find("stop").addEventListener("click", () => stop());

@@ -51,6 +51,7 @@ const blind = new Blind(find, facts.blind, {
   begins: () => sound.playing && sound.pause(),
   keep: (rated) => trigger("rate", { listener: listener(), ...rated }),
 });
+const trust = new Trust(find("trust"), facts.limits);
 const faithfulness = new Faithfulness(find("numbers"), find("source"), facts);
 
 // A value holds everything that its request has found so far, so it does not matter if one is passed over.

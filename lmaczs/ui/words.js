@@ -24,6 +24,12 @@ const rows = () =>
     return { method, label: name, state, record };
   });
 
+// Methods and controls with what is known of them.
+const judged = () => {
+  const others = controls().map(([method, name]) => ({ method, label: name, control: true }));
+  return [...rows(), ...others].map((row) => ({ ...row, note: NOTES[row.state], payload: library.find(question, row.method)?.payload }));
+};
+
 const NOTES = { running: "running", waiting: "waiting", none: "not run yet" };
 const noteOf = ({ state, record }) => {
   if (state === "running") return Math.round(100 * work.share) + " %";
@@ -42,11 +48,9 @@ const refresh = () => {
   // Of the classifier's methods: what a person marked has no rival.
   blind.fill(found.filter(({ record }) => record && !isMarked(record.method)), question);
   find("trio").hidden = isMarked(shown?.method);
-  const others = controls().map(([method, name]) => ({ method, label: name, control: true }));
-  faithfulness.fill(
-    [...found, ...others].map((row) => ({ ...row, note: NOTES[row.state], payload: library.find(question, row.method)?.payload })),
-    question?.domain,
-  );
+  const numbers = judged();
+  faithfulness.fill(numbers, question?.domain);
+  trust.fill(numbers, chosen);
   const replaced = root.dataset.busy === "yes" && wanted === "first";
   root.dataset.stale = shown && (replaced || !sameQuestion(shown.question, question)) ? "yes" : "no";
   fillWork();

@@ -1,6 +1,7 @@
 """All methods side by side in a real Chromium: one by one, stopped half-way, with the numbers of the command line."""
 
 import base64
+import csv
 import io
 import json
 import re
@@ -215,7 +216,7 @@ def test_panels_draw_the_same_sound_on_the_same_scale(visit: Visit):
     visit.picture("compare")
 
 
-def test_table_holds_this_clip_the_test_set_and_the_controls(visit: Visit):
+def test_table_holds_this_clip_the_test_set_and_the_controls(visit: Visit, tmp_path: Path):
     visit.ready()
     visit.run_quick_methods()
     visit.open_tab("Faithfulness")
@@ -244,6 +245,40 @@ def test_table_holds_this_clip_the_test_set_and_the_controls(visit: Visit):
     assert visit.page.get_by_role("columnheader", name="AD, lower is better").is_visible()
     assert re.search(r"mean over .*\d+ clips of ESC-50", visit.page.locator(".lz-source").inner_text())
     visit.picture("faithfulness")
+    assert_chart_and_csv_say_the_same(visit, state["metrics"], tmp_path)
+
+
+# Place of each dot, as shares of the frame: [lost without it, said alone].
+DOTS = """dots => Object.fromEntries(dots.map(dot => [dot.dataset.method,
+    [(dot.cx.baseVal.value - 46) / (640 - 46 - 24), 1 - (dot.cy.baseVal.value - 30) / (310 - 30 - 40)]]))"""
+
+
+def assert_chart_and_csv_say_the_same(visit: Visit, metrics: dict, folder: Path) -> None:
+    """A dot for each method that was run and each control, where its probabilities put it."""
+    chart = visit.page.locator(".lz-trust")
+    with visit.page.expect_download() as download:
+        visit.page.get_by_role("button", name="Numbers of this sound (CSV)").click()
+    download.value.save_as(folder / "numbers.csv")
+    with (folder / "numbers.csv").open(newline="") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == metrics.keys()
+    dots = chart.locator("circle").evaluate_all(DOTS)
+    assert dots.keys() == rows.keys()
+    for method, row in rows.items():
+        assert float(row["ff"]) == pytest.approx(metrics[method]["ff"])
+        whole, kept, removed = (float(row[f"probability_{part}"]) for part in ("original", "kept", "removed"))
+        assert dots[method] == pytest.approx([min(max(1 - removed / whole, 0), 1), kept], abs=1e-3)
+    said = chart.get_attribute("aria-label")
+    assert "LMAC-ZS: alone " in said and chart.locator("text.lz-trust-chosen").text_content() == "LMAC-ZS"
+    # The corner that is shaded is where the verdict says to believe it.
+    corner = chart.locator(".lz-trust-good").evaluate(
+        "box => [box.x, box.y, box.width, box.height].map(one => one.baseVal.value)"
+    )
+    dot = chart.locator('circle[data-method="lmac-zs"]').evaluate(
+        "dot => [dot.cx.baseVal.value, dot.cy.baseVal.value]"
+    )
+    inside = all(low <= at <= low + size for at, low, size in zip(dot, corner[:2], corner[2:], strict=True))
+    assert inside == (visit.state()["verdict"]["key"] == "believe")
 
 
 def number(text: str) -> float:
