@@ -9,7 +9,7 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.signal.audio import resample
 from lmaczs.signal.spectral import stft
-from lmaczs.signal.windows import WindowPlan, cut_windows, plan_windows
+from lmaczs.signal.windows import BLOCK_S, Window, WindowPlan, cut_windows, plan_windows, sounding_blocks
 from lmaczs.types import AudioClip, AudioState, Progress, no_progress
 
 # In one pass of the encoder: bounds the memory of long recordings.
@@ -96,6 +96,60 @@ def embed(waveforms: Sequence[Tensor], backend: CLAPBackend) -> Tensor:
     ]
     parts = torch.cat(found).split([len(plan.windows) for plan in plans])
     return torch.stack([_mean(part, plan, backend) for part, plan in zip(parts, plans, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class HeardOverTime:
+    """A recording as a classifier hears it through a window that moves on.
+
+    Attributes:
+        times: (places,) s, the middle of each window.
+        embeddings: (places, embed_dim), unit norm (logits of a classifier with labels), on the CPU.
+        sounds: (places,) bool; where nothing sounds in the window there is nothing to say.
+    """
+
+    times: Tensor
+    embeddings: Tensor
+    sounds: Tensor
+
+
+def listen_over_time(
+    recording: Recording,
+    backend: CLAPBackend,
+    hop_s: float = 1.0,
+    most: int = 120,
+    progress: Progress = no_progress,
+) -> HeardOverTime:
+    """Let the classifier hear a window at a time, from the first sample to the last.
+
+    Args:
+        recording: from `listen` with the same backend.
+        backend: the classifier.
+        hop_s: from one window to the next, s; longer where there would be more than `most`.
+        most: windows.
+        progress: called after each batch of windows; may raise to stop.
+
+    Returns:
+        One place only, if the recording is not longer than a window.
+    """
+    waveform, rate = recording.clip.waveform, recording.clip.sample_rate
+    length, size = waveform.shape[-1], backend.clip_samples
+    block = max(1, round(BLOCK_S * rate))
+    sounding = sounding_blocks(waveform, block)
+    spare = max(length - size, 0)
+    count = min(most, 1 + round(spare / rate / hop_s))
+    starts = [round(place * spare / max(count - 1, 1)) for place in range(count)]
+    plan = WindowPlan(
+        length, size, tuple(Window(start, start, min(start + size, length), 1.0) for start in starts)
+    )
+    found = []
+    for state in _encode_windows(waveform, plan, backend):
+        found.append(state.embedding.cpu())
+        progress(sum(map(len, found)) / count, "listening over time")
+    heard = min(size, length)
+    sounds = [bool(sounding[start // block : -(-(start + heard) // block)].any()) for start in starts]
+    times = torch.tensor([(start + heard / 2) / rate for start in starts], dtype=torch.float64)
+    return HeardOverTime(times, torch.cat(found), torch.tensor(sounds))
 
 
 def _plan(waveform: Tensor, backend: CLAPBackend) -> WindowPlan:

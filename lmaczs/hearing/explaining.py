@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lmaczs.clap import similarity
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.recording import Recording, listen
+from lmaczs.clap.recording import HeardOverTime, Recording, listen
 from lmaczs.clap.target import make_target
 from lmaczs.explainers.base import Method
 from lmaczs.hearing.measuring import measure as measure_result
@@ -46,6 +46,26 @@ def classify(recording: Recording, prompts: Sequence[str], backend: CLAPBackend)
         "similarity" if backend.labels is None else "logit",
         backend.multi_label,
     )
+
+
+def classify_over_time(heard: HeardOverTime, prompts: Sequence[str], backend: CLAPBackend) -> Tensor:
+    """Probabilities of prompts in a window that moves on: (places, prompts), nan where nothing sounds.
+
+    Args:
+        heard: from `listen_over_time` with the same backend.
+        prompts: sentences to choose between.
+        backend: the classifier.
+
+    Raises:
+        PromptError: no prompt, or one that cannot be used.
+    """
+    text = backend.encode_text(prompts).embedding.cpu()
+    found = similarity.probabilities(
+        similarity.similarities(heard.embeddings, text),
+        backend.logit_scale.detach().cpu(),
+        backend.multi_label,
+    )
+    return found.masked_fill(~heard.sounds[:, None], torch.nan)
 
 
 def explain(

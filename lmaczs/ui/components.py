@@ -25,6 +25,7 @@ PLAYER_SCRIPTS = (
     "compare.js",
     "faithfulness.js",
     "trust.js",
+    "strip.js",
     "beside.js",
     "blind.js",
     "requests.js",

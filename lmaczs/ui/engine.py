@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lmaczs.clap.base import CLAPBackend
     from lmaczs.explainers.base import Method
-    from lmaczs.hearing import Recording
+    from lmaczs.hearing import HeardOverTime, Recording
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,12 @@ class Engine:
         from lmaczs.hearing import classify
 
         return classify(recording, prompts, self.backend)
+
+    def listen_over_time(self, recording: "Recording", progress: Progress) -> "HeardOverTime":
+        """See `lmaczs.hearing.listen_over_time`; never worth a lent GPU."""
+        from lmaczs.hearing import listen_over_time
+
+        return listen_over_time(recording, self.backend, progress=progress)
 
     def explain(
         self,

@@ -20,6 +20,7 @@ from lmaczs.ui.payload import (
     clip_payload,
     control_payload,
     explanation_payload,
+    over_time_payload,
     scores_payload,
 )
 from lmaczs.ui.progress import Stopped, watched
@@ -77,6 +78,7 @@ class Found:
         clip: `clip_payload` of the recording, once there is an explanation.
         results: `explanation_payload` of each.
         controls: `control_payload` of each.
+        over_time: `over_time_payload`, of a recording that is longer than a window.
     """
 
     folder: Path
@@ -84,10 +86,15 @@ class Found:
     clip: dict[str, Any] | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     controls: list[dict[str, Any]] = field(default_factory=list)
+    over_time: dict[str, Any] | None = None
 
     def update(self) -> Update:
         """As a value of the player."""
-        value = self.offered | {"results": self.results, "controls": self.controls}
+        value = self.offered | {
+            "results": self.results,
+            "controls": self.controls,
+            "over_time": self.over_time,
+        }
         return Update(player=with_files(value, self.folder))
 
 
@@ -200,8 +207,22 @@ class Handlers:
                 except LMACError as error:
                     # The others may work.
                     failed.append(str(error))
+            if found.results:
+                yield from self._over_time(question, found, request)
         if failed:
             yield Update(notice=say(" ".join(dict.fromkeys(failed))))
+
+    def _over_time(
+        self, question: ExplanationRequest, found: Found, request: Request
+    ) -> Generator[Update, None, None]:
+        """How the scores change within the recording: last, as nothing else waits for it."""
+        heard, prompts = question.heard, question.prompts
+        places = yield from self._watched(
+            lambda report: self.studio.over_time(heard, prompts, report), request
+        )
+        if places is not None:
+            found.over_time = over_time_payload(heard.id, prompts, *places)
+            yield found.update()
 
     def _one(
         self, question: ExplanationRequest, method: str | None, found: Found, request: Request

@@ -1,7 +1,7 @@
 """From an `ExplainResult` to what the player draws and plays: grey pictures, WAV files and plain numbers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from lmaczs.hearing.verdict import verdict_row
 from lmaczs.types import ExplainResult, Prediction
@@ -38,6 +39,24 @@ def scores_payload(prediction: Prediction, target: int) -> dict[str, Any]:
         "match": list(prediction.match) or None,
         "predicted": prediction.predicted,
         "target": target,
+    }
+
+
+def over_time_payload(clip_id: str, prompts: Sequence[str], times: Tensor, found: Tensor) -> dict[str, Any]:
+    """How the scores of prompts change within a recording; null where nothing sounds.
+
+    Args:
+        clip_id: says which recording it is.
+        prompts: sentences.
+        times: (places,) s.
+        found: (places, prompts), probabilities or nan.
+    """
+    rows = [[None if math.isnan(value) else round(value, 4) for value in row] for row in found.T.tolist()]
+    return {
+        "clip": clip_id,
+        "prompts": list(prompts),
+        "times": [round(value, 3) for value in times.tolist()],
+        "probabilities": rows,
     }
 
 

@@ -52,6 +52,7 @@ const blind = new Blind(find, facts.blind, {
   keep: (rated) => trigger("rate", { listener: listener(), ...rated }),
 });
 const trust = new Trust(find("trust"), facts.limits);
+const strip = new Strip(find("strip-lines"), find("strip-words"));
 const faithfulness = new Faithfulness(find("numbers"), find("source"), facts);
 
 // A value holds everything that its request has found so far, so it does not matter if one is passed over.
@@ -61,6 +62,7 @@ const receive = () => {
   if (value.methods) ({ methods, closed } = value);
   const records = (value.results || []).map((payload) => library.keep(payload));
   for (const payload of value.controls || []) library.keep(payload);
+  if (value.over_time) strip.keep(value.over_time);
   if (value.turn === turn) {
     if (value.archive) return save(value.archive.url, fileName("explanation.zip"));
     const next = wanted === "first" ? records[0] : records.find(({ key }) => key === wanted);

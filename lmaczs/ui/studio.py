@@ -28,9 +28,11 @@ from lmaczs.ui.settings import Settings
 from lmaczs.ui.work_queue import WorkQueue
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lmaczs.clap.base import CLAPBackend
     from lmaczs.explainers.base import Method
-    from lmaczs.hearing import Recording
+    from lmaczs.hearing import HeardOverTime, Recording
 
 logger = logging.getLogger(__name__)
 Cached = TypeVar("Cached")
@@ -127,6 +129,7 @@ class Studio:
         self._loading = threading.RLock()
         self._recordings: OrderedDict[str, CachedRecording] = OrderedDict()
         self._results: OrderedDict[tuple[Any, ...], CachedResult] = OrderedDict()
+        self._over_time: OrderedDict[str, HeardOverTime] = OrderedDict()
 
     @property
     def engine(self) -> Engine:
@@ -215,6 +218,27 @@ class Studio:
         """Which prompt fits best."""
         with self._lock:
             return self.engine.classify(cached.recording, prompts)
+
+    def over_time(
+        self, cached: CachedRecording, prompts: Sequence[str], progress: Progress = no_progress
+    ) -> "tuple[Tensor, Tensor] | None":
+        """How the scores of prompts change within a recording: see `lmaczs.hearing.classify_over_time`.
+
+        Returns:
+            (places,) s and (places, prompts); None for a recording that fits into one window.
+        """
+        from lmaczs.hearing import classify_over_time
+
+        backend = self.engine.backend
+        if len(cached.recording.clip.waveform) < backend.clip_samples + backend.spectral.sample_rate:
+            return None
+        with self._lock:
+            if cached.id not in self._over_time:
+                self._over_time[cached.id] = self.engine.listen_over_time(cached.recording, progress)
+            self._over_time.move_to_end(cached.id)
+            _forget(self._over_time, lambda heard: 0.0, RECORDINGS_S, self.settings.recordings_kept)
+            heard = self._over_time[cached.id]
+            return heard.times, classify_over_time(heard, prompts, backend)
 
     def explain(
         self,

@@ -51,6 +51,8 @@ const refresh = () => {
   const numbers = judged();
   faithfulness.fill(numbers, question?.domain);
   trust.fill(numbers, chosen);
+  strip.fill(shown && sameQuestion(shown.question, question) ? question : null, shown?.payload.clip.duration_s);
+  find("strip-words").hidden = find("strip").hidden;
   const replaced = root.dataset.busy === "yes" && wanted === "first";
   root.dataset.stale = shown && (replaced || !sameQuestion(shown.question, question)) ? "yes" : "no";
   fillWork();

@@ -1,12 +1,23 @@
 """LMAC-ZS keeps the smallest mask that its classifier finds enough."""
 
+import math
+
 import pytest
 import torch
 
 from lmaczs.clap.recording import listen
 from lmaczs.explainers.areas import as_normal, cut_normal
 from lmaczs.explainers.lmac_zs.loss import encode_masked
-from lmaczs.explainers.lmac_zs.sizes import CERTAIN, EDGE, LEFT, SIZES, SURER, smallest_that_is_enough
+from lmaczs.explainers.lmac_zs.sizes import (
+    CERTAIN,
+    EDGE,
+    LEFT,
+    LIKE_RIVALS,
+    SIZES,
+    SURER,
+    brought_out,
+    smallest_that_is_enough,
+)
 from lmaczs.hearing import make_target
 
 PROMPTS = ("a beep", "rain", "a dog")
@@ -68,7 +79,7 @@ def test_where_no_size_is_enough_the_largest_is_kept(planted_backend, beep_in_no
 
 
 def test_said_is_what_the_classifier_says_of_a_kept_part(planted_backend, make_beep):
-    """By the definition: more probable than all rivals together, of one of the masks that were heard."""
+    """By the definition, of one of the masks that were heard."""
     audio = windows(planted_backend, make_beep(4.0, 16000, 0))
     target = make_target(planted_backend, "a beep", PROMPTS)
     found = {}
@@ -77,7 +88,9 @@ def test_said_is_what_the_classifier_says_of_a_kept_part(planted_backend, make_b
         masks = [cut_normal(as_normal(logits), torch.full((len(logits),), size), EDGE) for size in SIZES]
         rows = torch.arange(len(logits))
         kept = [target.margin(encode_masked(planted_backend, audio, rows, mask, "stft")) for mask in masks]
-        assert torch.equal(said, (torch.stack(kept) >= 0).any(0))
+        # Among three prompts as surely as among fifty: 3.2 nats, and not 0.
+        margin = target.scale * torch.stack(kept)
+        assert torch.equal(said, (margin >= math.log(LIKE_RIVALS / 2)).any(0))
         found[name] = said.tolist()
     # The beep is in the first of two windows only.
     assert found == {"loud": [True, False], "quiet": [False, False]}
@@ -94,3 +107,8 @@ def test_windows_do_not_influence_each_other(planted_backend, make_beep, rivals)
         one, said = smallest_that_is_enough(planted_backend, alone, target, energy(alone), "stft")
         assert torch.equal(said, all_said[row : row + 1])
         assert torch.allclose(together[row : row + 1], one, atol=1e-5)
+
+
+def test_few_rivals_ask_for_more_certainty():
+    assert brought_out(LIKE_RIVALS) == brought_out(200) == 0.5
+    assert brought_out(2) == pytest.approx(1 / (1 + 2 / 49)) and brought_out(2) > brought_out(9) > 0.8
