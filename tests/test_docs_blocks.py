@@ -12,12 +12,17 @@ import pytest
 import soundfile
 
 from lmaczs.cli import main
+from lmaczs.explainers import METHODS
 
 ROOT = Path(__file__).parents[1]
 RATE = 16000
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 # Page and how a block begins -> the test that runs it, or why nothing can run it here.
 RUN_BY = {
+    ("docs/own-method.md", "from dataclasses"): "test_docs_blocks.py::test_a_method_of_ones_own",
+    ("docs/own-method.md", "from lmaczs import"): "test_docs_blocks.py::test_a_method_of_ones_own",
+    ("docs/own-method.md", "import sys"): "test_docs_blocks.py::test_a_method_of_ones_own",
+    ("docs/own-method.md", "python own.py"): "test_docs_blocks.py::test_a_method_of_ones_own",
     ("README.md", "make demo"): "test_readme.py::test_commands_of_make_exist",
     ("README.md", "from lmaczs import explain_clip"): "test_readme.py::test_python_example_runs_as_written",
     ("docs/quick-start.md", "make demo"): "test_readme.py::test_commands_of_make_exist",
@@ -180,6 +185,27 @@ def test_commands_for_a_model_of_transformers(folder, tmp_path):
     run(text, folder, FOLDER=str(tmp_path / "model"))
     assert (folder / "out/kept.wav").is_file()
     assert "LMACZS_BACKEND=hf:FOLDER python app.py" in text
+
+
+@pytest.mark.slow
+def test_a_method_of_ones_own(folder, monkeypatch, capsys):
+    page = "docs/own-method.md"
+    (folder / "own_method.py").write_text(block(page, "from dataclasses"))
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr("lmaczs.explainers.METHODS", dict(METHODS))
+    monkeypatch.chdir(folder)
+    exec(block(page, "from lmaczs import"), {})
+    assert "'ff': " in capsys.readouterr().out
+    program = block(page, "import sys")
+    for line in block(page, "python own.py").splitlines():
+        # The smallest classifier, two recordings.
+        few = ["--limit", "2", "--backend", "debug"] if "clips.csv" in line else []
+        monkeypatch.setattr(sys, "argv", [*shlex.split(line)[1:], *few])
+        with pytest.raises(SystemExit) as left:
+            exec(program, {})
+        assert left.value.code == 0, line
+    assert "signed-gradient" in (folder / "own/summary.md").read_text("utf-8")
+    assert "signed-gradient" in (folder / "own-sanity/summary.md").read_text("utf-8")
 
 
 def test_a_torch_module(folder):

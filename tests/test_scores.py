@@ -129,6 +129,6 @@ def test_rows_reach_the_disk_while_the_work_goes_on(tmp_path, monkeypatch):
 def test_what_to_install_is_said_where_pyarrow_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    with pytest.raises(LMACError, match=r"needs the package 'pyarrow': install lmaczs with the extra 'many'"):
+    with pytest.raises(LMACError, match=r"needs the package 'pyarrow': run 'pip install pyarrow'"):
         ScoreTable(tmp_path / "out", SETTINGS)
     assert not (tmp_path / "out").exists()

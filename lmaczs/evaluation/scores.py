@@ -224,7 +224,7 @@ def _require_pyarrow() -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
         raise LMACError(
-            "Scores are stored as Parquet, which needs the package 'pyarrow': install lmaczs with the extra 'many'."
+            "Scores are stored as Parquet, which needs the package 'pyarrow': run 'pip install pyarrow'."
         ) from None
 
 

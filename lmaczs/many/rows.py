@@ -38,7 +38,7 @@ COLUMNS = (
 
 def missing_extra(package: str) -> LMACError:
     """What to install where a package of the optional extra is missing."""
-    return LMACError(f"explain-many needs the package '{package}': install lmaczs with the extra 'many'.")
+    return LMACError(f'explain-many needs the package "{package}": run pip install "{package}".')
 
 
 def explained_row(

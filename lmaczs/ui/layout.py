@@ -53,11 +53,14 @@ class Page(gr.Blocks):
         os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", NEVER)
         self.queue(max_size=64, default_concurrency_limit=1)
         try:
-            self.launch(**launch_options(settings))
+            _, url, _ = self.launch(**launch_options(settings), prevent_thread_lock=True, quiet=True)
         except OSError as error:
             if settings.port is None or "empty port" not in str(error):
                 raise
             raise LMACError(text.PORT_TAKEN.format(port=settings.port, other=settings.port + 1)) from None
+        # Gradio would advise to share the page with the world.
+        print(text.RUNNING.format(url=url), flush=True)
+        self.block_thread()
 
     def _own_files(self) -> set[str]:
         """What the page shows before anybody asks."""

@@ -58,6 +58,7 @@ OTHER_HOST = (
     "This page does not answer to this name: use the address that it was started at. (Who starts it may allow more "
     "names with LMACZS_HOSTS, with spaces between.)"
 )
+RUNNING = "Hear why is at {url} (Ctrl-C ends it)"
 PORT_TAKEN = (
     "Port {port} is taken by another program: end it, or choose another with GRADIO_SERVER_PORT={other}."
 )
