@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -111,6 +112,14 @@ def test_docs_become_a_site_that_asks_nobody_for_anything(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
     pages = sorted((tmp_path / "site").rglob("*.html"))
+    dead = [
+        (page.name, link)
+        for page in pages
+        if page.name != "404.html"
+        for link in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text("utf-8"))
+        if not re.match(r"[a-z]+:", link) and not (page.parent / unquote(link)).exists()
+    ]
+    assert not dead
     text = "\n".join(page.read_text("utf-8") for page in pages)
     assert not re.search(r"(?:src|href)=\"https?://[^\"]*\.(?:js|css|woff2?|png|svg)", text)
     reference = (tmp_path / "site" / "api.html").read_text("utf-8")
