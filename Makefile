@@ -6,6 +6,7 @@
 # make fix      let ruff repair what it can
 # make examples rebuild assets/examples (needs espeak-ng)
 # make docs     build the documentation as a site in out/docs, which opens offline
+# make lock     pin what the demo installs, with hashes; torch is left to the machine
 # make wheel    build dist/*.whl
 # make release  VERSION=0.2.0: version, changelog, wheel and hashes
 # make space    write the folder of a Space (DEST=build/space), and start and use it in a clean environment
@@ -25,7 +26,7 @@ TEST_READY    := $(VENV)/.test-ready
 BROWSER_READY := $(VENV)/.browser-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint check fix examples docs wheel release space clean distclean
+.PHONY: help demo test fuzz lint check fix examples docs lock wheel release space clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -74,6 +75,18 @@ wheel: $(TEST_READY)
 release: $(TEST_READY)
 	$(BIN)/python space/make_release.py $(VERSION)
 
+# torch and what hangs on its build (CUDA or none) are the machine's own.
+LEFT_TO_THE_MACHINE := torch torchaudio triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
+	nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver \
+	nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+lock: $(TEST_READY)
+	@mkdir -p build
+	@# The versions that the tests ran with.
+	$(BIN)/pip freeze --exclude-editable | grep -viE "^(torch|triton|nvidia|cuda)|@" > build/tested.txt
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile requirements.txt --constraint build/tested.txt --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate $(addprefix --no-emit-package ,$(LEFT_TO_THE_MACHINE)) --output-file requirements.lock
+
 # CONSTRAINT=FILE keeps CUDA packages away from the check, see space/check_space.py.
 DEST ?= build/space
 space: $(TEST_READY) $(BROWSER_READY)
@@ -91,16 +104,17 @@ $(BIN)/python:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed and was not found: install it, or name it with PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing: install it (Debian and Ubuntu: apt-get install python3-venv)."; rm -rf $(VENV); exit 1; }
 
-$(DEMO_READY): requirements.txt pyproject.toml setup.py | $(BIN)/python
+$(DEMO_READY): requirements.txt requirements.lock pyproject.toml setup.py | $(BIN)/python
 	@echo "Installing the libraries into $(VENV): once, a few minutes"
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(TEST_READY): requirements.txt pyproject.toml setup.py .ci/parity-requirements.txt | $(BIN)/python
-	@echo "Installing the libraries into $(VENV): once, a few minutes"
+# The tests run with what the demo runs with.
+$(TEST_READY): $(DEMO_READY) .ci/parity-requirements.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	$(BIN)/pip install --quiet --no-deps --requirement .ci/parity-requirements.txt
-	@touch $@ $(DEMO_READY)
+	@touch $@
 
 $(BROWSER_READY): .ci/install-browser | $(BIN)/python
 	.ci/install-browser

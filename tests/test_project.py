@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import lmaczs
 from make_release import ReleaseError, set_version, write_hashes
@@ -279,3 +280,21 @@ def test_pictures_of_benchmarks_are_charts_that_a_change_of_is_a_change_of_text(
     }
     assert shown and all(path.suffix == ".svg" and path.is_file() for path in shown)
     assert all(path.stat().st_size < 200_000 for path in shown)
+
+
+def test_the_lock_file_pins_what_the_demo_needs_with_hashes_and_leaves_torch_to_the_machine():
+    text = (ROOT / "requirements.lock").read_text("utf-8")
+    pinned = {
+        found[1].lower(): (found[2], found[0].count("--hash=sha256:"))
+        for found in re.finditer(r"^([A-Za-z0-9._-]+)==(\S+).*?(?=^\S|\Z)", text, re.M | re.S)
+    }
+    assert all(hashes for _, hashes in pinned.values())
+    assert not [name for name in pinned if re.match(r"torch|triton|nvidia|cuda", name)]
+    wanted = [
+        Requirement(line)
+        for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+        if line[:1].isalpha() and not line.startswith("torch")
+    ]
+    for requirement in wanted:
+        version, _ = pinned[requirement.name.lower().replace("_", "-")]
+        assert version in requirement.specifier, requirement
