@@ -10,6 +10,7 @@ import sys
 from lmaczs.errors import LMACError
 from lmaczs.ui.layout import build_demo
 from lmaczs.ui.settings import Settings
+from lmaczs.ui.text import RUNNING
 
 try:
     demo = build_demo(Settings.from_environment())
@@ -19,6 +20,7 @@ except LMACError as error:
 
 if __name__ == "__main__":
     try:
-        demo.serve()
+        # Gradio itself would advise to share the page with the world.
+        demo.serve(lambda url: print(RUNNING.format(url=url), flush=True))
     except LMACError as error:
         sys.exit(str(error))

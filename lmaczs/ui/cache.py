@@ -8,6 +8,7 @@ its own, sweeps it, and takes it along when it goes.
 import contextlib
 import functools
 import logging
+import math
 import os
 import signal
 import time
@@ -22,6 +23,8 @@ from lmaczs.ui.own_folders import IN_USE, PREFIX, own_folder, sweep_abandoned
 logger = logging.getLogger(__name__)
 # Between two sweeps.
 LONGEST_PAUSE_S = 600
+# The same where there is a limit on bytes.
+PAUSE_S = 20
 
 
 @functools.cache
@@ -51,15 +54,17 @@ def passing_folder() -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix=PREFIX, dir=workshop().name)
 
 
-def sweep(folder: Path, age_s: float, spared: set[str]) -> None:
-    """Delete files, and folders that are empty, which are older than `age_s`.
+def sweep(folder: Path, age_s: float, spared: set[str], most_bytes: int | None = None) -> None:
+    """Delete files, and folders that are empty, which are older than `age_s`; then the oldest until there is room.
 
     Args:
         folder: `visitors_folder()`.
         age_s: counted from the last time that a file was written or handed out.
         spared: paths of files that the page itself shows.
+        most_bytes: of all files together; None: any number.
     """
     before = time.time() - age_s
+    left: list[tuple[float, int, str]] = []
     for place, _, names in os.walk(folder, topdown=False):
         # A folder that changed a moment ago, or right now, may be about to be filled.
         with contextlib.suppress(OSError):
@@ -67,22 +72,33 @@ def sweep(folder: Path, age_s: float, spared: set[str]) -> None:
                 os.rmdir(place)
         for path in (os.path.join(place, name) for name in names):
             with contextlib.suppress(OSError):
-                if (
-                    path not in spared
-                    and os.path.basename(path) != IN_USE
-                    and os.lstat(path).st_ctime < before
-                ):
+                if path in spared or os.path.basename(path) == IN_USE:
+                    continue
+                found = os.lstat(path)
+                if found.st_ctime < before:
                     os.remove(path)
+                else:
+                    left.append((found.st_ctime, found.st_size, path))
+    over = sum(size for _, size, _ in left) - (most_bytes or math.inf)
+    for _, size, path in sorted(left):
+        if over <= 0:
+            break
+        with contextlib.suppress(OSError):
+            os.remove(path)
+            over -= size
 
 
-def keep_sweeping(folder: Path, age_s: float, spared: Callable[[], set[str]]) -> Event:
+def keep_sweeping(
+    folder: Path, age_s: float, spared: Callable[[], set[str]], most_bytes: int | None = None
+) -> Event:
     """Sweep from time to time until the returned event is set or the process ends; see `sweep`."""
     over = Event()
 
     def work() -> None:
-        while not over.wait(min(LONGEST_PAUSE_S, max(1.0, age_s / 3))):
+        longest = LONGEST_PAUSE_S if most_bytes is None else PAUSE_S
+        while not over.wait(min(longest, max(1.0, age_s / 3))):
             try:
-                sweep(folder, age_s, spared())
+                sweep(folder, age_s, spared(), most_bytes)
             # The next one may succeed, and there must be a next one.
             except Exception:
                 logger.exception("could not delete old files")

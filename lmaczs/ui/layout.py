@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,8 +38,11 @@ class Page(gr.Blocks):
     studio: Studio
     public: TemporaryDirectory[str]
 
-    def serve(self) -> None:
+    def serve(self, ready: Callable[[str], None] = lambda url: None) -> None:
         """Warm the models up in the background and serve until stopped; visitors' files go when their time is over.
+
+        Args:
+            ready: called with the page's address once it answers.
 
         Raises:
             LMACError: the port is taken.
@@ -49,7 +52,7 @@ class Page(gr.Blocks):
         guard(settings.max_file_mb * 10**6)
         keep_log_short()
         remove_when_terminated(files, self.public, workshop())
-        keep_sweeping(Path(files.name), 60 * settings.keep_minutes, self._own_files)
+        keep_sweeping(Path(files.name), 60 * settings.keep_minutes, self._own_files, settings.most_mb * 10**6)
         os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", NEVER)
         self.queue(max_size=64, default_concurrency_limit=1)
         try:
@@ -58,8 +61,7 @@ class Page(gr.Blocks):
             if settings.port is None or "empty port" not in str(error):
                 raise
             raise LMACError(text.PORT_TAKEN.format(port=settings.port, other=settings.port + 1)) from None
-        # Gradio would advise to share the page with the world.
-        print(text.RUNNING.format(url=url), flush=True)
+        ready(url)
         self.block_thread()
 
     def _own_files(self) -> set[str]:

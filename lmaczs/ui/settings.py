@@ -25,6 +25,8 @@ MOST_KEEP_MINUTES = 45
 PORT = 7860
 # Of a public page: RISE (800 passes a window) for two minutes, or ten minutes of SmoothGrad.
 MOST_PASSES = 20_000
+# Of all visitors' files, and on a public page of what one address brings within half an hour.
+MOST_MB, MOST_MB_PER_ADDRESS = 4000, 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Settings:
         port: that the page is served at; None takes a free one.
         hosts: names that the page answers to; None: any.
         most_passes: encoder passes of windows that one explanation may cost; 0: any number. A Space has a limit.
+        most_mb: of visitors' files together, MB; the oldest go first.
+        most_mb_per_address: that one address may bring while its files are kept, MB; 0: any. A Space has a limit.
         study: folder that keeps the blind ratings of visitors who allow it; None: none are kept.
     """
 
@@ -51,12 +55,14 @@ class Settings:
     port: int | None = None
     hosts: tuple[str, ...] | None = None
     most_passes: int = 0
+    most_mb: int = MOST_MB
+    most_mb_per_address: int = 0
     study: Path | None = None
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES, LMACZS_MOST_PASSES, LMACZS_HOSTS, LMACZS_STUDY,
-        GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
+        """Read LMACZS_BACKEND, LMACZS_DEVICE, LMACZS_KEEP_MINUTES, LMACZS_MOST_PASSES, LMACZS_MOST_MB,
+        LMACZS_MOST_MB_PER_ADDRESS, LMACZS_HOSTS, LMACZS_STUDY, GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
 
         Raises:
             LMACError: one of them cannot be used.
@@ -70,7 +76,11 @@ class Settings:
             keep_minutes=_minutes(os.environ.get("LMACZS_KEEP_MINUTES", str(cls.keep_minutes))),
             port=_port(os.environ.get("GRADIO_SERVER_PORT", str(PORT))),
             hosts=allowed_hosts(os.environ.get("GRADIO_SERVER_NAME", ""), os.environ.get("LMACZS_HOSTS", "")),
-            most_passes=_passes(os.environ.get("LMACZS_MOST_PASSES", str(MOST_PASSES if shared else 0))),
+            most_passes=_whole("LMACZS_MOST_PASSES", MOST_PASSES if shared else 0, "encoder passes"),
+            most_mb=_whole("LMACZS_MOST_MB", MOST_MB, "megabytes", least=500),
+            most_mb_per_address=_whole(
+                "LMACZS_MOST_MB_PER_ADDRESS", MOST_MB_PER_ADDRESS if shared else 0, "megabytes"
+            ),
             study=Path(study) if study else None,
         )
 
@@ -93,11 +103,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _passes(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise LMACError(
-            f"LMACZS_MOST_PASSES is '{text}': give a whole number of encoder passes, or 0 for any."
-        )
+def _whole(name: str, default: int, unit: str, least: int = 0) -> int:
+    text = os.environ.get(name, str(default)).strip()
+    if not text.isdecimal() or int(text) < least:
+        accepted = f"at least {least}" if least else "or 0 for any"
+        raise LMACError(f"{name} is '{text}': give a whole number of {unit}, {accepted}.")
     return int(text)
 
 
@@ -114,8 +124,18 @@ def launch_options(settings: Settings) -> dict[str, Any]:
     from lmaczs.ui.hosts import KnownHosts
     from lmaczs.ui.quiet_errors import SafeErrors
     from lmaczs.ui.theme import page_theme
+    from lmaczs.ui.upload_budget import UploadBudget
 
     checked = [] if settings.hosts is None else [Middleware(KnownHosts, hosts=settings.hosts)]
+    if settings.most_mb_per_address:
+        checked.append(
+            Middleware(
+                UploadBudget,
+                most_bytes=settings.most_mb_per_address * 10**6,
+                window_s=60 * settings.keep_minutes,
+                behind_proxy="SPACE_ID" in os.environ,
+            )
+        )
     return {
         "theme": page_theme(),
         "css": "\n".join(read(name) for name in STYLES),

@@ -58,6 +58,10 @@ OTHER_HOST = (
     "This page does not answer to this name: use the address that it was started at. (Who starts it may allow more "
     "names with LMACZS_HOSTS, with spaces between.)"
 )
+TOO_MANY_BYTES = (
+    "More than {most} MB have come from this address lately: wait half an hour, or run the page on your own "
+    "machine."
+)
 RUNNING = "Hear why is at {url} (Ctrl-C ends it)"
 PORT_TAKEN = (
     "Port {port} is taken by another program: end it, or choose another with GRADIO_SERVER_PORT={other}."
