@@ -81,6 +81,18 @@ SOUNDS: dict[str, Callable[[float, np.random.Generator], Waveform]] = {
 
 RECIPES = (
     Recipe(
+        "knock-and-alarm",
+        "A knock on the door while the alarm rings",
+        (Part("door knock", 2.0), Part("alarm clock", -10.0)),
+        (
+            "someone knocking on a door",
+            "an alarm clock beeping",
+            "a dog barking",
+            "glass breaking",
+            "footsteps",
+        ),
+    ),
+    Recipe(
         "siren-and-engine",
         "A siren over an idling engine",
         (Part("siren", -11.0), Part("engine")),
@@ -129,18 +141,6 @@ RECIPES = (
             "keyboard typing",
             "footsteps",
             "someone knocking on a door",
-        ),
-    ),
-    Recipe(
-        "knock-and-alarm",
-        "A knock on the door while the alarm rings",
-        (Part("door knock", 2.0), Part("alarm clock", -10.0)),
-        (
-            "someone knocking on a door",
-            "an alarm clock beeping",
-            "a dog barking",
-            "glass breaking",
-            "footsteps",
         ),
     ),
     Recipe(

@@ -126,7 +126,8 @@ const inGroup = (event) => {
 const pressKey = (event) => {
   if (!shown || event.ctrlKey || event.metaKey || event.altKey) return;
   const target = event.target;
-  const free = target === document.body || target === document.documentElement;
+  // Who has just pressed an example goes on with keys.
+  const free = target === document.body || target === document.documentElement || target.closest("#lz-tries");
   if (!free && !root.contains(target)) return;
   if (target.matches("input, select, textarea")) return;
   // Space and Enter press the focused button.

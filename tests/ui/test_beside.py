@@ -77,8 +77,10 @@ def test_three_methods_are_explained_without_a_press(visit: Visit):
     visit.until("state.method === 'grad-cam++' && state.active === 'kept' && state.playing")
     visit.page.keyboard.press(" ")
     # Another prompt is explained by all three, too.
-    visit.page.locator(".lz-bar").filter(has_text="an engine idling").click()
-    visit.until(f"state.prompt === 'an engine idling' && {THREE}.every(name => state.metrics[name])")
+    visit.page.locator(".lz-bar").filter(has_text="someone knocking").click()
+    visit.until(
+        f"state.prompt === 'someone knocking on a door' && {THREE}.every(name => state.metrics[name])"
+    )
     visit.ready()
 
 

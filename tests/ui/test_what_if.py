@@ -76,10 +76,18 @@ def test_a_message_that_holds_no_boxes_is_answered_in_one_sentence(handlers: Han
     assert "cannot be read" in updates[-1].notice["message"]
 
 
+def show_siren(visit: Visit) -> None:
+    """The example with a siren over an engine."""
+    visit.ready()
+    visit.page.get_by_role("button", name="A siren over an idling engine").click()
+    visit.until("state.prompt === 'a siren wailing'")
+    visit.ready()
+
+
 @pytest.mark.slow
 def test_without_the_siren_it_is_no_siren_any_more(visit: Visit, eventually):
     """The siren's score falls from over 90 % to under 20 %, the engine's rises, and the box can be taken back."""
-    visit.ready()
+    show_siren(visit)
     before = scores(visit)
     assert before["a siren wailing"] > 0.9
     page = visit.page
@@ -116,7 +124,7 @@ def test_without_the_siren_it_is_no_siren_any_more(visit: Visit, eventually):
 @pytest.mark.slow
 def test_boxes_are_moved_and_downloaded(visit: Visit):
     """Pulled to the right by a second, with its length and frequencies as they were."""
-    visit.ready()
+    show_siren(visit)
     page = visit.page
     page.keyboard.press("b")
 
@@ -167,7 +175,7 @@ def boxes_of(visit: Visit) -> tuple[Box, ...]:
 
 @pytest.mark.slow
 def test_the_scores_follow_what_is_heard(visit: Visit, eventually):
-    visit.ready()
+    show_siren(visit)
     for track in ("kept", "removed"):
         visit.track(track).click()
         share = visit.track(track).locator("b").inner_text()
