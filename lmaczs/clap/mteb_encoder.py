@@ -13,9 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mteb.models import ModelMeta
-from mteb.models.abs_encoder import AbsEncoder
-from mteb.models.model_meta import ScoringFunction
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,11 +24,12 @@ from lmaczs.signal.audio import make_clip, resample
 
 if TYPE_CHECKING:
     from mteb.abstasks.task_metadata import TaskMetadata
+    from mteb.models import ModelMeta
     from mteb.types import PromptType
 
 
-class MTEBEncoder(AbsEncoder):
-    """Embeds sounds and sentences for `mteb`.
+class MTEBEncoder:
+    """Embeds sounds and sentences for `mteb`: its `EncoderProtocol`.
 
     Of a classifier with labels of its own, sounds are embedded as logits and labels as unit vectors; the similarity is
     their dot product.
@@ -80,6 +78,14 @@ class MTEBEncoder(AbsEncoder):
         ]
         return torch.cat(found)
 
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
+        """Of all pairs: (first, second)."""
+        return torch.as_tensor(embeddings1).float() @ torch.as_tensor(embeddings2).float().T
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Tensor:
+        """Of rows with the same number: (rows,)."""
+        return (torch.as_tensor(embeddings1).float() * torch.as_tensor(embeddings2).float()).sum(-1)
+
     def _row_embeddings(self, batch: Mapping[str, Any]) -> Tensor:
         parts = []
         if "audio" in batch:
@@ -109,8 +115,18 @@ class MTEBEncoder(AbsEncoder):
         return self.backend.encode_text([shown]).embedding[0].cpu()
 
 
-def _meta(backend: CLAPBackend) -> ModelMeta:
-    """What `mteb` writes beside its results: the weights' hash is the revision."""
+def _meta(backend: CLAPBackend) -> "ModelMeta":
+    """What `mteb` writes beside its results: the weights' hash is the revision.
+
+    Raises:
+        LMACError: mteb is not installed.
+    """
+    try:
+        from mteb.models import ModelMeta
+        from mteb.models.model_meta import ScoringFunction
+    except ImportError as error:
+        raise LMACError("mteb is not installed: run 'pip install mteb'.") from error
+
     sizes = [(value.numel(), value.numel() * value.element_size()) for value in backend.parameters()]
     return ModelMeta(
         loader=None,

@@ -1,6 +1,6 @@
 """`study`: do people hear in an explanation what it should show? Make a study, serve it, analyse it.
 
-    python -m lmaczs study make --clips clips.csv --where fold=4 --methods lmac-any,grad-cam++,l2i --items 10 --out study
+    python -m lmaczs study make clips.csv --where fold=4 --methods lmac-any,grad-cam++,l2i --items 10 --out study
     python -m lmaczs study serve study --port 7870
     python -m lmaczs study analyse study
 
@@ -35,7 +35,8 @@ def add_parser(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = actions.add_parser("make", help="write sounds and design from labelled recordings")
-    add_table_arguments(make)
+    make.add_argument("table", nargs="?", metavar="CLIPS", help="the same as --clips")
+    add_table_arguments(make, needed=False)
     make.add_argument(
         "--methods", default="lmac-any,grad-cam++,l2i", metavar="NAMES",
         help="with commas (lmac-any,grad-cam++,l2i)",
@@ -70,7 +71,12 @@ def run_make(arguments: argparse.Namespace) -> int:
     from lmaczs.data.clip_table import select_clips
     from lmaczs.study.making import make_study
 
-    selection = select_clips(arguments.clips, key_value_pairs(arguments.where, "--where"))
+    table = arguments.table or arguments.clips
+    if table is None:
+        raise LMACError(
+            "A study needs recordings: name a table with the columns path and label, as in 'study make clips.csv'."
+        )
+    selection = select_clips(table, key_value_pairs(arguments.where, "--where"))
     out = Path(arguments.out)
     study = make_study(_wanted(arguments, selection.labels), selection.clips, out)
     print(f"{len(study.items)} items with {len(study.conditions)} sounds each: lmaczs study serve {out}")

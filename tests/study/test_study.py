@@ -119,6 +119,11 @@ def test_what_cannot_be_made_is_one_sentence(table, tmp_path, capsys, flags, sai
     assert said in told and "\n" not in told and not (tmp_path / "study" / "study.json").exists()
 
 
+def test_a_study_without_recordings_says_what_is_missing(tmp_path, capsys):
+    assert main(["study", "make", "--out", str(tmp_path / "study")]) == 2
+    assert "A study needs recordings: name a table" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("action", ["serve", "analyse"])
 def test_a_folder_without_a_study_is_said(tmp_path, capsys, action):
     (tmp_path / "study.json").write_text('{"title": 1}')
