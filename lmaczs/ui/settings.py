@@ -120,10 +120,12 @@ def launch_options(settings: Settings) -> dict[str, Any]:
     """Everything for `Blocks.launch`: looks, limits, and nothing that keeps or sends what visitors do."""
     from starlette.middleware import Middleware
 
+    from lmaczs.ui.examples import examples_folder, load_examples
     from lmaczs.ui.headers import SafeHeaders
     from lmaczs.ui.hosts import KnownHosts
     from lmaczs.ui.quiet_errors import SafeErrors
     from lmaczs.ui.theme import page_theme
+    from lmaczs.ui.thumbnails import thumbnails_css
     from lmaczs.ui.upload_budget import UploadBudget
 
     checked = [] if settings.hosts is None else [Middleware(KnownHosts, hosts=settings.hosts)]
@@ -138,7 +140,9 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         )
     return {
         "theme": page_theme(),
-        "css": "\n".join(read(name) for name in STYLES),
+        "css": "\n".join(
+            [*(read(name) for name in STYLES), thumbnails_css(load_examples(examples_folder() or ""))]
+        ),
         "head": f"<script>{read('microphone.js')}\n{read('drop.js')}</script>",
         # Given, it is never moved from: whoever asks for it finds this page, or is told.
         "server_port": settings.port,
