@@ -6,23 +6,31 @@
 //
 // owner    member                  what it is
 // player   ask(prompts, target)    explain the prompt with this index, with the method that is on screen
-//          analyse(recording, prompts) -> turn  a Classify began; the turn goes to the server with it
+//          analyse(recording, prompts) -> turn  score and explain; -1 where there is nothing to ask
+//          asked() -> text         prompts of the newest request
+//          coming()                an example's sound is coming: stop what runs
 //          idle()                  all answers of a request have come
 //          failed()                the server failed
-//          clear() -> turn         another sound is coming: stop what runs and empty the page
+//          clear() -> turn         stop what runs and empty the page
 //          former() -> [recording, prompts]  what a return to an earlier state puts into Gradio's components
 //          forget()                nothing can be returned to any more
-//          refused(message)        why there is nothing to show; empty: nothing was refused
-//          pause()                 another player begins to sound
+//          refused(message, ofSound)  why there is nothing new to show; empty: nothing was refused
+//          pause()                 something else sounds, or listens
 //          rated(kept)             whether the ratings of a blind comparison were kept
 //          report(value)           how far the work is, as progress_payload of handlers.py
 //          offer({methods, closed}, recording, prompts)  what can be asked for, once the models are loaded
 //          turn() -> number        of the visitor's newest request: what answers an older one is not shown
-//          pressed                 true from a Classify until its scores are drawn
+//          pressed                 true from a request for scores until they are drawn
 // scores   mark(target)            show which prompt is explained
 //          heard(prompts, shares, part)  show the scores of a part of the sound, with its name; shares may be null
-//          drawn() -> value        the scores on screen, and redraw(value) to draw them again
+//          drawn() -> value        the scores on screen, and redraw(value) to draw them again; null: they are gone
 //          percent(share) -> text  how all components write a probability
+//          prompts() -> text       as typed, one on each line, and typed(text) to show others
+//          add(text)               add prompts, one on each line, and score them
+//          score()                 score all prompts again
+// source   named(text)             show the name of the sound
+//          take(file)              give a sound to the page
+// notice   say(message)            show one sentence about what did not work
 // model    modelFailed()           the server failed to load a classifier
 //          averages                whether the numbers of the test set are those of the chosen classifier
 // all      emptied                 set of functions that `clear` calls

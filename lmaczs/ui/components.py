@@ -48,6 +48,15 @@ def scores(value: dict[str, Any] | None) -> gr.HTML:
     return _component("scores", value)
 
 
+def source(facts: dict[str, Any]) -> gr.HTML:
+    """Buttons that choose or record a sound; drops anywhere on the page, too.
+
+    Args:
+        facts: {"most_mb": of a file, "most_seconds": of a recording}, for the script only.
+    """
+    return _component("source", None, "wav.js", "drop.js", facts=facts)
+
+
 def progress() -> gr.HTML:
     """Tells the player how far the work is, and shows nothing itself; value {"share", "message", "method"}."""
     return _component("progress", None)

@@ -1,44 +1,32 @@
-// A file may be dropped anywhere on the page: it goes the way of a chosen one.
-(() => {
-  const PATIENCE_MS = 5000;
-  const place = () => document.querySelector("#lz-sound");
-  const field = () => place()?.querySelector("input[type=file]");
-  const press = (label) => place()?.querySelector(`button[aria-label="${label}"]`)?.click();
-  const holdsFiles = (event) => Array.from(event.dataTransfer?.types || []).includes("Files");
-  const show = (yes) => document.documentElement.classList.toggle("lz-dropping", yes);
+// A file, or a piece of text, may be dropped anywhere on the page: a sound goes the way of a chosen one, the lines of a
+// text become prompts. Everything here only defines: source.js calls `listenToDrops`.
+const MOST_TEXT = 100_000; // bytes
+const isText = (file) => file.type === "text/plain" || /\.txt$/i.test(file.name);
+const mayDrop = (event) => ["Files", "text/plain"].some((kind) => event.dataTransfer?.types.includes(kind));
+// Fields take text themselves.
+const isField = (event) => Boolean(event.target.closest?.("textarea, input:not([type=file])"));
 
-  // Gradio has a field for files only where there is no sound: take the old one away first.
-  const put = (file, since = performance.now()) => {
-    const target = field();
-    if (target) {
-      const carried = new DataTransfer();
-      carried.items.add(file);
-      target.files = carried.files;
-      target.dispatchEvent(new Event("change", { bubbles: true }));
-    } else if (performance.now() - since < PATIENCE_MS) {
-      setTimeout(() => put(file, since), 50);
-    }
-  };
+const receiveDrop = async (carried) => {
+  const file = carried.files[0];
+  if (!file) return page.add?.(carried.getData("text/plain"));
+  if (!isText(file)) return take(file);
+  if (file.size > MOST_TEXT) return page.say?.(file.name + " is no list of prompts: it has more than 100 kB.");
+  page.add?.(await file.text());
+};
 
-  document.addEventListener("dragover", (event) => {
-    if (!holdsFiles(event)) return;
+const listenToDrops = (show) => {
+  const on = (kind, action) => document.addEventListener(kind, action, { signal: gone });
+  on("dragover", (event) => {
+    if (!mayDrop(event) || isField(event)) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = "copy";
-    show(true);
+    show(event.dataTransfer.types.includes("Files"));
   });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) show(false);
-  });
-  document.addEventListener("drop", (event) => {
+  on("dragleave", (event) => event.relatedTarget || show(false));
+  on("drop", (event) => {
     show(false);
-    const file = event.dataTransfer?.files?.[0];
-    // On its own field Gradio takes the file itself.
-    if (!file || event.defaultPrevented || !place() || (field() && place().contains(event.target))) return;
+    if (!mayDrop(event) || isField(event)) return;
     event.preventDefault();
-    if (!field()) {
-      press("Clear");
-      press("Upload file");
-    }
-    put(file);
+    receiveDrop(event.dataTransfer);
   });
-})();
+};

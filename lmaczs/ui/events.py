@@ -12,17 +12,18 @@ from lmaczs.ui.handlers import Update
 from lmaczs.ui.models import Models
 from lmaczs.ui.prompts import add_prompts
 from lmaczs.ui.request_order import Request, read_turn
+from lmaczs.ui.sound_file import SoundFile
 
 # Each request carries the number of the visitor's turn and its answers bring it back: what comes late is dropped. What
 # these scripts call is described in bus.js.
-BUSY = "(sound, typed) => [sound, typed, window.lmaczs.analyse(sound, typed)]"
+ANALYSE = "(sound, typed) => [sound, typed, window.lmaczs.analyse(sound, typed)]"
+# Of the rows, which are newer than Gradio's field: that follows.
+ROWS = "(sound) => { const typed = window.lmaczs.prompts(); return [sound, typed, window.lmaczs.analyse(sound, typed)]; }"
+COME = "(sound, typed) => { window.lmaczs.coming(); return [sound, typed, window.lmaczs.analyse(sound, typed)]; }"
+TYPED, SHOW_TYPED = "() => window.lmaczs.prompts()", "(typed) => window.lmaczs.typed(typed)"
 IDLE = "() => window.lmaczs.idle()"
-# A sound that has just come is heard at once, if there is anything to ask about it.
-COME = "(sound, typed) => [sound, typed, typed.trim() ? window.lmaczs.analyse(sound, typed) : -1]"
-CLEAR = "() => [window.lmaczs.clear()]"
 FAILED = "() => window.lmaczs.failed()"
-TRY = "() => { window.lmaczs.clear(); return []; }"
-PAUSE = "() => window.lmaczs.pause()"
+TRY = "() => { window.lmaczs.coming(); return []; }"
 RATED, NOT_RATED = "() => window.lmaczs.rated(true)", "() => window.lmaczs.rated(false)"
 OFFER = "(offered, sound, typed) => window.lmaczs.offer(offered, sound, typed)"
 FORMER = "() => window.lmaczs.former()"
@@ -46,17 +47,15 @@ class Parts:
     """The parts of the page that events belong to.
 
     Attributes:
-        sound: the recording.
-        typed: the prompts.
-        run: asks for the scores.
+        sound: the recording's file.
+        typed: the prompts, as text.
         results: by name of an update's value: scores, player, notice, progress.
         tries: a button for each example.
         sets: buttons, and the prompts that each adds.
     """
 
-    sound: gr.Audio
+    sound: SoundFile
     typed: gr.Textbox
-    run: gr.Button
     results: dict[str, gr.HTML]
     tries: list[gr.Button]
     sets: dict[gr.Button, list[str]]
@@ -77,7 +76,7 @@ class Actions:
         self.names = tuple(names)
 
     def analyse(self, path: str | None, prompts: str, turn: float, request: gr.Request) -> Iterator[Any]:
-        """See `Handlers.analyse`; nothing is done about turn -1, of a sound that comes before any prompt."""
+        """See `Handlers.analyse`; nothing is done about turn -1: a sound or prompts are missing."""
         if turn == -1:
             return
         asked = _asked(request, turn)
@@ -111,10 +110,6 @@ class Actions:
         if self.comparisons is not None:
             self.comparisons.keep(*(sent.get(name) for name in ("listener", "clip", "prompt", "ratings")))
 
-    def leave(self, turn: float, request: gr.Request) -> None:
-        """Stop what was asked for before, as another sound is coming."""
-        self.models.stop(_asked(request, turn))
-
     def offer(self, request: gr.Request) -> dict[str, Any]:
         """See `Handlers.offer`."""
         return self.models.of(_asked(request, 0)).offer()
@@ -139,21 +134,27 @@ def wire(
     actions, sound, typed = Actions(models, parts.results, comparisons), parts.sound, parts.typed
     outputs, player = list(parts.results.values()), parts.results["player"]
     turn = gr.Number(0, visible=False)
+    asked, scores = [sound, typed, turn], parts.results["scores"]
+
+    def when(event: Any, js: str) -> Any:
+        return event(actions.analyse, asked, outputs, js=js, **HEAVY)
+
+    # A sound that has just come, and every change of the prompts, are heard at once.
     running = [
-        parts.run.click(actions.analyse, [sound, typed, turn], outputs, js=BUSY, **HEAVY),
+        when(sound.upload, COME),
+        when(scores.score, ROWS),
         player.ask(actions.ask, [sound], outputs, **HEAVY),
         player.archive(actions.archive, [sound], outputs, **HEAVY),
     ]
+    scores.score(None, None, [typed], js=TYPED, **LIGHT)
+    typed.change(None, [typed], None, js=SHOW_TYPED, **LIGHT)
     for example, button in zip(examples, parts.tries, strict=True):
         # In two steps: a sound that is an output of a stream of answers would be spoilt by those that leave it alone.
         filled = button.click(_fill(example), None, [sound, typed], js=TRY, **LIGHT)
-        running.append(filled.then(actions.analyse, [sound, typed, turn], outputs, js=BUSY, **HEAVY))
-    # A new sound makes what is on screen stale: empty the page at once, and end what is under way.
-    for change in (sound.clear, sound.start_recording):
-        change(actions.leave, [turn], None, js=CLEAR, **LIGHT)
-    for come in (sound.upload, sound.stop_recording):
-        emptied = come(actions.leave, [turn], None, js=CLEAR, **LIGHT)
-        running.append(emptied.then(actions.analyse, [sound, typed, turn], outputs, js=COME, **HEAVY))
+        running.append(when(filled.success, ANALYSE))
+        filled.failure(None, js=FAILED)
+    for button, prompts in parts.sets.items():
+        running.append(when(button.click(_add(prompts), [typed], [typed], **LIGHT).success, ANALYSE))
     for event in running:
         event.success(None, js=IDLE)
         event.failure(None, js=FAILED)
@@ -162,9 +163,6 @@ def wire(
     rated = player.rate(actions.rate, None, None, **LIGHT)
     rated.success(None, js=RATED)
     rated.failure(None, js=NOT_RATED)
-    for button, prompts in parts.sets.items():
-        button.click(_add(prompts), [typed], [typed], **LIGHT)
-    sound.play(None, js=PAUSE)
     # The models may still be loading when a visitor comes: until they are there the player shows the stored example. Not
     # a value of the player: browsers may pass over a value that is soon followed by another.
     offered = gr.JSON(visible=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lmaczs.errors import LMACError
+from lmaczs.errors import AudioError, LMACError
 from lmaczs.explainers import DOMAINS
 from lmaczs.types import MaskDomain, Prediction, Progress
 from lmaczs.ui import text
@@ -41,13 +41,13 @@ class Update:
         scores: `scores_payload`.
         player: all that the request has found so far, or {"archive": file}. Browsers may pass over a value that is soon
             followed by another, so every value is complete.
-        notice: {"message": sentence}; an empty one hides it.
+        notice: `say`.
         progress: {"share": in [0, 1], "message": text, "method": key or None}.
     """
 
     scores: dict[str, Any] | None = None
     player: dict[str, Any] | None = None
-    notice: dict[str, str] | None = None
+    notice: dict[str, str | None] | None = None
     progress: dict[str, Any] | None = None
 
 
@@ -210,7 +210,7 @@ class Handlers:
             if found.results:
                 yield from self._over_time(question, found, request)
         if failed:
-            yield Update(notice=say(" ".join(dict.fromkeys(failed))))
+            yield Update(notice=say(" ".join(dict.fromkeys(failed)), "question"))
 
     def _over_time(
         self, question: ExplanationRequest, found: Found, request: Request
@@ -287,7 +287,8 @@ class _Sentences:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
         if isinstance(error, LMACError):
-            self.said.append(Update(notice=say(str(error))))
+            refused = "sound" if isinstance(error, AudioError) else "question"
+            self.said.append(Update(notice=say(str(error), refused)))
         return isinstance(error, LMACError | Stopped)
 
 
@@ -309,11 +310,16 @@ def _choice(
     return checked, checked[target], domain
 
 
-def _notes(heard: CachedRecording) -> dict[str, str]:
+def _notes(heard: CachedRecording) -> dict[str, str | None]:
     """What a listener has to know about a recording, e.g. that its file is cut off; mostly nothing."""
     return say(" ".join(heard.recording.clip.notes))
 
 
-def say(message: str) -> dict[str, str]:
-    """The notice's value; an empty message hides it."""
-    return {"message": message}
+def say(message: str, refused: str | None = None) -> dict[str, str | None]:
+    """The notice's value.
+
+    Args:
+        message: one sentence; an empty one hides the notice.
+        refused: what of the request could not be used: "sound" or "question"; None: it goes on.
+    """
+    return {"message": message, "refused": refused}

@@ -4,7 +4,6 @@ const toggle = () => (sound.playing ? sound.pause() : play());
 const play = () => {
   // One sound at a time.
   blind.sound.pause();
-  document.querySelector('#lz-sound button[aria-label="Pause"]')?.click();
   sound.play();
 };
 

@@ -52,6 +52,7 @@ const goBackTo = async (number) => {
   past.at = number;
   if (state.came) {
     past.came = past.coming = state.came;
+    page.named?.(state.came[0]?.orig_name);
     trigger("back", {});
   }
   area = state.area;
@@ -66,6 +67,14 @@ const goBackTo = async (number) => {
   refresh();
   drawMarks();
   tellPast();
+};
+
+// The new sound was refused: the one on screen is asked about as before.
+const keepSound = (state) => {
+  past.came = past.coming = [state.came[0], past.came[1]];
+  address.example = state.example;
+  page.named?.(state.came[0]?.orig_name);
+  trigger("back", {});
 };
 
 const undo = () => (pastIsCleared() ? goBackTo(past.at) : history.back());

@@ -19,17 +19,20 @@ from lmaczs.ui.addresses import guard
 from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder, workshop
 from lmaczs.ui.endpoints import add_endpoints
 from lmaczs.ui.events import Parts, wire
-from lmaczs.ui.examples import FIRST_PAINT, Example, examples_folder, load_examples, load_first_paint
+from lmaczs.ui.examples import FIRST_PAINT, examples_folder, load_examples, load_first_paint
 from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.model_choice import add_model_choice
 from lmaczs.ui.models import TEST, Models
 from lmaczs.ui.own_folders import own_folder
 from lmaczs.ui.quiet_errors import keep_log_short
 from lmaczs.ui.settings import Settings, launch_options
+from lmaczs.ui.sound_file import SoundFile
 from lmaczs.ui.studio import Studio
 
 # Events between two of Gradio's summaries of all events, which nobody can ask for here.
 NEVER = "1000000000"
+# Of a recording: it is sent uncompressed.
+RECORDING_S = 600
 
 
 class Page(gr.Blocks):
@@ -90,36 +93,31 @@ def build_demo(settings: Settings) -> Page:
         with gr.Row(elem_id="lz-top"):
             _header()
             add_model_choice(demo, models)
-        tries = _small_buttons([one.title for one in examples], "Try", "lz-tries")
+        with gr.Row(elem_id="lz-bring"):
+            components.source({"most_mb": settings.max_file_mb, "most_seconds": RECORDING_S})
+            with gr.Row(elem_id="lz-sound-field"):
+                sound = SoundFile("Sound", value=None if first is None else str(first.path), interactive=True)
+            tries = _small_buttons([one.title for one in examples], "Try", "lz-tries")
         with gr.Row(elem_id="lz-desk"):
             with gr.Column(elem_id="lz-stage"):
+                notice = components.notice()
                 player = components.player(
                     _first_value(stored, public.name) if stored and first else None,
                     page_facts(settings.study is not None),
                 )
                 progress = components.progress()
-            with gr.Column(elem_id="lz-rail"):
-                with gr.Column(elem_classes="lz-step"):
-                    _step("Sound")
-                    sound = _sound(first)
-                    _static(
-                        f'<p class="lz-hint">{text.SOUND_HINT.format(minutes=round(MAX_SECONDS / 60))}</p>'
-                    )
-                with gr.Column(elem_classes="lz-step"):
-                    _step("Prompts")
-                    typed = _prompts(labels or (first.prompts if first else ()))
-                    buttons = _small_buttons(list(sets_offered), "Add", "lz-sets")
-                    sets = dict(zip(buttons, sets_offered.values(), strict=True))
-                    run = gr.Button("Classify", variant="primary", elem_id="lz-run")
-                    notice = components.notice()
-                with gr.Column(elem_classes="lz-step"):
-                    _step("Scores")
-                    scores = components.scores(stored["scores"] if stored and first else None)
+            with gr.Column(elem_id="lz-rail"), gr.Column(elem_classes="lz-step"):
+                _step("Prompts")
+                scores = components.scores(stored["scores"] if stored and first else None)
+                typed = _prompts(labels or (first.prompts if first else ()))
+                buttons = _small_buttons(list(sets_offered), "Sets", "lz-sets")
+                sets = dict(zip(buttons, sets_offered.values(), strict=True))
+                _static(f'<p class="lz-hint">{text.SOUND_HINT.format(minutes=round(MAX_SECONDS / 60))}</p>')
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
             gr.Markdown(about())
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
         comparisons = Comparisons(settings.study) if settings.study else None
-        wire(demo, models, examples, Parts(sound, typed, run, results, tries, sets), comparisons)
+        wire(demo, models, examples, Parts(sound, typed, results, tries, sets), comparisons)
         add_endpoints(studio)
         page: Page = demo
     return page
@@ -150,24 +148,6 @@ def _step(name: str) -> None:
 def _static(template: str) -> None:
     """The page's own words; never anything that a person typed."""
     gr.HTML(html_template=template, js_on_load=None, apply_default_css=False)
-
-
-def _sound(first: Example | None) -> gr.Audio:
-    return gr.Audio(
-        None if first is None else str(first.path),
-        sources=["upload", "microphone"],
-        # The file as it came: Gradio's own conversion needs ffmpeg, and shows server paths when it fails.
-        type="filepath",
-        format=None,
-        editable=False,
-        label="Sound",
-        show_label=False,
-        buttons=[],
-        elem_id="lz-sound",
-        waveform_options=gr.WaveformOptions(
-            waveform_color="#a8a29e", waveform_progress_color="#d97706", trim_region_color="#d97706"
-        ),
-    )
 
 
 def _prompts(prompts: Sequence[str]) -> gr.Textbox:

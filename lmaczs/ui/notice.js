@@ -1,8 +1,15 @@
+// One sentence about what did not work; `refused` says what of the request it was: "sound", "question", or nothing where the
+// sentence is only worth knowing.
 const line = element.querySelector(".lz-notice");
-const show = (message) => {
+const say = (message) => {
   line.textContent = message;
   line.hidden = !message;
-  page.refused?.(message);
 };
-whenEmptied(() => show(""));
-watch("value", () => page.turn && props.value && props.value.turn === page.turn() && show(props.value.message));
+publish({ say });
+whenEmptied(() => say(""));
+watch("value", () => {
+  const value = props.value;
+  if (!page.turn || !value || value.turn !== page.turn()) return;
+  say(value.message);
+  page.refused?.(value.refused ? value.message : "", value.refused === "sound");
+});

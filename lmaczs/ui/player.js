@@ -22,6 +22,8 @@ let wanted = null;
 let turn = 0;
 // Requests whose last answer has not come.
 let pending = 0;
+// The explanation whose pictures and sounds are being fetched, to be shown.
+let arriving = null;
 // What is being done: { list: methods asked for, method, share }
 let work = null;
 
@@ -74,13 +76,16 @@ const receive = () => {
 // `back`: it is returned to, and is in the history already.
 const show = async (record, back = false) => {
   wanted = record.key;
+  arriving = record;
   const mine = turn;
   try {
     const parts = [library.picture(record), library.sound(record), library.gains(record)];
     const [{ level, mask }, tracks, gains] = await Promise.all(parts);
     // The visitor may have gone on meanwhile.
-    if (turn !== mine || wanted !== record.key) return;
+    if (turn !== mine || wanted !== record.key) return arrived(record);
     const same = shown && shown.payload.clip.id === record.payload.clip.id;
+    // Boxes belong to a sound; those of a state that is returned to are there already.
+    if (!same && !back) forgetMarks();
     shown = record;
     question = record.question;
     lanes.load(record, mask, gains);
@@ -92,13 +97,22 @@ const show = async (record, back = false) => {
     announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + verdict.words : ""));
     refresh();
     redraw();
-    if (followAddress()) return;
+    if (followAddress()) return arrived(record);
     if (!back) remember(record);
     writeAddress();
+    arrived(record);
     if (!pending) askBeside();
   } catch {
-    if (turn === mine) announce("The explanation could not be loaded: press Classify to make it again.", true);
+    arrived(record);
+    if (turn === mine) announce("The explanation could not be loaded: press its prompt to make it again.", true);
   }
+};
+
+// The last answer of a request may have come before what it brought could be shown.
+const arrived = (record) => {
+  if (arriving !== record) return;
+  arriving = null;
+  if (!pending && root.dataset.busy === "yes") settle();
 };
 
 const clear = () => {
@@ -115,8 +129,20 @@ const clear = () => {
   return turn;
 };
 
+// The sound stays, and so do its prompts' rows; what was found about another sound goes. Undo brings it back.
+const emptyStage = () => {
+  clear();
+  page.redraw?.(null);
+};
+// Gradio answers whatever began: this is what has nothing to do.
+const passOver = () => {
+  pending++;
+  return -1;
+};
+
 publish({
   ask: (prompts, target) => {
+    page.say?.("");
     if (shown) {
       // A method with a closed set has nothing to say to other prompts: the default one answers then.
       const fits = closed[baseOf(shown.method)]?.includes(prompts[target]) ?? true;
@@ -127,8 +153,16 @@ publish({
     return request({ clip: null, domain: "stft", prompts, target }, [null], "first");
   },
   analyse: (recording, typed) => {
-    page.pressed = true;
+    const other = recording?.path !== past.came?.[0]?.path;
     past.came = [recording, typed];
+    page.named?.(recording?.orig_name);
+    if (!recording || !typed.trim()) {
+      // What is on screen is not about this sound.
+      if (recording && other) emptyStage();
+      return passOver();
+    }
+    page.pressed = true;
+    page.say?.("");
     area = null;
     tellArea();
     newTurn();
@@ -137,11 +171,23 @@ publish({
     began();
     return turn;
   },
+  asked: () => past.came?.[1],
+  coming: () => {
+    if (sound.playing) sound.pause();
+    newTurn();
+    wanted = "first";
+    work = null;
+    leaveExample();
+    root.dataset.busy = "yes";
+    refresh();
+  },
   report,
   idle,
   offer: (offered, recording, typed) => {
     // Of the stored example, unless the visitor was quicker.
     past.came ||= [recording, typed];
+    page.named?.(past.came[0]?.orig_name);
+    page.typed?.(past.came[1]);
     for (const state of past.states.values()) state.came ||= past.came;
     if (Object.keys(offered.methods).length) ({ methods, closed } = offered);
     refresh();
@@ -153,7 +199,13 @@ publish({
     idle();
     announce("Something went wrong on the server: try it again.", true);
   },
-  refused: (message) => setText(find("blank-words"), message || BLANK),
+  refused: (message, ofSound) => {
+    setText(find("blank-words"), message || BLANK);
+    const state = past.states.get(past.at);
+    if (!message || !shown || !state?.came) return;
+    if (ofSound) keepSound(state);
+    else if (past.came[0]?.path !== state.came[0]?.path) emptyStage();
+  },
   former: () => past.coming,
   forget: () => forgetPast(),
   pause: () => sound.playing && sound.pause(),
@@ -175,6 +227,7 @@ root.state = () => ({
   pos: sound.position,
   dur: sound.duration,
   active: sound.active,
+  turn,
   gains: sound.gains(),
   tab: root.dataset.tab,
   domain: question && question.domain,

@@ -93,7 +93,7 @@ const settle = () => {
 };
 const idle = () => {
   pending = Math.max(0, pending - 1);
-  if (pending) return;
+  if (pending || arriving) return;
   settle();
   askBeside();
 };

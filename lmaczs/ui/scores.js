@@ -1,9 +1,9 @@
-// One bar per prompt, the most probable on top; each is a choice of what to explain.
+// The prompts, each with its score: the most probable on top, and each is a choice of what to explain. A prompt that was just
+// typed stands below them until its score comes.
 const MATCHES = { strong: "fits", weak: "may fit", none: "does not fit" };
 const PREFIX = "this is the sound of ";
-const empty = element.querySelector(".lz-empty");
-const ranking = element.querySelector(".lz-ranking");
-const bars = element.querySelector(".lz-bars");
+const find = (name) => element.querySelector(".lz-" + name);
+const bars = find("bars");
 
 const percent = (share) => {
   if (share < 0.001) return "< 0.1 %";
@@ -18,8 +18,9 @@ const make = (tag, className, text) => {
   return node;
 };
 
+const allBars = () => [...bars.querySelectorAll(".lz-bar")];
 const mark = (target) => {
-  for (const bar of bars.children) {
+  for (const bar of allBars()) {
     const chosen = Number(bar.dataset.index) === target;
     bar.setAttribute("aria-checked", String(chosen));
     bar.tabIndex = chosen ? 0 : -1;
@@ -28,6 +29,7 @@ const mark = (target) => {
 
 // Whether it fits by itself, too: the percentages only compare the prompts with each other.
 const words = (value, index, share) => {
+  if (index < 0) return "";
   const match = value.match ? MATCHES[value.match[index]] : "";
   return (match ? match + " · " : "") + percent(share);
 };
@@ -36,23 +38,18 @@ const words = (value, index, share) => {
 const heard = (prompts, shares, part) => {
   const value = drawn;
   if (!value?.prompts || !value.prompts.every((prompt) => prompts.includes(prompt))) return;
-  for (const bar of bars.children) {
+  for (const bar of allBars()) {
     const index = Number(bar.dataset.index);
+    if (index < 0) continue;
     const own = part && shares ? shares[prompts.indexOf(value.prompts[index])] : null;
     const share = own ?? value.probabilities[index];
     bar.querySelector(".lz-fill").style.setProperty("--share", share);
     bar.querySelector(".lz-percent").textContent = own === null ? words(value, index, share) : percent(own);
   }
-  element.querySelector(".lz-part").textContent = part && shares ? "As the classifier hears: " + part.toLowerCase() : "";
+  find("part").textContent = part && shares ? "As the classifier hears: " + part.toLowerCase() : "";
 };
 
-const row = (value, index) => {
-  const prompt = value.prompts[index];
-  const share = value.probabilities[index];
-  const bar = make("button", "lz-bar");
-  bar.type = "button";
-  bar.dataset.index = index;
-  bar.setAttribute("role", "radio");
+const nameOf = (prompt) => {
   const name = make("span", "lz-name");
   name.dir = "auto";
   if (prompt.startsWith(PREFIX) && prompt.length > PREFIX.length) {
@@ -60,51 +57,148 @@ const row = (value, index) => {
   } else {
     name.textContent = prompt;
   }
-  const unit = value.unit === "logit" ? "logit " : "cosine similarity ";
-  bar.title = prompt + " · " + unit + value.similarities[index].toFixed(2);
+  return name;
+};
+
+// `index` of the prompt in the scores; -1: it has none yet.
+const row = (value, prompt, index) => {
+  const whole = make("div", "lz-row");
+  const bar = make("button", "lz-bar");
+  bar.type = "button";
+  bar.dataset.index = index;
+  bar.setAttribute("role", "radio");
+  bar.disabled = index < 0;
   const fill = make("span", "lz-fill");
-  fill.style.setProperty("--share", share);
-  bar.append(name, make("span", "lz-percent", words(value, index, share)), fill);
-  bar.addEventListener("click", () => {
-    mark(index);
-    page.ask?.(value.prompts, index);
+  bar.append(nameOf(prompt), make("span", "lz-percent", words(value, index, value?.probabilities[index])), fill);
+  if (index >= 0) {
+    const unit = value.unit === "logit" ? "logit " : "cosine similarity ";
+    bar.title = prompt + " · " + unit + value.similarities[index].toFixed(2);
+    fill.style.setProperty("--share", value.probabilities[index]);
+    bar.addEventListener("click", () => {
+      mark(index);
+      page.ask?.(value.prompts, index);
+    });
+  }
+  const away = make("button", "lz-remove", "×");
+  away.type = "button";
+  away.setAttribute("aria-label", "Remove " + prompt);
+  away.title = "Remove";
+  away.addEventListener("click", () => {
+    change(typed.filter((other) => other !== prompt));
+    find("add-words").focus();
   });
-  return bar;
+  whole.append(bar, away);
+  return whole;
 };
 
 bars.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-  const rows = [...bars.children];
-  const at = rows.indexOf(document.activeElement);
+  const choices = allBars().filter((bar) => !bar.disabled);
+  const at = choices.indexOf(document.activeElement);
   if (!step || at < 0) return;
   event.preventDefault();
   event.stopPropagation();
-  const next = rows[(at + step + rows.length) % rows.length];
+  const next = choices[(at + step + choices.length) % choices.length];
   next.focus();
   next.scrollIntoView({ block: "nearest" });
 });
 
+// As typed, one after the other, and the newest scores.
+let typed = [];
 let drawn = null;
+
+const lines = (text) => {
+  const cleaned = text.split("\n").map((line) => line.trim().split(/\s+/).join(" "));
+  return [...new Set(cleaned.filter(Boolean))];
+};
+const hint = () => {
+  if (!typed.length) return "Type what the sound might be.";
+  if (!drawn) return "Scores appear here once there are a sound and a prompt.";
+  if (typed.length > 1) return "Relative to each other. Press one to hear what speaks for it.";
+  return "A single prompt always gets 100 %: add others for the classifier to choose between.";
+};
+
+const fill = () => {
+  const scored = drawn ? drawn.prompts.map((_, index) => index) : [];
+  scored.sort((a, b) => drawn.probabilities[b] - drawn.probabilities[a]);
+  const old = scored.filter((index) => typed.includes(drawn.prompts[index]));
+  const fresh = typed.filter((prompt) => !drawn?.prompts.includes(prompt));
+  bars.replaceChildren(
+    ...old.map((index) => row(drawn, drawn.prompts[index], index)),
+    ...fresh.map((prompt) => row(drawn, prompt, -1)),
+  );
+  find("part").textContent = "";
+  find("hint").textContent = hint();
+  if (drawn) mark(drawn.target);
+};
+
+// New scores say how the server reads the prompts; no value: they are gone, the prompts stay.
 const draw = (value) => {
-  drawn = value;
-  element.querySelector(".lz-part").textContent = "";
-  const some = Boolean(value && value.prompts);
-  empty.hidden = some;
-  ranking.hidden = !some;
-  if (!some) return bars.replaceChildren();
-  const order = value.prompts.map((_, index) => index);
-  order.sort((a, b) => value.probabilities[b] - value.probabilities[a]);
-  bars.replaceChildren(...order.map((index) => row(value, index)));
-  ranking.querySelector(".lz-hint").textContent =
-    value.prompts.length > 1
-      ? "Relative to each other. Press one to hear what speaks for it."
-      : "A single prompt always gets 100 %: add others for the classifier to choose between.";
-  mark(value.target);
+  drawn = value?.prompts ? value : null;
+  if (drawn) typed = [...drawn.prompts];
+  fill();
   bars.scrollTop = 0;
-  if (page.pressed && window.innerWidth < 760) element.scrollIntoView({ behavior: "smooth", block: "start" });
+  if (drawn && page.pressed && window.innerWidth < 760) element.scrollIntoView({ behavior: "smooth", block: "start" });
   page.pressed = false;
 };
-publish({ mark, percent, heard, drawn: () => drawn, redraw: (value) => draw(value) });
+
+// Other prompts: they are scored at once.
+const change = (next) => {
+  typed = next;
+  fill();
+  trigger("score", {});
+};
+const add = (text) => {
+  const next = [...new Set([...typed, ...lines(text)])];
+  if (next.length > typed.length) change(next);
+};
+
+find("add").addEventListener("submit", (event) => {
+  event.preventDefault();
+  add(find("add-words").value);
+  find("add-words").value = "";
+});
+// A list that is pasted is a prompt on each line.
+find("add-words").addEventListener("paste", (event) => {
+  const text = event.clipboardData.getData("text/plain");
+  if (!text.includes("\n")) return;
+  event.preventDefault();
+  add(text);
+});
+
+// All of them as text: Gradio's own field, which holds what is sent to the server.
+const text = () => document.querySelector("#lz-prompts textarea");
+const rail = () => element.closest("#lz-rail");
+const showText = (yes) => {
+  rail().classList.toggle("lz-texting", yes);
+  find("as-text").setAttribute("aria-pressed", String(yes));
+  find("as-text").textContent = yes ? "Done" : "Edit as text";
+  if (yes) text()?.focus();
+};
+find("as-text").addEventListener("click", () => showText(!rail().classList.contains("lz-texting")));
+const finish = (event) => {
+  if (event.target === text() && event.key === "Enter" && (event.ctrlKey || event.metaKey)) text().blur();
+};
+document.addEventListener("keydown", finish, { signal: gone });
+// What was changed there is scored when the field is left.
+const leave = (event) => {
+  if (event.target !== text()) return;
+  const next = lines(text().value);
+  if (next.join() !== lines(page.asked?.() || "").join()) change(next);
+};
+document.addEventListener("focusout", leave, { signal: gone });
+
+publish({
+  mark, percent, heard, add,
+  drawn: () => drawn,
+  redraw: (value) => draw(value),
+  prompts: () => typed.join("\n"),
+  score: () => trigger("score", {}),
+  typed: (words) => {
+    typed = lines(words);
+    fill();
+  },
+});
 whenEmptied(() => draw(null));
 watch("value", () => page.turn && props.value && props.value.turn === page.turn() && draw(props.value));
 draw(props.value);

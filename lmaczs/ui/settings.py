@@ -12,6 +12,7 @@ from lmaczs.errors import LMACError
 HERE = Path(__file__).parent
 STYLES = (
     "page.css",
+    "source.css",
     "model.css",
     "scores.css",
     "player.css",
@@ -143,7 +144,6 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "css": "\n".join(
             [*(read(name) for name in STYLES), thumbnails_css(load_examples(examples_folder() or ""))]
         ),
-        "head": f"<script>{read('microphone.js')}\n{read('drop.js')}</script>",
         # Given, it is never moved from: whoever asks for it finds this page, or is told.
         "server_port": settings.port,
         # A session holds about 0.1 MB, and nothing that is missed.

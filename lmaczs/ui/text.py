@@ -4,7 +4,7 @@ from lmaczs.clap.similarity import prompts_from_labels
 
 TITLE = "Hear why"
 LEAD = "See and hear the part of a sound that made an audio classifier say what it is."
-SOUND_HINT = "Drop a file anywhere: up to {minutes} minutes, deleted within the hour, never passed on."
+SOUND_HINT = "Sounds of up to {minutes} minutes, deleted within the hour, never passed on."
 PROMPTS_HINT = "a dog barking\nrain\na person speaking"
 ABOUT = """
 **What you hear.** The classifier is CLAP: it places the sound and each prompt in one space and compares
@@ -103,7 +103,7 @@ OPENING = "opening {model}"
 NOT_LOADED = (
     "{model} could not be loaded, the server may be short of memory: try it later, or use another classifier."
 )
-BAD_REQUEST = "This request does not fit the page: press Classify and try again."
+BAD_REQUEST = "This request does not fit the page: reload the page and try again."
 
 ESC50_LABELS = [
     "dog",

@@ -28,7 +28,6 @@ def main() -> None:
         visit.page.locator(".lz-canvas").click(position={"x": 0.4 * box["width"], "y": 0.5 * box["height"]})
         visit.page.mouse.move(5, 5)
         visit.page.evaluate("document.activeElement.blur()")
-        visit.page.wait_for_selector("#lz-sound audio", state="attached")
         visit.settle()
         visit.page.screenshot(path=target, full_page=True)
     Image.open(target).convert("RGB").quantize(COLOURS).save(target, optimize=True)

@@ -46,10 +46,7 @@ def ready_methods(state: dict) -> list[str]:
 
 
 def classify(visit: Visit, path: Path) -> None:
-    visit.upload(path)
-    visit.type_prompts(*PROMPTS)
-    visit.classify()
-    visit.ready()
+    visit.ask(path, *PROMPTS)
 
 
 def test_all_methods_come_one_by_one_with_the_numbers_of_the_command_line(
@@ -334,10 +331,7 @@ def test_method_with_a_closed_set_is_offered_for_its_prompts_only(visit: Visit, 
     visit.ready()
     assert visit.chip("l2i-esc50").count() == 0
     known = "this is the sound of rain"
-    visit.upload(sounds / "bursts.wav")
-    visit.type_prompts(known, "my neighbour's kettle")
-    visit.classify()
-    visit.ready()
+    visit.ask(sounds / "bursts.wav", known, "my neighbour's kettle")
     for bar in visit.page.locator(".lz-bar").all():
         name = bar.locator(".lz-name").inner_text()
         bar.click()

@@ -15,7 +15,7 @@ from lmaczs.signal.audio import load_clip
 from lmaczs.ui import progress, text
 from lmaczs.ui.controls import PAGE_CONTROLS
 from lmaczs.ui.events import numbered
-from lmaczs.ui.handlers import Handlers, Update
+from lmaczs.ui.handlers import Handlers, Update, say
 from lmaczs.ui.prompts import MAX_PROMPTS
 from lmaczs.ui.request_order import Request, RequestOrder, read_turn
 from lmaczs.ui.work_queue import WorkQueue
@@ -26,7 +26,7 @@ PROMPTS = ["a beep", "rain", "a dog"]
 
 def said(updates) -> str:
     """The one sentence that is all that the updates bring."""
-    (update,) = (update for update in updates if update.notice != {"message": ""} and not update.progress)
+    (update,) = (update for update in updates if update.notice != say("") and not update.progress)
     assert update.scores is None and update.player is None
     return update.notice["message"]
 
@@ -43,7 +43,7 @@ def test_one_click_gives_scores_then_the_explanation_then_its_check(handlers: Ha
             assert scores["prompts"] == PROMPTS
             assert sum(scores["probabilities"]) == pytest.approx(1, abs=1e-4)
             assert scores["predicted"] == int(np.argmax(scores["probabilities"])) == scores["target"]
-            assert update.notice == {"message": ""}
+            assert update.notice == say("")
         if update.player:
             (payload,) = update.player["results"]
             kinds.append("check" if payload["probability"] else "explanation")

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from visit import Visit
 
-SOUND = "document.querySelector('#lz-sound audio')?.src || ''"
-
 
 def seen(visit: Visit) -> dict:
     """What a visitor sees of a state."""
@@ -57,24 +55,37 @@ def test_undo_leads_back_step_by_step_and_forward_again(visit: Visit):
     visit.until(f"state.prompt === {steps[0]['prompt']!r}")
 
 
-def test_after_a_wrong_file_the_old_sound_is_one_press_away(visit: Visit, sounds: Path):
+def test_after_a_wrong_file_everything_stays_and_is_asked_about_as_before(visit: Visit, sounds: Path):
     visit.ready()
     before = seen(visit)
-    visit.upload(sounds / "silent.wav")
+    name = visit.page.locator(".lz-source-name").inner_text()
+    visit.take(sounds / "silent.wav")
     visit.notice.get_by_text("silent").wait_for()
-    assert visit.state()["method"] is None
-    assert visit.page.locator(".lz-blank-words").inner_text() == visit.notice.inner_text()
-    visit.picture("wrong-file")
-    visit.page.get_by_role("button", name="Back to what was here").click()
-    visit.until("state.method !== null")
     visit.ready()
-    assert visit.notice.is_hidden()
-    assert seen(visit)["scores"] == before["scores"] and seen(visit)["length"] == before["length"]
-    # What is asked now is asked of the old sound.
+    visit.picture("wrong-file")
+    assert seen(visit) == before
+    assert visit.page.locator(".lz-source-name").inner_text() == name
+    assert "example=1" in visit.page.url or "example" not in visit.page.url
+    # What is asked now is asked of the sound that is on screen.
     visit.page.locator(".lz-bar").nth(1).click()
     visit.until("state.prompt === 'someone knocking on a door'")
     visit.ready()
     assert visit.state()["dur"] == before["length"]
+    visit.add("rain falling")
+    visit.page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 6")
+    visit.ready()
+    assert visit.state()["dur"] == before["length"] and visit.notice.is_hidden()
+
+
+def test_prompts_that_are_refused_leave_no_old_explanation_under_a_new_sound(visit: Visit, sounds: Path):
+    visit.ready()
+    visit.type_prompts("rain", "x" * 10_000)
+    visit.take(sounds / "bursts.wav")
+    visit.notice.get_by_text("10,000 characters").wait_for()
+    assert visit.state()["method"] is None
+    visit.page.get_by_role("button", name="Back to what was here").click()
+    visit.until("state.method !== null")
+    assert visit.page.locator(".lz-source-name").inner_text() == "knock-and-alarm.wav"
 
 
 def test_a_sound_of_before_comes_back_with_its_prompts(visit: Visit, sounds: Path):

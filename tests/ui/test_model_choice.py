@@ -76,12 +76,8 @@ def test_switching_keeps_sound_and_prompts_and_blocks_nobody(
 ):
     page, model = visit.page, visit.page.locator(".lz-model")
     visit.ready()
-    page.get_by_label("Clear", exact=True).first.click()
-    visit.upload(sounds / "bursts.wav")
     prompts = ["an alarm clock", "a dog barking", "rain"]
-    visit.type_prompts(*prompts)
-    visit.classify()
-    visit.ready()
+    visit.ask(sounds / "bursts.wav", *prompts)
     embedded = page.locator(".lz-percent").all_inner_texts()
     list_says_what_each_classifier_is(visit)
     # Nothing was fetched before anybody asked.
@@ -167,7 +163,8 @@ def test_a_failed_download_says_what_to_do_and_the_page_goes_on(visit: Visit):
     assert "Traceback" not in failed.inner_text() and "\n" not in failed.inner_text()
     expect(visit.page.locator("#lz-model-name")).to_have_text("Compact CLAP")
     visit.picture("model-failed")
-    visit.classify()
+    visit.add("wind")
+    visit.page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 6")
     visit.ready()
 
 

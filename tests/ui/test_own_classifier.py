@@ -49,9 +49,7 @@ def test_its_labels_are_the_prompts_and_it_is_explained(visit: Visit, server: st
     # Where the folder lies is nobody's business.
     for said in (page.content(), page.request.get(f"{server}/config").text()):
         assert "taught" not in said and "three-sounds" in said
-    visit.upload(tmp_path / "click.wav")
-    visit.classify()
-    visit.ready()
+    visit.ask(tmp_path / "click.wav", *LABELS)
     assert page.locator(".lz-bar").first.inner_text().startswith("click")
     assert "lmac-zs" not in visit.state()["methods"] and "grad-cam++" in visit.state()["methods"]
     assert page.locator(".lz-bar").first.get_attribute("title").startswith("click · logit ")

@@ -83,7 +83,7 @@ def test_nothing_is_kept_or_sent(monkeypatch: pytest.MonkeyPatch):
         "share": False,
     }
     assert "allowed_paths" not in options
-    assert "http" not in options["css"] and "http" not in options["head"]
+    assert "http" not in options["css"] and "head" not in options
     assert "googleapis" not in str(options["theme"]._get_theme_css())
     public = [event.api_name for event in demo.fns.values() if event.api_visibility != "private"]
     assert public == list(endpoints.NAMES)

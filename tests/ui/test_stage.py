@@ -33,7 +33,7 @@ def test_on_a_narrow_page_the_stage_comes_before_what_is_asked(visit: Visit, wid
     visit.page.set_viewport_size({"width": width, "height": 844})
     visit.ready()
     visit.settle()
-    boxes = [visit.page.locator(part).bounding_box() for part in ("#lz-tries", ".lz-player", "#lz-sound")]
+    boxes = [visit.page.locator(part).bounding_box() for part in ("#lz-tries", ".lz-player", ".lz-scores")]
     assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
     assert all(box["x"] + box["width"] <= width for box in boxes)
     visit.picture(f"stage-{width}")

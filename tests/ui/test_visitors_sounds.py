@@ -26,7 +26,7 @@ HOSTILE = [
 def test_uploaded_file_is_classified_and_explained_by_one_click(visit: Visit, sounds: Path, ending: str):
     visit.type_prompts("")
     visit.upload(sounds / f"bursts.{ending}")
-    assert visit.player.get_attribute("data-ready") == "empty"  # no stale explanation under a new sound
+    visit.page.wait_for_selector('.lz-player[data-ready="empty"]')  # no stale explanation under a new sound
     assert visit.page.locator(".lz-bar").count() == 0
     visit.type_prompts("an alarm clock beeping", "a dog barking", "rain falling")
     visit.classify()
@@ -56,11 +56,12 @@ def test_recording_is_what_the_microphone_heard(visit: Visit, tmp_path: Path):
             };
         }"""
     )
-    page.get_by_role("button", name="Record audio", exact=True).click()
+    visit.type_prompts("a beep", "rain falling")
     page.get_by_role("button", name="Record", exact=True).click()
-    page.wait_for_timeout(3000)
+    page.get_by_role("button", name="Stop · 0:03", exact=True).wait_for()
+    visit.picture("recording")
     with page.expect_response(lambda answer: "/upload" in answer.url) as uploaded:
-        page.locator("#lz-sound button.stop-button").click()
+        page.locator(".lz-record").click()
     flags = page.evaluate("window.microphone")
     assert [flags[name] for name in ("echoCancellation", "noiseSuppression", "autoGainControl")] == [
         False
@@ -77,10 +78,8 @@ def test_recording_is_what_the_microphone_heard(visit: Visit, tmp_path: Path):
     assert levels.max() / levels.min() < 1.1  # the browser's processing swings it by more than 2
     spectrum = np.abs(np.fft.rfft(middle))
     assert np.argmax(spectrum) * rate / len(middle) == pytest.approx(1000, abs=5)
-    visit.type_prompts("a beep", "rain falling")
-    visit.classify()
-    visit.ready()
-    assert visit.state()["dur"] == pytest.approx(len(samples) / rate, abs=0.01)
+    visit.until(f"Math.abs(state.dur - {len(samples) / rate}) < 0.01")
+    assert page.locator(".lz-record").inner_text() == "Record"
 
 
 @pytest.mark.parametrize(
@@ -90,9 +89,8 @@ def test_recording_is_what_the_microphone_heard(visit: Visit, tmp_path: Path):
 def test_useless_file_gets_one_plain_sentence_and_the_page_goes_on(
     visit: Visit, sounds: Path, name: str, words: str
 ):
-    visit.upload(sounds / name)
     visit.type_prompts("a beep", "rain falling")
-    visit.classify()
+    visit.take(sounds / name)
     visit.notice.wait_for()
     message = visit.notice.inner_text()
     assert words in message and name in message
@@ -101,24 +99,80 @@ def test_useless_file_gets_one_plain_sentence_and_the_page_goes_on(
     if name == "corrupt.wav":
         visit.picture("error")
     visit.upload(sounds / "bursts.wav")
-    visit.classify()
-    visit.ready()
+    visit.until("state.dur === 3")
     assert visit.notice.is_hidden()
 
 
-def test_no_sound_and_no_prompts_are_said_and_nothing_is_lost(visit: Visit, sounds: Path):
+def test_no_prompts_are_said_and_nothing_is_lost(visit: Visit):
     visit.ready()
     shown = visit.state()["prompt"]
     visit.type_prompts("", "   ")
     visit.classify()
-    visit.notice.wait_for()
-    assert "type what the sound might be" in visit.notice.inner_text()
-    visit.ready()  # the old explanation is back
+    assert visit.page.locator("#lz-pick").inner_text() == "Type what the sound might be."
+    visit.ready()
     assert visit.state()["prompt"] == shown
-    visit.page.get_by_role("button", name="Upload file", exact=True).click()
-    visit.type_prompts("rain")
-    visit.classify()
-    visit.page.wait_for_function("document.querySelector('.lz-notice').textContent.includes('no sound yet')")
+
+
+def test_a_prompt_is_scored_when_it_is_added_and_the_others_when_one_is_removed(visit: Visit):
+    visit.ready()
+    page, names = visit.page, visit.page.locator(".lz-name")
+    before = sorted(names.all_inner_texts())
+    visit.add("a person speaking")
+    page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 6")
+    assert sorted(names.all_inner_texts()) == sorted([*before, "a person speaking"])
+    total = sum(percent(text) for text in page.locator(".lz-percent").all_inner_texts())
+    assert total == pytest.approx(100, abs=1.5)
+    visit.ready()
+    page.get_by_role("button", name="Remove an alarm clock beeping", exact=True).click()
+    page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 5")
+    visit.until("state.prompt === 'someone knocking on a door'")
+    visit.ready()
+    visit.add("a person  speaking ")  # there already, in other words
+    assert names.count() == 5
+    paste = """text => {
+        const carried = new DataTransfer();
+        carried.setData("text/plain", text);
+        const field = document.querySelector(".lz-add-words");
+        field.dispatchEvent(new ClipboardEvent("paste", { clipboardData: carried, bubbles: true, cancelable: true }));
+    }"""
+    page.evaluate(paste, "wind\nrain falling\n")
+    page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 7")
+    # The text says the same as the rows.
+    page.wait_for_function(
+        "document.querySelector('#lz-prompts textarea').value.includes('wind\\nrain falling')"
+    )
+
+
+def test_a_list_of_prompts_can_be_dropped(visit: Visit):
+    visit.ready()
+    drop = """text => {
+        const carried = new DataTransfer();
+        carried.items.add(new File([text], "prompts.txt", { type: "text/plain" }));
+        for (const kind of ["dragover", "drop"])
+            document.querySelector(".lz-canvas").dispatchEvent(
+                new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: carried }));
+    }"""
+    visit.page.evaluate(drop, "wind\nrain falling")
+    visit.page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 7")
+
+
+def test_a_file_that_is_too_large_is_said_before_it_is_sent(visit: Visit):
+    visit.ready()
+    shown = visit.state()["prompt"]
+    visit.page.evaluate("window.lmaczs.take(new File([new ArrayBuffer(121e6)], 'night.wav'))")
+    visit.notice.get_by_text(
+        "night.wav has 121 MB, the page takes 120 MB: choose a shorter piece."
+    ).wait_for()
+    assert visit.state()["prompt"] == shown
+
+
+def test_a_microphone_that_is_refused_is_said(visit: Visit):
+    visit.ready()
+    visit.page.evaluate(
+        "void (navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError')))"
+    )
+    visit.page.get_by_role("button", name="Record", exact=True).click()
+    visit.notice.get_by_text("does not let this page use the microphone").wait_for()
 
 
 def test_hostile_prompts_are_only_text(visit: Visit):
@@ -176,16 +230,14 @@ def test_example_is_loaded_classified_and_explained_by_one_click(visit: Visit):
 
 
 def test_new_sound_stops_the_player_and_drops_what_is_under_way(visit: Visit, sounds: Path):
-    visit.upload(sounds / "long.wav")
-    visit.type_prompts("a beep", "rain falling")
-    visit.classify()
-    visit.page.wait_for_selector('.lz-player[data-busy="yes"]')
-    visit.upload(sounds / "other.wav")
-    assert visit.player.get_attribute("data-ready") == "empty"
-    visit.classify()
     visit.ready()
-    assert visit.state()["dur"] == pytest.approx(2.0, abs=0.01)
     visit.play.click()
     visit.until("state.playing")
-    visit.page.get_by_role("button", name="Upload file", exact=True).click()
-    visit.until("!state.playing && state.dur === 0")
+    visit.type_prompts("a beep", "rain falling")
+    visit.take(sounds / "long.wav")
+    visit.until("!state.playing")
+    assert visit.player.get_attribute("data-stale") == "yes"  # it stays, dimmed, until the new one is there
+    visit.take(sounds / "other.wav")
+    visit.until("state.dur === 2")
+    visit.ready()
+    assert sorted(visit.page.locator(".lz-name").all_inner_texts()) == ["a beep", "rain falling"]

@@ -67,7 +67,7 @@ class Visit:
 
     @property
     def play(self) -> Locator:
-        """Our button; the uploaded sound has one of its own."""
+        """Play or pause."""
         return self.page.locator(".lz-play")
 
     @property
@@ -97,22 +97,51 @@ class Visit:
             f"() => {{ const state = document.querySelector('.lz-player').state(); return {condition}; }}"
         )
 
+    def take(self, path: Path) -> None:
+        """Choose a file: with prompts it is classified at once."""
+        with self.page.expect_response(lambda answer: "/upload" in answer.url):
+            self.page.locator("#lz-sound-field input[type=file]").set_input_files(path)
+
     def upload(self, path: Path) -> None:
-        """Choose a file, after an earlier sound was removed."""
-        self.page.get_by_role("button", name="Upload file", exact=True).click()
-        self.page.locator("#lz-sound input[type=file]").set_input_files(path)
-        self.page.wait_for_selector("#lz-sound audio", state="attached")  # uploaded, not only on its way
+        """Choose a file, and wait until it is the page's sound."""
+        self.take(path)
+        self.page.wait_for_function(
+            "name => document.querySelector('.lz-source-name').textContent === name", arg=path.name
+        )
 
     def type_prompts(self, *prompts: str) -> None:
+        """As text; nothing is asked before the field is left."""
+        if self.page.locator("#lz-prompts textarea").is_hidden():
+            self.page.get_by_role("button", name="Edit as text").click()
         self.page.locator("#lz-prompts textarea").fill("\n".join(prompts))
 
     def classify(self) -> None:
-        self.page.get_by_role("button", name="Classify", exact=True).click()
+        """Leave the field for prompts."""
+        self.page.locator("#lz-prompts textarea").press("Control+Enter")
+
+    def ask(self, path: Path, *prompts: str) -> None:
+        """Have a sound explained with these prompts."""
+        self.type_prompts(*prompts)
+        self.upload(path)
+        self.page.wait_for_function(
+            """prompts => {
+                const bars = [...document.querySelectorAll(".lz-bar:not(:disabled) .lz-name")];
+                return JSON.stringify(bars.map(bar => bar.textContent).sort()) === JSON.stringify(prompts.sort());
+            }""",
+            arg=list(prompts),
+        )
+        self.ready()
+
+    def add(self, prompt: str) -> None:
+        self.page.get_by_label("Add a prompt").fill(prompt)
+        self.page.keyboard.press("Enter")
 
     def try_example(self, index: int) -> None:
-        """Press an example, and wait until the page has let go of what it showed before."""
+        """Press an example, and wait until the page has taken it up."""
+        turn = self.state()["turn"]
         self.page.locator("#lz-tries button").nth(index).click()
-        self.page.wait_for_selector('.lz-player[data-ready="empty"]')
+        # Of the press, and of the question about it.
+        self.until(f"state.turn >= {turn} + 2")
 
     def open_tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name, exact=True).click()

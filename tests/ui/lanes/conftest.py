@@ -34,8 +34,5 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def explained(visit: Visit, tones: Path) -> Visit:
     """A visitor who looks at the components of the tones."""
     assert [low < tone < high for low, tone, high in zip(EDGES_HZ, TONES_HZ, EDGES_HZ[1:], strict=False)]
-    visit.upload(tones)
-    visit.type_prompts("a beep", "rain falling", "a dog barking")
-    visit.classify()
-    visit.ready()
+    visit.ask(tones, "a beep", "rain falling", "a dog barking")
     return visit

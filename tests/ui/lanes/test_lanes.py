@@ -208,10 +208,7 @@ def test_click_on_a_lane_seeks_and_presses_move_nothing(explained: Visit):
 def test_lanes_fit_a_phone(visit: Visit, server: str, tones: Path, theme: str):
     visit.page.set_viewport_size({"width": 390, "height": 844})
     visit.open(f"{server}/?__theme={theme}")
-    visit.upload(tones)
-    visit.type_prompts("a beep", "rain falling")
-    visit.classify()
-    visit.ready()
+    visit.ask(tones, "a beep", "rain falling")
     solo(visit, 3).click()
     assert visit.page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
     for locator in visit.page.locator(".lz-lanes :is(button, input, svg):visible").all():
@@ -230,10 +227,7 @@ def test_lanes_fit_a_phone(visit: Visit, server: str, tones: Path, theme: str):
 
 
 def test_long_recording_says_why_it_has_no_lanes(visit: Visit, sounds: Path):
-    visit.upload(sounds / "long.wav")
-    visit.type_prompts("a beep", "rain falling")
-    visit.classify()
-    visit.ready()
+    visit.ask(sounds / "long.wav", "a beep", "rain falling")
     words = visit.page.locator(".lz-lanes-refused").inner_text()
     assert words == (
         "Components can be heard one by one in recordings of up to 187 seconds: cut out the part that you want to hear."
