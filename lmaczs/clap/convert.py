@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -99,7 +100,17 @@ def _read(path: Path) -> Any:
 
         return load_file(path)
     # Memory-mapped: an optimizer that lies beside the weights is then never read. Files of old torch are no zip archives.
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    with torch.serialization.safe_globals(_plain_numbers()):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _plain_numbers() -> list[Any]:
+    """What NumPy's numbers are made of: training scripts leave their best scores beside the weights."""
+    scalar: Any = np.float64(0).__reduce__()[0]
+    # Under the name that it had before NumPy 2, and the one that it has now.
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    kinds = (np.dtype(kind) for kind in (np.float64, np.float32, np.int64, np.int32))
+    return [*((scalar, name) for name in names), np.dtype, *(type(kind) for kind in kinds)]
 
 
 def load_strictly(

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lmaczs.clap.convert import KeyMap, load_strictly, read_checkpoint
 from lmaczs.clap.download import Published, fetch
 from lmaczs.clap.htsat import HTSAT, HTSAT_KEYS, HTSATConfig
+from lmaczs.clap.laion_original import is_original, load_original
+from lmaczs.clap.laion_projection import LAIONProjection
 from lmaczs.clap.published import PublishedCLAP
 from lmaczs.clap.text_towers import RobertaTower
 from lmaczs.errors import BackendUnavailableError, CheckpointError
@@ -73,27 +74,13 @@ KEYS = KeyMap(
 REBUILT = tuple(f"text_tower.model.embeddings.{name}" for name in ("position_ids", "token_type_ids"))
 
 
-class LAIONProjection(nn.Module):
-    """Two linear layers with a ReLU between them."""
-
-    def __init__(self, in_features: int, embed_dim: int) -> None:
-        super().__init__()
-        self.linear1 = nn.Linear(in_features, embed_dim)
-        self.linear2 = nn.Linear(embed_dim, embed_dim)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(batch, in_features) -> (batch, embed_dim), not yet of unit norm."""
-        projected: Tensor = self.linear2(F.relu(self.linear1(features)))
-        return projected
-
-
 def load_laion(name: str, weights: Path | None = None, progress: Progress | None = None) -> PublishedCLAP:
-    """Load a checkpoint in the layout of transformers' ClapModel.
+    """Load a checkpoint in the layout of transformers' ClapModel, or in that of the package laion-clap.
 
     Args:
         name: key in `SOURCES`.
-        weights: a folder with the files of the hub's repository, or the weights' file in such a folder. None takes
-            them from the hub.
+        weights: a folder with the files of the hub's repository, or the weights' file in such a folder; or a .pt file as
+            the package laion-clap reads it, see `lmaczs.clap.laion_original`. None takes them from the hub.
         progress: of the download.
 
     Raises:
@@ -108,6 +95,8 @@ def load_laion(name: str, weights: Path | None = None, progress: Progress | None
         folder = weights if weights.is_dir() else weights.parent
         inside = [folder / key for key in WEIGHTS if (folder / key).is_file()]
         path = weights if not weights.is_dir() else (inside or [folder / WEIGHTS[0]])[0]
+        if path.suffix == ".pt":
+            return _load_pt(name, path, progress)
         for needed in (CONFIG, FRONT_END, "vocab.json", "merges.txt"):
             if not (folder / needed).is_file():
                 raise BackendUnavailableError(
@@ -121,6 +110,16 @@ def load_laion(name: str, weights: Path | None = None, progress: Progress | None
     model = build_laion(name, config, _read_json(folder / FRONT_END), tokenizer)
     load_strictly(model, read_checkpoint(path), KEYS, path.name, REBUILT)
     return model
+
+
+def _load_pt(name: str, path: Path, progress: Progress | None) -> PublishedCLAP:
+    state = read_checkpoint(path)
+    if not is_original(state):
+        raise CheckpointError(
+            f"'{path.name}' is no checkpoint of the package laion-clap: choose one, such as 630k-audioset-best.pt, or a "
+            "folder with the files of the hub's repository."
+        )
+    return load_original(name, state, path, SOURCES[name], progress)
 
 
 def build_laion(

@@ -202,3 +202,56 @@ def recording(seconds: float, sample_rate: int, channels: int = 1, seed: int = 0
     noise = torch.randn(channels, len(time), generator=generator) * (0.02 + 0.1 * time / seconds)
     pitch = torch.linspace(500, 3000, channels)[:, None]
     return noise + 0.3 * torch.sin(2 * torch.pi * pitch * time) * (time > seconds / 3)
+
+
+@cache
+def _laion_models() -> types.ModuleType:
+    """laion_clap.clap_module.model; what the package wants besides, and never uses here, is passed by."""
+    pytest.importorskip("torchlibrosa", reason="parity packages are missing: see .ci/parity-requirements.txt")
+    spec = importlib.util.find_spec("laion_clap")
+    if spec is None:
+        pytest.skip("parity packages are missing: see .ci/parity-requirements.txt")
+    import transformers  # noqa: F401  it looks for torchvision
+
+    folder = Path(spec.origin).parent
+    for name, path in (("laion_clap", folder), ("laion_clap.clap_module", folder / "clap_module")):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = [str(path)]
+    missing = ("h5py", "torchvision", "torchvision.ops", "torchvision.ops.misc")
+    stubs = {name: types.ModuleType(name) for name in missing if name not in sys.modules}
+    sys.modules.update(stubs)
+    sys.modules["torchvision.ops.misc"].FrozenBatchNorm2d = nn.BatchNorm2d
+    try:
+        return importlib.import_module("laion_clap.clap_module.model")
+    finally:
+        for name in stubs:
+            del sys.modules[name]
+
+
+def reference_laion(text: dict) -> nn.Module:
+    """The model class of the package laion-clap at its full audio size, with random weights.
+
+    Args:
+        text: arguments of RobertaConfig; the width is 768 in the package.
+    """
+    module = _laion_models()
+    from transformers import RobertaConfig, RobertaModel
+
+    build = types.SimpleNamespace(from_pretrained=lambda name: RobertaModel(RobertaConfig(**text)))
+    before, module.RobertaModel = module.RobertaModel, build
+    torch.manual_seed(0)
+    try:
+        model = module.CLAP(
+            embed_dim=768,
+            audio_cfg={
+                "audio_length": 1024, "clip_samples": 480000, "mel_bins": 64, "sample_rate": 48000,
+                "window_size": 1024, "hop_size": 480, "fmin": 50, "fmax": 14000, "class_num": 5,
+                "model_type": "HTSAT", "model_name": "tiny",
+            },
+            text_cfg={
+                "context_length": 77, "vocab_size": 10, "width": 768, "heads": 2, "layers": 2, "model_type": "roberta",
+            },
+        )  # fmt: skip
+    finally:
+        module.RobertaModel = before
+    return enliven(model)

@@ -7,6 +7,7 @@ import torch
 
 from lmaczs.clap.target import SCORES
 from lmaczs.explainers import METHODS, entry_of, load_explainer, optimized_mask
+from lmaczs.explainers.areas import AREAS
 from lmaczs.explainers.base import AttributionMethod, scale_once
 from lmaczs.explainers.lmac_any import explainer as lmac_any
 from lmaczs.explainers.lmac_any.explainer import load_decoder
@@ -231,7 +232,7 @@ def test_a_method_is_its_options_and_nothing_changes_it(debug_backend, name):
     assert len(shown) < 300, "the model is left out"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "optimized-mask"])
+@every_method
 def test_the_number_of_passes_is_what_is_said(debug_backend, window, target, name, monkeypatch):
     """Windows that go through the encoder; a backward pass counts as two."""
     passes = []
@@ -246,9 +247,12 @@ def test_the_number_of_passes_is_what_is_said(debug_backend, window, target, nam
         "grad-cam++": 1,
         "smoothgrad": 3,
         "integrated-gradients": 4 + 2,
+        "optimized-mask": 1 + 2 * 2 + 2 * len(AREAS),
     }
     assert sum(passes) == forward.get(name, method.passes())
-    backward = {"integrated-gradients": 2 * 4}.get(name, 2 * forward.get(name, 0))
+    backward = {"integrated-gradients": 2 * 4, "optimized-mask": 2 * (1 + 2 * 2)}.get(
+        name, 2 * forward.get(name, 0)
+    )
     assert method.passes() == sum(passes) + backward
 
 

@@ -82,6 +82,24 @@ class LMACAny(WindowMethod):
         logits, gains, _ = self._ranked(audio, target, self._relevance(audio, target))
         return logits, gains
 
+    @torch.no_grad()
+    def order_windows(self, audio: AudioState, target: Target) -> tuple[Tensor, Tensor]:
+        """The order of the cells, for a method that goes on from it.
+
+        Returns:
+            (windows, freq, frames), a higher cell speaks more for the prompt; and (windows,) bool, whether anything does.
+        """
+        found = self._relevance(audio, target)
+        logits, gains, _ = self._ranked(audio, target, found)
+        return logits, self._present(audio, target, found, gains)
+
+    def _present(self, audio: AudioState, target: Target, found: Relevance, gains: Tensor) -> Tensor:
+        """Whether anything speaks for the prompt: (windows,) bool."""
+        # A decision for the prompt needs no foretelling. Without rivals nothing says how much a similarity is.
+        heard = (gains.amax(dim=1) >= self.decoder[1]) | self._leads(audio, target)
+        # Maps are divided by their deviation: where the decision depends on no cell, they are enlarged rounding errors.
+        return heard & found.depends
+
     def _leads(self, audio: AudioState, target: Target) -> Tensor:
         """Whether the classifier says this prompt of windows, more than any of its rivals: (windows,) bool."""
         if not target.rivals:
@@ -126,11 +144,8 @@ class LMACAny(WindowMethod):
         found = self._relevance(audio, target)
         logits, gains, attribution = self._ranked(audio, target, found)
         mask, said = self._mask(audio, target, logits, attribution)
-        # A decision for the prompt needs no foretelling. Without rivals nothing says how much a similarity is.
-        heard = (gains.amax(dim=1) >= self.decoder[1]) | self._leads(audio, target)
-        heard = heard if said is None else heard | said
-        # Maps are divided by their deviation: where the decision depends on no cell, they are enlarged rounding errors.
-        present = heard & found.depends
+        present = self._present(audio, target, found, gains)
+        present = present if said is None else present | (said & found.depends)
         mask = mask * present[:, None, None]
         progress(1.0, f"explaining with {self.label}")
         return WindowMaps(mask, present if target.rivals or not present.all() else None)
