@@ -1,9 +1,9 @@
 """LAION's CLAP from the checkpoints that its authors published: one .pt file, whose sizes are read off its weights.
 
 `630k-audioset-best.pt`, `music_audioset_epoch_15_esc_90.14.pt` and others; the package laion-clap reads them. The
-filters and the Fourier kernels are those that the file holds. Differences from the package, all on purpose: samples are not
-rounded to 16 bits, sound shorter than the window is tiled to its end (the package leaves silence after the last whole copy), and
-long recordings are covered by windows where it takes a random crop.
+filters and the Fourier kernels are those that the file holds. Differences from the package, all on purpose: samples are
+not rounded to 16 bits, sound shorter than the window is tiled to its end (the package leaves silence after the last
+whole copy), and long recordings are covered by windows where it takes a random crop.
 """
 
 import re

@@ -32,6 +32,7 @@ PLAYER_SCRIPTS = (
     "words.js",
     "view.js",
     "marks.js",
+    "span.js",
     "address.js",
     "history.js",
     "hands.js",

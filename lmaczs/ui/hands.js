@@ -10,6 +10,7 @@ const play = () => {
 const listen = () => {
   listenToPicture(find("canvas"));
   listenToButtons();
+  listenToSpan();
   for (const tab of find("tabs").children) tab.addEventListener("click", () => openTab(tab.dataset.tab));
   document.addEventListener("keydown", pressKey, { signal: gone });
 };
@@ -21,9 +22,6 @@ const listenToPicture = (canvas) => {
       Math.min(Math.max(share, 0), 1),
     );
   };
-  canvas.addEventListener("pointerdown", (event) => {
-    if (shown && !marks.on && event.button === 0) sound.seek(shareAt(event)[0] * sound.duration);
-  });
   canvas.addEventListener("pointermove", (event) => {
     if (!shown) return;
     const [across, up] = shareAt(event);
@@ -102,6 +100,10 @@ const KEYS = {
   End: () => sound.seek(sound.duration),
   m: () => nextMethod(),
   l: () => sound.loop(!sound.looping),
+  "[": () => loopPart([sound.position, sound.region ? sound.region[1] : sound.duration]),
+  "]": () => loopPart([sound.region ? sound.region[0] : 0, sound.position]),
+  "+": () => zoomTo(span.zoom * ZOOM_STEP),
+  "-": () => zoomTo(span.zoom / ZOOM_STEP),
   e: () => sound.match(!sound.matched),
   b: () => mark(!marks.on),
   Enter: () => markFromKeys(),

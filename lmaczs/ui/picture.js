@@ -2,6 +2,7 @@
 // round trip. Row 0 of a picture is the highest frequency.
 const NIGHT = [13, 12, 14];
 const ASH = [150, 155, 166];
+const WIDEST = 16000; // pixels
 const CONTRAST = 1.25; // of the drawing only; the read-out tells the level itself
 
 const SCALES = {
@@ -143,7 +144,8 @@ class Picture {
 
   draw() {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    const width = Math.round(this.canvas.clientWidth * ratio);
+    // Browsers draw no wider canvas; the rest is stretched.
+    const width = Math.min(Math.round(this.canvas.clientWidth * ratio), WIDEST);
     const height = Math.round(this.canvas.clientHeight * ratio);
     if (!width || !height) return;
     if (this.canvas.width !== width || this.canvas.height !== height) {

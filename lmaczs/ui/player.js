@@ -86,6 +86,7 @@ const show = async (record, back = false) => {
     const same = shown && shown.payload.clip.id === record.payload.clip.id;
     // Boxes belong to a sound; those of a state that is returned to are there already.
     if (!same && !back) forgetMarks();
+    if (!same) sound.region = null;
     shown = record;
     question = record.question;
     lanes.load(record, mask, gains);
@@ -93,6 +94,7 @@ const show = async (record, back = false) => {
     picture.load(record.payload.clip, level, mask);
     page.mark?.(record.payload.target);
     root.dataset.ready = "yes";
+    if (!same) forgetSpan();
     const { prompts, target, evidence, verdict } = record.payload;
     announce(label(record.method) + " explains " + prompts[target] + (evidence === "absent" ? ". " + verdict.words : ""));
     refresh();
@@ -241,6 +243,8 @@ root.state = () => ({
   ),
   look: { ...picture.look },
   boxes: marks.boxes.length,
+  zoom: span.zoom,
+  region: sound.region,
   blind: blind.pair && blind.pair.map(({ method, value }) => ({ method, value })),
   area,
   verdict: shown && shown.payload.verdict,

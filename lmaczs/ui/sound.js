@@ -20,6 +20,8 @@ class Sound {
     this.tracks = {};
     this.active = "original";
     this.looping = false;
+    // [from, to] in s of what is looped; null: all of it.
+    this.region = null;
     this.matched = false;
     this.offset = 0;
     this.voice = null;
@@ -37,7 +39,13 @@ class Sound {
     if (!this.voice) return this.offset;
     const heard = this.context.currentTime - (this.context.outputLatency || 0);
     const passed = Math.max(0, heard - this.voice.when) + this.voice.from;
-    return this.looping ? passed % this.duration : Math.min(passed, this.duration);
+    if (!this.looping) return Math.min(passed, this.duration);
+    const [from, to] = this.looped;
+    return passed < to ? passed : from + ((passed - from) % (to - from));
+  }
+
+  get looped() {
+    return this.region || [0, this.duration];
   }
 
   gains() {
@@ -91,7 +99,8 @@ class Sound {
   begin(from) {
     if (!this.context) this.context = new AudioContext();
     if (this.context.state === "suspended") this.context.resume();
-    const start = from >= this.duration - 0.01 ? 0 : from;
+    const [first, last] = this.looping ? this.looped : [0, this.duration];
+    const start = from >= last - 0.01 || from < first ? first : from;
     const when = this.context.currentTime + 0.005;
     const output = this.context.createGain();
     output.gain.setValueAtTime(0, when);
@@ -104,6 +113,7 @@ class Sound {
       const gain = this.context.createGain();
       source.buffer = buffer;
       source.loop = this.looping;
+      [source.loopStart, source.loopEnd] = this.looped;
       gain.gain.value = targets[name];
       source.connect(gain).connect(output);
       source.start(when, start);
@@ -180,6 +190,12 @@ class Sound {
     this.changed();
   }
 
+  // Loop a part, [from, to] in s; null: no part.
+  loopPart(region) {
+    this.region = region;
+    this.loop(Boolean(region));
+  }
+
   match(on) {
     this.matched = on;
     this.fade();
@@ -196,6 +212,7 @@ class Sound {
     this.end();
     this.tracks = {};
     this.offset = 0;
+    this.region = null;
     this.changed();
   }
 }

@@ -11,9 +11,7 @@ class SoundFile(gr.UploadButton):
     def preprocess(self, payload: ListFiles | FileData | None) -> str | None:
         """The path of the upload, which Gradio has checked; nothing is copied, unlike in its own field."""
         return payload.path if isinstance(payload, FileData) else None
-    from collections.abc import Callable, Sequence
-    from typing import TYPE_CHECKING, Any, Literal
-
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
 
     if TYPE_CHECKING:

@@ -91,6 +91,7 @@ const frame = () => {
 const move = () => {
   const position = sound.position;
   root.style.setProperty("--head", sound.duration ? position / sound.duration : 0);
+  follow();
   setText(find("now"), shownTime(position, sound.duration));
   const canvas = find("canvas");
   canvas.setAttribute("aria-valuenow", position.toFixed(2));
