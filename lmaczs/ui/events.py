@@ -12,7 +12,6 @@ from lmaczs.ui.handlers import Update
 from lmaczs.ui.models import Models
 from lmaczs.ui.prompts import add_prompts
 from lmaczs.ui.request_order import Request, read_turn
-from lmaczs.ui.sound_file import SoundFile
 
 # Each request carries the number of the visitor's turn and its answers bring it back: what comes late is dropped. What
 # these scripts call is described in bus.js.
@@ -54,7 +53,7 @@ class Parts:
         sets: buttons, and the prompts that each adds.
     """
 
-    sound: SoundFile
+    sound: gr.UploadButton
     typed: gr.Textbox
     results: dict[str, gr.HTML]
     tries: list[gr.Button]

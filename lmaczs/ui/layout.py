@@ -26,7 +26,7 @@ from lmaczs.ui.models import TEST, Models
 from lmaczs.ui.own_folders import own_folder
 from lmaczs.ui.quiet_errors import keep_log_short
 from lmaczs.ui.settings import Settings, launch_options
-from lmaczs.ui.sound_file import SoundFile
+from lmaczs.ui.sound_file import sound_file
 from lmaczs.ui.studio import Studio
 
 # Events between two of Gradio's summaries of all events, which nobody can ask for here.
@@ -96,7 +96,7 @@ def build_demo(settings: Settings) -> Page:
         with gr.Row(elem_id="lz-bring"):
             components.source({"most_mb": settings.max_file_mb, "most_seconds": RECORDING_S})
             with gr.Row(elem_id="lz-sound-field"):
-                sound = SoundFile("Sound", value=None if first is None else str(first.path), interactive=True)
+                sound = sound_file(None if first is None else str(first.path))
             tries = _small_buttons([one.title for one in examples], "Try", "lz-tries")
         with gr.Row(elem_id="lz-desk"):
             with gr.Column(elem_id="lz-stage"):
