@@ -111,9 +111,10 @@ $(DEMO_READY): requirements.txt requirements.lock pyproject.toml setup.py | $(BI
 	@touch $@
 
 # The tests run with what the demo runs with.
-$(TEST_READY): $(DEMO_READY) .ci/parity-requirements.txt | $(BIN)/python
+$(TEST_READY): $(DEMO_READY) .ci/parity-requirements.txt .ci/parity-apart-requirements.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	$(BIN)/pip install --quiet --no-deps --requirement .ci/parity-requirements.txt
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/apart --requirement .ci/parity-apart-requirements.txt
 	@touch $@
 
 $(BROWSER_READY): .ci/install-browser | $(BIN)/python

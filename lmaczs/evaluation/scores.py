@@ -75,6 +75,9 @@ class ScoreTable:
         self._flushed = time.monotonic()
         with plain_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            # Of a run that was killed while it wrote.
+            for leftover in folder.glob(".scores-*.new"):
+                leftover.unlink(missing_ok=True)
         self._number = max((int(found[1]) for _, found in self._files()), default=0)
         wanted, hashes = json.loads(json.dumps(dict(settings))), dict(parts or {})
         if self._number:

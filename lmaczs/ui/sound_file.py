@@ -13,7 +13,7 @@ def sound_file(path: str | None) -> gr.UploadButton:
         path: of the first sound.
     """
     field: Any = gr.UploadButton("Sound", value=path, interactive=True)
-    # Its own way leaves an empty file behind at every event. Not a subclass: Gradio writes an interface file beside those.
+    # Its own way leaves an empty file at every event. Not a subclass: Gradio writes an interface file beside those.
     field.preprocess = path_of
     return field  # type: ignore[no-any-return]
 

@@ -208,12 +208,11 @@ def recording(seconds: float, sample_rate: int, channels: int = 1, seed: int = 0
 def _laion_models() -> types.ModuleType:
     """laion_clap.clap_module.model; what the package wants besides, and never uses here, is passed by."""
     pytest.importorskip("torchlibrosa", reason="parity packages are missing: see .ci/parity-requirements.txt")
-    spec = importlib.util.find_spec("laion_clap")
-    if spec is None:
-        pytest.skip("parity packages are missing: see .ci/parity-requirements.txt")
+    folder = Path(sys.prefix, "apart", "laion_clap")
+    if not folder.is_dir():
+        pytest.skip("parity packages are missing: see .ci/parity-apart-requirements.txt")
     import transformers  # noqa: F401  it looks for torchvision
 
-    folder = Path(spec.origin).parent
     for name, path in (("laion_clap", folder), ("laion_clap.clap_module", folder / "clap_module")):
         sys.modules[name] = types.ModuleType(name)
         sys.modules[name].__path__ = [str(path)]

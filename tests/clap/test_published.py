@@ -13,6 +13,7 @@ from lmaczs.explainers import METHODS, entry_of, load_explainer, optimized_mask
 from lmaczs.explainers.areas import AREAS
 from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
 from lmaczs.explainers.l2i.networks import Interpreter
+from lmaczs.explainers.lmac_any import explainer as lmac_any
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config, release_config
 from lmaczs.explainers.lmac_zs.loss import paper_loss
 from lmaczs.hearing import explain_clip, make_target
@@ -53,6 +54,8 @@ def opposites(backend):
 def fitted_masks_are_kept(monkeypatch):
     """Also where they gain nothing, as in two steps on weights that know no sound."""
     monkeypatch.setattr(optimized_mask, "NEEDED_GAIN", -2.0)
+    decoder, _ = lmac_any.load_decoder("lmac-any", torch.device("cpu"))
+    monkeypatch.setattr(lmac_any, "load_decoder", lambda *_: (decoder, -2.0))
 
 
 @pytest.fixture(scope="module")

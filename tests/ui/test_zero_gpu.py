@@ -158,7 +158,7 @@ def test_every_method_says_itself_what_it_costs(spaces, sound, monkeypatch):
     windows = len(recording.plan.windows)
     assert asked == {name: windows * method.passes() for name, method in engine.methods().items()}
     assert {"grad-cam", "slime", "rise"} <= asked.keys() <= METHODS.keys()
-    slow = ("smoothgrad", "integrated-gradients", "rise", "slime", "optimized-mask")
+    slow = ("smoothgrad", "integrated-gradients", "rise", "slime")
     assert all(asked[name] > 60 * windows for name in slow)
 
 
