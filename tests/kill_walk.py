@@ -12,7 +12,12 @@ import random
 import re
 import shutil
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from lmaczs.cli import main
 
 # What a program does to files, as Python tells it to audit hooks.
 TOUCHES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.truncate")
@@ -57,8 +62,6 @@ def child(command: list[str], folder: Path, die_at: int) -> tuple[int, int]:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    from lmaczs.cli import main
-
     sys.addaudithook(watch)
     try:
         code = main(command)
@@ -103,6 +106,9 @@ def walk(folder: Path, most: int, command: list[str]) -> dict:
     def call(out: Path, die_at: int = 0) -> tuple[int, int]:
         return child([str(out) if word == "OUT" else word for word in command], out.parent, die_at)
 
+    # Whatever the command imports is imported before the first child.
+    with open(os.devnull, "w") as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
+        main([str(folder / "warm" / "out") if word == "OUT" else word for word in command])
     whole = folder / "whole" / "out"
     whole.parent.mkdir(parents=True)
     code, moments = call(whole)
@@ -126,7 +132,6 @@ def walk(folder: Path, most: int, command: list[str]) -> dict:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     import torch
 
     torch.set_num_threads(1)
