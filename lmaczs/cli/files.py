@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lmaczs.errors import LMACError, plain_write_errors
+
+# Ends the name of what is not whole yet.
+HALF = ".half"
 
 
 @contextmanager
@@ -46,7 +50,8 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
     with plain_write_errors(target):
         target = target.absolute()
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        _sweep(target)
+        temporary = Path(tempfile.mkdtemp(prefix=_half(target), suffix=HALF, dir=target.parent))
     try:
         yield temporary
         with plain_write_errors(target):
@@ -62,6 +67,20 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _half(path: Path) -> str:
+    """Begins the name of what is not whole yet; a name may have 255 bytes."""
+    return f".{path.name[:40]}-"
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a program that was killed had half written in the place of this file or folder."""
+    half = re.compile(rf"{re.escape(_half(path))}[a-z0-9_]{{8}}{re.escape(HALF)}")
+    with suppress(OSError):
+        for other in path.parent.iterdir():
+            if half.fullmatch(other.name):
+                shutil.rmtree(other, ignore_errors=True) if other.is_dir() else other.unlink(missing_ok=True)
+
+
 def write_text_whole(path: Path, text: str) -> None:
     """Write a text file that appears complete or not at all.
 
@@ -74,7 +93,8 @@ def write_text_whole(path: Path, text: str) -> None:
         )
     with plain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+        _sweep(path)
+        handle, temporary = tempfile.mkstemp(prefix=_half(path), suffix=HALF, dir=path.parent)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)

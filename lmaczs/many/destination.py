@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from lmaczs.many.rows import Row, missing_extra, parquet_bytes
 from lmaczs.many.units import FILES, Unit
 
 SETTINGS, LOCK = "settings.json", ".running"
+# Names of `Destination._write` for a file that is not whole yet.
+HALF_WRITTEN = re.compile(r"\..+\.[0-9a-f]{8}")
 Entry = dict[str, Any]  # {"row": …} of a finished clip; {"path": …, "begun": …} of one that was begun
 
 
@@ -56,6 +59,8 @@ class Destination:
         """
         wanted = json.loads(json.dumps(dict(settings)))
         with self._plain_errors():
+            for folder in ("", "/rows", "/finished"):
+                self._sweep(self._root + folder)
             there = self._list(self._root)
             if self._files.exists(self._path(SETTINGS)):
                 found = self.settings()
@@ -122,6 +127,7 @@ class Destination:
         below = f"files/{digest[:2]}/{digest}"
         with self._plain_errors():
             self._files.makedirs(self._path(below), exist_ok=True)
+            self._sweep(self._path(below))
             for file in sorted(folder.iterdir()):
                 self._write(self._path(f"{below}/{file.name}"), file.read_bytes())
         return below
@@ -266,6 +272,12 @@ class Destination:
     def _remove(self, path: str) -> None:
         if self._files.exists(path):
             self._files.rm(path, recursive=True)
+
+    def _sweep(self, folder: str) -> None:
+        """Remove what a run that was killed had half written; `alone` keeps others out."""
+        for path in self._list(folder) if self._local else ():
+            if HALF_WRITTEN.fullmatch(path.rpartition("/")[2]):
+                self._remove(path)
 
     def _list(self, folder: str) -> list[str]:
         try:
