@@ -230,6 +230,7 @@ root.state = () => ({
   dur: sound.duration,
   active: sound.active,
   turn,
+  pending,
   gains: sound.gains(),
   tab: root.dataset.tab,
   domain: question && question.domain,

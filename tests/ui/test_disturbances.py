@@ -48,7 +48,7 @@ def test_percentages_stay_when_a_picture_is_slow(visit: Visit, eventually):
     visit.try_example(1)
     eventually(lambda: held)
     # Both answers are here.
-    visit.page.wait_for_selector('.lz-player[data-busy="no"]', state="attached")
+    visit.until("state.pending === 0")
     with visit.page.expect_response("**/mask.png"):
         for route in held:
             route.continue_()
