@@ -3,8 +3,9 @@
 const MOST_TEXT = 100_000; // bytes
 const isText = (file) => file.type === "text/plain" || /\.txt$/i.test(file.name);
 const mayDrop = (event) => ["Files", "text/plain"].some((kind) => event.dataTransfer?.types.includes(kind));
-// Fields take text themselves.
-const isField = (event) => Boolean(event.target.closest?.("textarea, input:not([type=file])"));
+// Fields take text themselves; a file that is let go there would open in the place of the page.
+const isForField = (event) =>
+  !event.dataTransfer.types.includes("Files") && Boolean(event.target.closest?.("textarea, input"));
 
 const receiveDrop = async (carried) => {
   const file = carried.files[0];
@@ -17,7 +18,7 @@ const receiveDrop = async (carried) => {
 const listenToDrops = (show) => {
   const on = (kind, action) => document.addEventListener(kind, action, { signal: gone });
   on("dragover", (event) => {
-    if (!mayDrop(event) || isField(event)) return;
+    if (!mayDrop(event) || isForField(event)) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = "copy";
     show(event.dataTransfer.types.includes("Files"));
@@ -25,7 +26,7 @@ const listenToDrops = (show) => {
   on("dragleave", (event) => event.relatedTarget || show(false));
   on("drop", (event) => {
     show(false);
-    if (!mayDrop(event) || isField(event)) return;
+    if (!mayDrop(event) || isForField(event)) return;
     event.preventDefault();
     receiveDrop(event.dataTransfer);
   });

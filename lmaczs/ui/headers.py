@@ -7,6 +7,7 @@ from typing import Any
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Gradio writes scripts into the page and makes functions of text. All that they can reach is this server.
 POLICY = "; ".join(
     (
@@ -42,7 +43,7 @@ async def refuse(send: Send, status: int, sentence: str) -> None:
 class SafeHeaders:
     """ASGI middleware that adds `HEADERS` to every answer."""
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, app: App) -> None:
         """Wrap an app."""
         self.app = app
 

@@ -60,12 +60,19 @@ const nameOf = (prompt) => {
   return name;
 };
 
+const remove = (prompt) => {
+  change(typed.filter((other) => other !== prompt));
+  find("add-words").focus();
+};
+
 // `index` of the prompt in the scores; -1: it has none yet.
 const row = (value, prompt, index) => {
   const whole = make("div", "lz-row");
   const bar = make("button", "lz-bar");
   bar.type = "button";
   bar.dataset.index = index;
+  bar.dataset.prompt = prompt;
+  bar.setAttribute("aria-keyshortcuts", "Delete");
   bar.setAttribute("role", "radio");
   bar.disabled = index < 0;
   const fill = make("span", "lz-fill");
@@ -83,10 +90,9 @@ const row = (value, prompt, index) => {
   away.type = "button";
   away.setAttribute("aria-label", "Remove " + prompt);
   away.title = "Remove";
-  away.addEventListener("click", () => {
-    change(typed.filter((other) => other !== prompt));
-    find("add-words").focus();
-  });
+  // By keys it is the Delete key on the prompt: fifty labels are not fifty more stops.
+  away.tabIndex = -1;
+  away.addEventListener("click", () => remove(prompt));
   whole.append(bar, away);
   return whole;
 };
@@ -95,6 +101,7 @@ bars.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
   const choices = allBars().filter((bar) => !bar.disabled);
   const at = choices.indexOf(document.activeElement);
+  if (event.key === "Delete" && at >= 0) return remove(choices[at].dataset.prompt);
   if (!step || at < 0) return;
   event.preventDefault();
   event.stopPropagation();

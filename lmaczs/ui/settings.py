@@ -124,6 +124,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
     from lmaczs.ui.examples import examples_folder, load_examples
     from lmaczs.ui.headers import SafeHeaders
     from lmaczs.ui.hosts import KnownHosts
+    from lmaczs.ui.link_preview import ICON, LinkPreview
     from lmaczs.ui.quiet_errors import SafeErrors
     from lmaczs.ui.theme import page_theme
     from lmaczs.ui.thumbnails import thumbnails_css
@@ -146,12 +147,15 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         ),
         # Given, it is never moved from: whoever asks for it finds this page, or is told.
         "server_port": settings.port,
+        "favicon_path": ICON,
         # A session holds about 0.1 MB, and nothing that is missed.
         "state_session_capacity": 500,
         # A visitor in line holds one.
         "max_threads": 80,
         "max_file_size": f"{settings.max_file_mb}mb",
-        "app_kwargs": {"middleware": [Middleware(SafeHeaders), *checked, Middleware(SafeErrors)]},
+        "app_kwargs": {
+            "middleware": [Middleware(SafeHeaders), *checked, Middleware(LinkPreview), Middleware(SafeErrors)]
+        },
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,

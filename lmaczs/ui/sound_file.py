@@ -15,6 +15,8 @@ def sound_file(path: str | None) -> gr.UploadButton:
     field: Any = gr.UploadButton("Sound", value=path, interactive=True)
     # Its own way leaves an empty file at every event. Not a subclass: Gradio writes an interface file beside those.
     field.preprocess = path_of
+    # Of an example, which Gradio writes into the page: its own is an address elsewhere.
+    field.example_payload = field.example_value = lambda: None
     return field  # type: ignore[no-any-return]
 
 

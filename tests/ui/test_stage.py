@@ -49,6 +49,12 @@ def test_a_file_that_is_dropped_on_the_stage_takes_the_place_of_the_example(visi
     assert not visit.page.locator("html.lz-dropping").count()
 
 
+def test_a_file_that_is_dropped_on_a_field_is_a_sound_too(visit: Visit, sounds: Path):
+    visit.ready()
+    visit.page.evaluate(DROP, [".lz-add-words", "bursts.wav", list((sounds / "bursts.wav").read_bytes())])
+    visit.until("state.dur > 2.9 && state.dur < 3.1")
+
+
 def test_a_dropped_file_that_is_no_sound_says_so(visit: Visit, sounds: Path):
     visit.ready()
     drop(visit, sounds / "corrupt.wav")

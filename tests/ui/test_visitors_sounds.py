@@ -127,6 +127,13 @@ def test_a_prompt_is_scored_when_it_is_added_and_the_others_when_one_is_removed(
     page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 5")
     visit.until("state.prompt === 'someone knocking on a door'")
     visit.ready()
+    visit.add("wind")
+    page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 6")
+    visit.ready()
+    page.locator('.lz-bar[data-prompt="wind"]').focus()
+    page.keyboard.press("Delete")
+    page.wait_for_function("document.querySelectorAll('.lz-bar:not(:disabled)').length === 5")
+    visit.ready()
     visit.add("a person  speaking ")  # there already, in other words
     assert names.count() == 5
     paste = """text => {

@@ -1,0 +1,84 @@
+"""What a link to the page shows elsewhere: its own words and picture in the place of Gradio's, and the picture itself."""
+
+import html
+import re
+from pathlib import Path
+
+from lmaczs.ui import text
+from lmaczs.ui.headers import App, Receive, Scope, Send
+
+PICTURE = Path(__file__).with_name("preview.png")
+ICON = Path(__file__).with_name("icon.png")
+PATH = "/preview.png"
+# Gradio's template tells of Gradio.
+OTHERS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
+HEAD = b"<head>"
+
+
+class LinkPreview:
+    """ASGI middleware: rewrites the head of the page, and serves its picture."""
+
+    def __init__(self, app: App) -> None:
+        """Wrap an app."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            return await self.app(scope, receive, send)
+        if scope["path"] == PATH:
+            picture = PICTURE.read_bytes()
+            return await _answer(send, 200, [(b"content-type", b"image/png")], picture, scope["method"])
+        if scope["path"] not in ("", "/"):
+            return await self.app(scope, receive, send)
+        await self._page(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the page, once all of it is there."""
+        start: dict[str, object] = {}
+        body = b""
+
+        async def gather(message: Scope) -> None:
+            nonlocal body
+            if message["type"] == "http.response.start":
+                start.update(message)
+            elif message["type"] == "http.response.body":
+                body += message.get("body", b"")
+
+        await self.app(scope, receive, gather)
+        headers = [pair for pair in start.get("headers", ()) if pair[0].lower() != b"content-length"]  # type: ignore[attr-defined]
+        if HEAD in body:
+            body = OTHERS.sub(b"", body).replace(HEAD, HEAD + own_tags(scope).encode(), 1)
+        await _answer(send, start["status"], headers, body, scope["method"])
+
+
+def own_tags(scope: Scope) -> str:
+    """The tags that tell of this page.
+
+    Args:
+        scope: of the request, for the address that others reach the page at.
+    """
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    said = headers.get("x-forwarded-proto", "").split(",")[0].strip()
+    scheme = said if said in ("http", "https") else scope.get("scheme", "http")
+    url = f"{scheme}://{headers.get('host', 'localhost')}"
+    tags = {
+        'property="og:title"': text.TITLE,
+        'property="og:type"': "website",
+        'property="og:url"': url + "/",
+        'property="og:description"': text.LEAD,
+        'property="og:image"': url + PATH,
+        'name="description"': text.LEAD,
+        'name="twitter:card"': "summary_large_image",
+    }
+    return "".join(
+        f'\n\t\t<meta {name} content="{html.escape(value, quote=True)}" />' for name, value in tags.items()
+    )
+
+
+async def _answer(
+    send: Send, status: object, headers: list[tuple[bytes, bytes]], body: bytes, method: str
+) -> None:
+    sized = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": sized})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
