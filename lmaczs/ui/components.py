@@ -44,9 +44,14 @@ def notice() -> gr.HTML:
     return _component("notice", None)
 
 
-def scores(value: dict[str, Any] | None) -> gr.HTML:
-    """Bars per prompt, each a choice of what to explain; value as `lmaczs.ui.payload.scores_payload`."""
-    return _component("scores", value)
+def scores(value: dict[str, Any] | None, facts: dict[str, Any]) -> gr.HTML:
+    """The prompts with their scores, each a choice of what to explain.
+
+    Args:
+        value: `lmaczs.ui.payload.scores_payload`.
+        facts: {"suggested": sentences that may be typed}, for the script only.
+    """
+    return _component("scores", value, facts=facts)
 
 
 def source(facts: dict[str, Any]) -> gr.HTML:

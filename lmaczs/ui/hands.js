@@ -45,6 +45,7 @@ const readout = ({ time, hz, db, mask }) => {
 };
 
 const listenToButtons = () => {
+  find("to-prompts").addEventListener("click", () => document.querySelector("#lz-rail").scrollIntoView());
   find("play").addEventListener("click", () => toggle());
   for (const button of find("tracks").children) {
     button.addEventListener("click", () => choose(button.dataset.track));

@@ -108,7 +108,10 @@ def build_demo(settings: Settings) -> Page:
                 progress = components.progress()
             with gr.Column(elem_id="lz-rail"), gr.Column(elem_classes="lz-step"):
                 _step("Prompts")
-                scores = components.scores(stored["scores"] if stored and first else None)
+                suggested = sorted({prompt for one in sets_offered.values() for prompt in one})
+                scores = components.scores(
+                    stored["scores"] if stored and first else None, {"suggested": suggested}
+                )
                 typed = _prompts(labels or (first.prompts if first else ()))
                 buttons = _small_buttons(list(sets_offered), "Sets", "lz-sets")
                 sets = dict(zip(buttons, sets_offered.values(), strict=True))

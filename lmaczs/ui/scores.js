@@ -165,6 +165,13 @@ find("add").addEventListener("submit", (event) => {
   add(find("add-words").value);
   find("add-words").value = "";
 });
+// What may be typed: the labels of a classifier that knows no others, or what is often asked.
+const suggest = (sentence) => {
+  const option = document.createElement("option");
+  option.value = sentence;
+  return option;
+};
+element.querySelector("#lz-suggested").append(...props.facts.suggested.map(suggest));
 // A list that is pasted is a prompt on each line.
 find("add-words").addEventListener("paste", (event) => {
   const text = event.clipboardData.getData("text/plain");

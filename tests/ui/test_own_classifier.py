@@ -43,6 +43,7 @@ def test_its_labels_are_the_prompts_and_it_is_explained(visit: Visit, server: st
     soundfile.write(tmp_path / "click.wav", waveform.numpy(), RATE)
     page = visit.page
     assert page.locator("#lz-prompts textarea").input_value().splitlines() == list(LABELS)
+    assert page.locator("#lz-suggested option").count() == len(LABELS)
     assert page.locator("#lz-model-name").inner_text() == "three-sounds"
     assert page.locator(".lz-model-about").inner_text() == "takes its own 3 labels only"
     assert "Universal LMAC explains it" in page.locator(".lz-model-decoder").inner_text()

@@ -36,6 +36,11 @@ def test_on_a_narrow_page_the_stage_comes_before_what_is_asked(visit: Visit, wid
     boxes = [visit.page.locator(part).bounding_box() for part in ("#lz-tries", ".lz-player", ".lz-scores")]
     assert [box["y"] for box in boxes] == sorted(box["y"] for box in boxes)
     assert all(box["x"] + box["width"] <= width for box in boxes)
+    # The prompts are a press away.
+    visit.page.get_by_role("button", name="Other prompts", exact=True).click()
+    top = visit.page.locator("#lz-rail").bounding_box()["y"]
+    assert -1 <= top < 400
+    visit.page.evaluate("scrollTo(0, 0)")
     visit.picture(f"stage-{width}")
 
 

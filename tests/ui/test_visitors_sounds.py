@@ -150,6 +150,13 @@ def test_a_prompt_is_scored_when_it_is_added_and_the_others_when_one_is_removed(
     )
 
 
+def test_what_may_be_typed_is_suggested(visit: Visit):
+    visit.ready()
+    offered = visit.page.locator("#lz-suggested option").evaluate_all("all => all.map(one => one.value)")
+    assert len(offered) > 50 and "a door knock" in offered and len(set(offered)) == len(offered)
+    assert visit.page.get_by_label("Add a prompt").get_attribute("list") == "lz-suggested"
+
+
 def test_a_list_of_prompts_can_be_dropped(visit: Visit):
     visit.ready()
     drop = """text => {
