@@ -15,7 +15,7 @@ from torch import Tensor
 from lmaczs.clap.convert import KeyMap, load_strictly, read_checkpoint
 from lmaczs.clap.download import Published, fetch
 from lmaczs.clap.htsat import HTSAT, HTSAT_KEYS, HTSATConfig
-from lmaczs.clap.laion_original import is_original, load_original
+from lmaczs.clap.laion_original import REBUILT, is_original, load_original
 from lmaczs.clap.laion_projection import LAIONProjection
 from lmaczs.clap.published import PublishedCLAP
 from lmaczs.clap.text_towers import RobertaTower
@@ -71,7 +71,6 @@ KEYS = KeyMap(
     ),
     joined=r"(encoder\..*\.attn\.qkv)\.([012])(\.(?:weight|bias))",
 )
-REBUILT = tuple(f"text_tower.model.embeddings.{name}" for name in ("position_ids", "token_type_ids"))
 
 
 def load_laion(name: str, weights: Path | None = None, progress: Progress | None = None) -> PublishedCLAP:
@@ -96,7 +95,14 @@ def load_laion(name: str, weights: Path | None = None, progress: Progress | None
         inside = [folder / key for key in WEIGHTS if (folder / key).is_file()]
         path = weights if not weights.is_dir() else (inside or [folder / WEIGHTS[0]])[0]
         if path.suffix == ".pt":
-            return _load_pt(name, path, progress)
+            state = read_checkpoint(path)
+            if is_original(state):
+                return load_original(name, state, path, SOURCES[name], progress)
+            if not (folder / CONFIG).is_file():
+                raise CheckpointError(
+                    f"'{path.name}' is no checkpoint of the package laion-clap: choose one, such as "
+                    "630k-audioset-best.pt, or a folder with the files of the hub's repository."
+                )
         for needed in (CONFIG, FRONT_END, "vocab.json", "merges.txt"):
             if not (folder / needed).is_file():
                 raise BackendUnavailableError(
@@ -110,16 +116,6 @@ def load_laion(name: str, weights: Path | None = None, progress: Progress | None
     model = build_laion(name, config, _read_json(folder / FRONT_END), tokenizer)
     load_strictly(model, read_checkpoint(path), KEYS, path.name, REBUILT)
     return model
-
-
-def _load_pt(name: str, path: Path, progress: Progress | None) -> PublishedCLAP:
-    state = read_checkpoint(path)
-    if not is_original(state):
-        raise CheckpointError(
-            f"'{path.name}' is no checkpoint of the package laion-clap: choose one, such as 630k-audioset-best.pt, or a "
-            "folder with the files of the hub's repository."
-        )
-    return load_original(name, state, path, SOURCES[name], progress)
 
 
 def build_laion(

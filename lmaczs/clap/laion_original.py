@@ -40,7 +40,6 @@ HEAD_WIDTH = 64  # channels of an attention head, in every RoBERTa
 
 KEYS = KeyMap(
     renamed=(
-        (r"^module\.", ""),
         (r"^text_branch\.", "text_tower.model."),
         (r"^logit_scale_a$", "log_logit_scale"),  # of the logits per audio
         (r"^audio_branch\.", "encoder."),
@@ -49,10 +48,10 @@ KEYS = KeyMap(
         *HTSAT_KEYS,
     ),
     ignored=(
-        r"(module\.)?logit_scale_t",  # of the logits per text
-        r"(module\.)?(audio|text)_transform\..*",  # of an earlier way to train
-        r"(module\.)?audio_branch\.(spectrogram_extractor|logmel_extractor)\..*",  # read apart
-        r"(module\.)?audio_branch\.(tscam_conv|head)\..*",  # classes of AudioSet
+        r"logit_scale_t",  # of the logits per text
+        r"(audio|text)_transform\..*",  # of an earlier way to train
+        r"audio_branch\.(spectrogram_extractor|logmel_extractor)\..*",  # read apart
+        r"audio_branch\.(tscam_conv|head)\..*",  # classes of AudioSet
         r".*\.relative_position_index",  # follows from the window's size
         r".*\.attn_mask",  # follows from the image's size
         r".*\.embeddings\.(position_ids|token_type_ids)",  # 0, 1, 2, … and zeros

@@ -86,7 +86,6 @@ const show = async (record, back = false) => {
     const same = shown && shown.payload.clip.id === record.payload.clip.id;
     // Boxes belong to a sound; those of a state that is returned to are there already.
     if (!same && !back) forgetMarks();
-    if (!same) sound.region = null;
     shown = record;
     question = record.question;
     lanes.load(record, mask, gains);

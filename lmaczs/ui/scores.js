@@ -198,7 +198,7 @@ document.addEventListener("keydown", finish, { signal: gone });
 const leave = (event) => {
   if (event.target !== text()) return;
   const next = lines(text().value);
-  if (next.join() !== lines(page.asked?.() || "").join()) change(next);
+  if (next.join("\n") !== lines(page.asked?.() || "").join("\n")) change(next);
 };
 document.addEventListener("focusout", leave, { signal: gone });
 

@@ -45,8 +45,9 @@ const start = async () => {
     return page.say?.("Browsers record only on https or localhost: open the page there, or choose a file.");
   }
   starting = true;
+  let stream = null;
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: PLAIN });
+    stream = await navigator.mediaDevices.getUserMedia({ audio: PLAIN });
     const context = new AudioContext();
     const code = URL.createObjectURL(new Blob([CAPTURE], { type: "text/javascript" }));
     await context.audioWorklet.addModule(code);
@@ -60,6 +61,7 @@ const start = async () => {
     recording = mine;
     page.pause?.();
   } catch (error) {
+    if (stream) silence(stream);
     page.say?.(REFUSED[error.name] || "Recording failed: choose a file, or try another browser.");
   }
   starting = false;
@@ -74,12 +76,15 @@ const hear = (mine, samples) => {
   for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
   // It falls slowly, so that a knock is seen.
   mine.level = Math.max(peak, 0.995 * (mine.level || 0));
-  fill();
+  // There are some 375 of these a second.
+  if (mine.chunks.length % 8 === 0) fill();
   if (mine.frames >= most_seconds * mine.context.sampleRate) stop();
 };
 
+// Give the microphone back.
+const silence = (stream) => stream.getTracks().forEach((track) => track.stop());
 const release = () => {
-  for (const track of recording.stream.getTracks()) track.stop();
+  silence(recording.stream);
   recording.context.close();
   recording = null;
 };
