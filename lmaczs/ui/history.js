@@ -73,6 +73,7 @@ const goBackTo = async (number) => {
 const keepSound = (state) => {
   past.came = past.coming = [state.came[0], past.came[1]];
   address.example = state.example;
+  writeAddress();
   page.named?.(state.came[0]?.orig_name);
   trigger("back", {});
 };

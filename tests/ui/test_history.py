@@ -58,14 +58,17 @@ def test_undo_leads_back_step_by_step_and_forward_again(visit: Visit):
 def test_after_a_wrong_file_everything_stays_and_is_asked_about_as_before(visit: Visit, sounds: Path):
     visit.ready()
     before = seen(visit)
-    name = visit.page.locator(".lz-source-name").inner_text()
+    name, url = visit.page.locator(".lz-source-name").inner_text(), visit.page.url
+    assert "example=1" in url
     visit.take(sounds / "silent.wav")
     visit.notice.get_by_text("silent").wait_for()
     visit.ready()
     visit.picture("wrong-file")
     assert seen(visit) == before
     assert visit.page.locator(".lz-source-name").inner_text() == name
-    assert "example=1" in visit.page.url or "example" not in visit.page.url
+    assert (
+        visit.page.url == url and visit.page.get_by_role("button", name="Copy link", exact=True).is_visible()
+    )
     # What is asked now is asked of the sound that is on screen.
     visit.page.locator(".lz-bar").nth(1).click()
     visit.until("state.prompt === 'someone knocking on a door'")
