@@ -27,7 +27,8 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.msclap import VERSION_2022, build_msclap
 from lmaczs.explainers.lmac_zs.decoder import LMACZSDecoder
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
-from lmaczs.explainers.lmac_zs.loss import decode_pairs, encode_masked, paper_loss, view_spectrogram
+from lmaczs.explainers.lmac_zs.loss import decode_pairs, paper_loss, view_spectrogram
+from lmaczs.explainers.masked_sound import encode_masked
 from lmaczs.types import AudioState
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -232,7 +232,7 @@ def test_metrics_know_tensors_only(name):
 def test_explainers_do_not_know_one_another(name):
     shared = {
         f"lmaczs.explainers.{part}"
-        for part in ("areas", "base", "details", "options", "gradients", "perturbing")
+        for part in ("areas", "base", "details", "options", "gradients", "masked_sound", "perturbing")
     }
     own = "lmaczs." + ".".join(Path(name).with_suffix("").parts)
     folder = own.rsplit(".", 1)[0]

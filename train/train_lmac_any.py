@@ -36,7 +36,8 @@ from lmaczs.explainers.lmac_any.explainer import load_decoder
 from lmaczs.explainers.lmac_any.network import AnyDecoder, CellDetails, cell_details
 from lmaczs.explainers.lmac_any.relevance import Relevance, grid_attribution, relevance
 from lmaczs.explainers.lmac_zs.guided import GuidedDecoder, guided_config
-from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
+from lmaczs.explainers.lmac_zs.loss import HOPELESS
+from lmaczs.explainers.masked_sound import encode_parts
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState
 from train import augment
@@ -222,8 +223,8 @@ def losses(
     softness = augment.uniform(area.shape, low, high, generator).exp()
     logits, gains = lesson.decode(decoder, audio, right, domain)
     mask = cut_at_area(logits, area, softness)
-    rows = torch.arange(recipe.batch, device=sounds.device).repeat(2)
-    kept, removed = encode_masked(backend, audio, rows, torch.cat([mask, 1 - mask]), domain).chunk(2)
+    rows = torch.arange(recipe.batch, device=sounds.device)
+    kept, removed = encode_parts(backend, audio, rows, mask, domain)
     log_kept, log_removed, log_gone = (
         F.logsigmoid(sign * right.scale * right.margin(part))
         for part, sign in ((kept, 1), (removed, 1), (removed, -1))

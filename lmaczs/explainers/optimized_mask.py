@@ -18,7 +18,8 @@ from lmaczs.clap.target import Target
 from lmaczs.explainers.areas import AREAS, as_normal, cut_at_area, mask_of_largest_gain
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.lmac_any.explainer import LMACAny
-from lmaczs.explainers.lmac_zs.loss import HOPELESS, encode_masked
+from lmaczs.explainers.lmac_zs.loss import HOPELESS
+from lmaczs.explainers.masked_sound import encode_parts
 from lmaczs.explainers.options import check_whole
 from lmaczs.types import AudioState, Progress, no_progress, part_of
 
@@ -141,9 +142,9 @@ class OptimizedMask(WindowMethod):
         Returns:
             (masks,), (masks,).
         """
-        rows = torch.zeros(2 * len(mask), dtype=torch.long, device=mask.device)
-        embedding = encode_masked(self.backend, window, rows, torch.cat([mask, 1 - mask]), self.domain)
-        scores = self.backend.logit_scale.detach() * embedding @ contest.T
+        rows = torch.zeros(len(mask), dtype=torch.long, device=mask.device)
+        parts = encode_parts(self.backend, window, rows, mask, self.domain)
+        scores = self.backend.logit_scale.detach() * torch.cat(parts) @ contest.T
         own, others = scores[:, 0], scores[:, 1:].logsumexp(1)
         kept, removed = (own - others).chunk(2)
         return F.logsigmoid(kept), F.logsigmoid(-removed)

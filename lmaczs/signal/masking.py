@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lmaczs.errors import MaskShapeError
-from lmaczs.signal.spectral import BLOCK_FRAMES, SpectralConfig, istft, power_of, stft
+from lmaczs.signal.spectral import BLOCK_FRAMES, SpectralConfig, istft, stft
 from lmaczs.types import MaskDomain
 
 
@@ -78,8 +78,8 @@ def masked_power(power: Tensor, mask: Tensor, domain: MaskDomain) -> Tensor:
     return power * (mask.square() if domain == "stft" else mask)
 
 
-def heard_power(spectrum: Tensor, mask: Tensor, config: SpectralConfig, num_samples: int) -> Tensor:
-    """STFT power of the sound that a mask leaves; differentiable in the mask.
+def heard_spectrum(spectrum: Tensor, mask: Tensor, config: SpectralConfig, num_samples: int) -> Tensor:
+    """STFT of the sound that a mask leaves; differentiable in the mask.
 
     Through the sound and back: overlapping frames fill the holes of a mask with what leaks from their neighbours.
     Judged on the masked bins alone, a decoder would be rewarded for depths of silence that nobody can hear.
@@ -91,9 +91,9 @@ def heard_power(spectrum: Tensor, mask: Tensor, config: SpectralConfig, num_samp
         num_samples: length of the windows.
 
     Returns:
-        (batch, bins, frames) >= 0.
+        (batch, bins, frames) complex64.
     """
-    return power_of(stft(istft(spectrum * mask, config, num_samples), config))
+    return stft(istft(spectrum * mask, config, num_samples), config)
 
 
 def masked_waveform(waveform: Tensor, mask: Tensor, config: SpectralConfig) -> Tensor:

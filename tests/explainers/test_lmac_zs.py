@@ -14,11 +14,11 @@ from lmaczs.explainers.lmac_zs.loss import (
     Pairs,
     contrast_loss,
     decode_pairs,
-    encode_masked,
     log_probability,
     paper_loss,
     view_spectrogram,
 )
+from lmaczs.explainers.masked_sound import encode_masked, encode_parts
 from lmaczs.hearing import make_target
 from lmaczs.hub import save_release
 from lmaczs.signal.spectral import mel_to_bins
@@ -252,6 +252,20 @@ def test_gradient_through_a_mel_mask_is_finite_where_nothing_is_kept(debug_backe
     encode_masked(debug_backend, audio, torch.arange(len(mask)), mask, "mel").sum().backward()
     assert torch.isfinite(mask.grad).all()
     assert mask.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("domain", ["stft", "mel"])
+def test_both_parts_are_heard_as_each_of_them_alone(debug_backend, states, domain):
+    """On STFT bins the second one is what the first one leaves of the sound."""
+    audio, _ = states
+    grid = audio.stft if domain == "stft" else audio.mel_power
+    mask = torch.rand(grid.shape, generator=torch.Generator().manual_seed(0)) ** 4
+    rows = torch.arange(len(mask)).flip(0)
+    found = encode_parts(debug_backend, audio, rows, mask, domain)
+    for part, wanted in zip(found, (mask, 1 - mask), strict=True):
+        alone = encode_masked(debug_backend, audio, rows, wanted, domain)
+        assert torch.allclose(part, alone, atol=1e-6)
+    assert not torch.allclose(*found, atol=1e-4)
 
 
 def test_what_is_removed_is_searched_for_the_other_sound_only_where_there_is_one(

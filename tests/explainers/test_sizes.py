@@ -7,7 +7,6 @@ import torch
 
 from lmaczs.clap.recording import listen
 from lmaczs.explainers.areas import as_normal, cut_normal
-from lmaczs.explainers.lmac_zs.loss import encode_masked
 from lmaczs.explainers.lmac_zs.sizes import (
     CERTAIN,
     EDGE,
@@ -18,6 +17,7 @@ from lmaczs.explainers.lmac_zs.sizes import (
     brought_out,
     smallest_that_is_enough,
 )
+from lmaczs.explainers.masked_sound import encode_masked, encode_parts
 from lmaczs.hearing import make_target
 
 PROMPTS = ("a beep", "rain", "a dog")
@@ -107,6 +107,24 @@ def test_windows_do_not_influence_each_other(planted_backend, make_beep, rivals)
         one, said = smallest_that_is_enough(planted_backend, alone, target, energy(alone), "stft")
         assert torch.equal(said, all_said[row : row + 1])
         assert torch.allclose(together[row : row + 1], one, atol=1e-5)
+
+
+def test_no_mask_of_a_window_is_heard_twice(planted_backend, make_beep, monkeypatch):
+    audio = windows(planted_backend, make_beep(6.0, 16000, 0))
+    target = make_target(planted_backend, "a beep", PROMPTS)
+    heard = []
+
+    def listening(backend, audio, rows, mask, domain):
+        heard.extend(
+            (row, round(float(part.mean()), 4)) for row, part in zip(rows.tolist(), mask, strict=True)
+        )
+        return encode_parts(backend, audio, rows, mask, domain)
+
+    monkeypatch.setattr("lmaczs.explainers.lmac_zs.sizes.encode_parts", listening)
+    for logits in (energy(audio), energy(audio, before=0.07), -energy(audio)):
+        heard.clear()
+        smallest_that_is_enough(planted_backend, audio, target, logits, "stft")
+        assert len(set(heard)) == len(heard) >= 2 * len(audio.embedding)
 
 
 def test_few_rivals_ask_for_more_certainty():

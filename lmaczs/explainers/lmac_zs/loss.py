@@ -14,7 +14,7 @@ from lmaczs.explainers.details import details, standardise
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_zs.decoder import DecoderOutput
 from lmaczs.explainers.lmac_zs.score_decoder import Decoder
-from lmaczs.signal.masking import heard_power, mel_mask_to_stft
+from lmaczs.explainers.masked_sound import encode_masked, encode_parts
 from lmaczs.signal.spectral import power_to_db
 from lmaczs.types import AudioState
 
@@ -57,20 +57,6 @@ def decode_pairs(
     hidden = tuple(level[rows] for level in audio.hidden)
     output: DecoderOutput = decoder(hidden, text, similarity, view.log_mel[rows], view.cells[rows])
     return output
-
-
-def encode_masked(backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: Tensor, domain: str) -> Tensor:
-    """Embeddings of what is heard of masked windows, (pairs, embed_dim).
-
-    The gradient reaches the mask through the frozen encoder; a mel mask is heard by way of the STFT bins.
-    """
-    if domain == "mel":
-        # At 0 the root of a power is infinitely steep, and the power that is heard is flat in that root. Their product is
-        # an ordinary slope, which is found only a little above 0: at 0 itself nothing would ever be learnt.
-        mask = mel_mask_to_stft(mask.clamp_min(1e-6), backend.mel_filters)
-    windows = audio[rows]
-    heard = heard_power(windows.stft, mask, backend.spectral, audio.waveform.shape[-1])
-    return backend.encode_changed(heard, windows, "stft")[0].float()
 
 
 def in_portions(compute: Callable[..., tuple[Tensor, ...]], count: int, at_once: int) -> tuple[Tensor, ...]:
@@ -237,8 +223,7 @@ def contrast_loss(
         rows = right.rows[pairs]
         output = decode_pairs(decoder, audio, view, rows, right.text[pairs])
         mask = cut_at_area(output.logits, area[pairs], edge[pairs])
-        both = torch.cat([mask, 1 - mask])
-        kept, removed = encode_masked(backend, audio, rows.repeat(2), both, decoder.config.domain).chunk(2)
+        kept, removed = encode_parts(backend, audio, rows, mask, decoder.config.domain)
         return kept, removed, output.values
 
     kept, removed, worths = in_portions(compute, len(right.rows), at_once)

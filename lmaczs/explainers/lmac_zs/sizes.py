@@ -6,7 +6,7 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.explainers.areas import as_normal, cut_normal
-from lmaczs.explainers.lmac_zs.loss import encode_masked
+from lmaczs.explainers.masked_sound import encode_parts
 from lmaczs.types import AudioState
 
 # Shares of the cells that the classifier is asked about, by halving: three masks decide.
@@ -52,19 +52,25 @@ def smallest_that_is_enough(
     origin = torch.zeros_like(known) if target.rivals else known
     whole = torch.sigmoid(target.scale * (known - origin))
     needed = (whole + SURER * (1 - whole)).clamp_max(CERTAIN)
-    rows = torch.arange(len(logits), device=logits.device).repeat(2)
     sizes = torch.tensor(SIZES, device=logits.device)
     smallest = torch.zeros_like(known, dtype=torch.long)
     largest = torch.full_like(smallest, len(SIZES) - 1)
     said = torch.zeros_like(known, dtype=torch.bool)
+    last = torch.full_like(smallest, -1)
     likely = brought_out(len(target.rivals))
     for _ in range(HALVINGS):
         asked = (smallest + largest) // 2
-        mask = cut_normal(ranks, sizes[asked], EDGE)
-        heard = target.margin(encode_masked(backend, audio, rows, torch.cat([mask, 1 - mask]), domain))
-        kept, removed = torch.sigmoid(target.scale * (heard - origin.repeat(2))).chunk(2)
-        said |= kept >= likely
-        enough = (kept >= needed) & (removed <= LEFT * whole)
-        largest = torch.where(enough, asked, largest)
-        smallest = torch.where(enough, smallest, (asked + 1).minimum(largest))
+        # Where the size is found, the largest mask may still bring the prompt out; one that was heard is not heard again.
+        unheard = (asked == len(SIZES) - 1) & (last != asked) & ~said
+        rows = torch.nonzero((smallest < largest) | unheard)[:, 0]
+        if not len(rows):
+            break
+        mask = cut_normal(ranks[rows], sizes[asked[rows]], EDGE)
+        heard = [target.margin(part) for part in encode_parts(backend, audio, rows, mask, domain)]
+        kept, removed = (torch.sigmoid(target.scale * (margin - origin[rows])) for margin in heard)
+        said[rows] |= kept >= likely
+        enough = (kept >= needed[rows]) & (removed <= LEFT * whole[rows])
+        last[rows] = asked[rows]
+        largest[rows] = torch.where(enough, asked[rows], largest[rows])
+        smallest[rows] = torch.where(enough, smallest[rows], (asked[rows] + 1).minimum(largest[rows]))
     return cut_normal(ranks, sizes[largest], EDGE), said
