@@ -83,9 +83,12 @@ class Method(ABC):
     Attributes:
         backend: the classifier.
         domain: of the masks.
+        partwise: whether what is said of a window depends on no other one, so that a recording can be explained part by
+            part.
     """
 
     entry: ClassVar[MethodEntry]
+    partwise: ClassVar[bool] = False
     backend: CLAPBackend = field(repr=False)
     domain: MaskDomain = "stft"
 
@@ -161,6 +164,8 @@ class Method(ABC):
 class WindowMethod(Method):
     """Explains window by window; a subclass writes `map_windows`, whose values are masks, and kept as they are."""
 
+    partwise = True
+
     @abstractmethod
     def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
         """Explain a batch of windows of one recording.
@@ -211,6 +216,8 @@ class WindowMethod(Method):
 
 class AttributionMethod(WindowMethod):
     """Says what each cell did for the score; the mask is the positive part, scaled once over the recording."""
+
+    partwise = False
 
     def explanation_of(
         self, values: Tensor, target: Target, evidence: Evidence, completeness_error: float | None

@@ -5,9 +5,12 @@ from lmaczs.clap.target import Target, make_target
 from lmaczs.hearing.equal_area import at_equal_area
 from lmaczs.hearing.explaining import classify, classify_over_time, explain, explain_clip, explain_top, split
 from lmaczs.hearing.measuring import fill, logits_of_parts, measure
+from lmaczs.hearing.partwise import ExplainedPart, Partwise
 
 __all__ = [
+    "ExplainedPart",
     "HeardOverTime",
+    "Partwise",
     "Recording",
     "Target",
     "at_equal_area",

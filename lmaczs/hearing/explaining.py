@@ -9,7 +9,7 @@ from torch import Tensor
 from lmaczs.clap import similarity
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.recording import HeardOverTime, Recording, listen
-from lmaczs.clap.target import make_target
+from lmaczs.clap.target import Target, make_target
 from lmaczs.explainers.base import Method
 from lmaczs.hearing.measuring import measure as measure_result
 from lmaczs.signal.audio import make_clip
@@ -98,25 +98,60 @@ def explain(
         PromptError: no prompt, one that cannot be used, or one outside the method's closed set.
         LMACError: the score is unknown, or compares the prompt with others and there are none.
     """
+    prediction, wanted = ask(recording, prompts, backend, target, score)
+    explanation = method.explain(recording, wanted, progress)
+    axes = axes_of(recording.clip, explanation.domain, backend)
+    result = result_of(recording, prediction, wanted, explanation, method, backend, axes)
+    if measure:
+        measure_result(result, recording, backend)
+    return result
+
+
+def ask(
+    recording: Recording,
+    prompts: Sequence[str],
+    backend: CLAPBackend,
+    target: str | None = None,
+    score: str = "logit",
+) -> tuple[Prediction, Target]:
+    """The decision, and what of it is to be explained; arguments and errors as in `explain`."""
     prediction = classify(recording, prompts, backend)
     sentence = prediction.prompts[prediction.predicted] if target is None else target
-    wanted = make_target(backend, sentence, prompts, score)
-    explanation = method.explain(recording, wanted, progress)
-    result = ExplainResult(
+    return prediction, make_target(backend, sentence, prompts, score)
+
+
+def result_of(
+    recording: Recording,
+    prediction: Prediction,
+    wanted: Target,
+    explanation: Explanation,
+    method: Method,
+    backend: CLAPBackend,
+    axes: dict[str, Tensor],
+) -> ExplainResult:
+    """An explanation with its sounds; nothing of it is measured yet.
+
+    Args:
+        recording: that was explained.
+        prediction: from `ask`.
+        wanted: from `ask`.
+        explanation: of the whole recording.
+        method: that gave it.
+        backend: the classifier.
+        axes: from `axes_of`.
+    """
+    return ExplainResult(
         clip=recording.clip,
         prediction=prediction,
         target=wanted.prompt,
         target_similarity=float(recording.embedding @ wanted.embedding.cpu()),
         explanation=explanation,
         listening=split(recording, explanation, method, backend),
-        **_axes(recording.clip, explanation.domain, backend),
+        **axes,
         metrics={},
         probability={},
         shares={},
     )
-    if measure:
-        measure_result(result, recording, backend)
-    return result
 
 
 def explain_top(
@@ -215,7 +250,7 @@ def audible(mask: Tensor, domain: MaskDomain, backend: CLAPBackend) -> Tensor:
     return mask if domain == "stft" else mel_mask_to_stft(mask, backend.mel_filters.to(mask.device))
 
 
-def _axes(clip: AudioClip, domain: MaskDomain, backend: CLAPBackend) -> dict[str, Tensor]:
+def axes_of(clip: AudioClip, domain: MaskDomain, backend: CLAPBackend) -> dict[str, Tensor]:
     """The recording's spectrogram on the rows of its masks, with both axes."""
     grid, filters = backend.spectral, backend.mel_filters.cpu()
     on_bins = domain == "stft"

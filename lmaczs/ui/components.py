@@ -20,6 +20,7 @@ PLAYER_SCRIPTS = (
     "mixing.js",
     "gains.js",
     "library.js",
+    "parts.js",
     "axes.js",
     "lanes.js",
     "compare.js",

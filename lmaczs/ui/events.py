@@ -86,7 +86,7 @@ class Actions:
         data = _sent(event)
         asked = _asked(request, data["turn"])
         found = self.models.of(asked).explain(
-            path, data["prompts"], data["target"], data["methods"], data["domain"], asked
+            path, data["prompts"], data["target"], data["methods"], data["domain"], asked, data["at"]
         )
         yield from numbered(found, asked, self.names)
 
@@ -189,7 +189,9 @@ def _asked(request: gr.Request, turn: object) -> Request:
 def _sent(event: gr.EventData) -> dict[str, Any]:
     """What the browser sent with an event: anything at all, or None; the handlers check it."""
     sent = event._data if isinstance(event._data, dict) else {}
-    return {name: sent.get(name) for name in ("prompts", "target", "methods", "method", "domain", "turn")}
+    return {
+        name: sent.get(name) for name in ("prompts", "target", "methods", "method", "domain", "turn", "at")
+    }
 
 
 def _fill(example: Example) -> Any:

@@ -1,5 +1,6 @@
 """What the buttons do: plain values in, payloads out; an `LMACError` becomes one sentence on the page."""
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any, TypeVar
 
 from lmaczs.errors import AudioError, LMACError
 from lmaczs.explainers import DOMAINS
-from lmaczs.types import MaskDomain, Prediction, Progress
+from lmaczs.hearing import ExplainedPart
+from lmaczs.types import MaskDomain, Prediction, Progress, part_of
 from lmaczs.ui import text
 from lmaczs.ui.archive import write_archive
 from lmaczs.ui.area_key import split_area
@@ -15,6 +17,7 @@ from lmaczs.ui.cache import passing_folder
 from lmaczs.ui.component_payload import component_payload
 from lmaczs.ui.components import with_files
 from lmaczs.ui.controls import PAGE_CONTROLS
+from lmaczs.ui.part_payload import begun_payload, part_payload
 from lmaczs.ui.payload import (
     check_payload,
     clip_payload,
@@ -23,7 +26,7 @@ from lmaczs.ui.payload import (
     over_time_payload,
     scores_payload,
 )
-from lmaczs.ui.progress import Stopped, watched
+from lmaczs.ui.progress import Report, Stopped, watched
 from lmaczs.ui.prompts import check_prompts, split_prompts
 from lmaczs.ui.request_order import Request, RequestOrder
 from lmaczs.ui.studio import CachedRecording, CachedResult, Studio
@@ -60,12 +63,14 @@ class ExplanationRequest:
         prompts: what probabilities are relative to.
         target: the sentence; None is the most probable prompt.
         domain: of the masks.
+        at_s: where the visitor is in the recording, s: a long one is explained from there on.
     """
 
     heard: CachedRecording
     prompts: list[str]
     target: str | None
     domain: MaskDomain = "stft"
+    at_s: float = 0.0
 
 
 @dataclass
@@ -134,6 +139,7 @@ class Handlers:
         methods: Sequence[str | None],
         domain: str = "stft",
         request: Request | None = None,
+        at_s: float = 0.0,
     ) -> Iterator[Update]:
         """Explain one prompt with some methods, one after the other; each is shown as soon as it is there.
 
@@ -144,13 +150,16 @@ class Handlers:
             methods: keys of explainers or of `lmaczs.ui.controls.PAGE_CONTROLS`; None is the default explainer.
             domain: of the masks.
             request: whose work it is, and which; see `stop`.
+            at_s: as in `ExplanationRequest`.
         """
         request = request or Request()
         with _Sentences() as said:
             checked, sentence, place = _choice(prompts, target, methods, domain, self.studio.own_labels)
+            moment = _moment(at_s)
             heard = yield from self._watched(lambda report: self.studio.hear(sound, report), request)
             yield Update(notice=_notes(heard))
-            yield from self._explained(ExplanationRequest(heard, checked, sentence, place), methods, request)
+            question = ExplanationRequest(heard, checked, sentence, place, moment)
+            yield from self._explained(question, methods, request)
         yield from said
 
     def archive(
@@ -228,6 +237,7 @@ class Handlers:
         self, question: ExplanationRequest, method: str | None, found: Found, request: Request
     ) -> Generator[Update, None, None]:
         heard, domain = question.heard, question.domain
+        yield from self._parts(question, method, found, request)
 
         def work(report: Progress) -> CachedResult:
             return self.studio.explain(heard, question.prompts, question.target, method, domain, report)
@@ -253,6 +263,40 @@ class Handlers:
         payload |= check_payload(result)
         yield found.update()
 
+    def _parts(
+        self, question: ExplanationRequest, method: str | None, found: Found, request: Request
+    ) -> Generator[Update, None, None]:
+        """The parts of a long recording, each as soon as it is explained; nothing where all comes in one piece."""
+        heard, studio = question.heard, self.studio
+        asked = (heard, question.prompts, question.target, method, question.domain)
+        work = yield from self._watched(lambda report: studio.partwise(*asked), request, method)
+        if work is None:
+            return
+        order = work.order(question.at_s)
+
+        def begin(done: int) -> Generator[Report, None, ExplainedPart]:
+            first, last = done / len(order), (done + 1) / len(order)
+            return self._begin(
+                lambda report: studio.explain_part(work, order[done], part_of(report, first, last)), request
+            )
+
+        # While a part is written and sent, the next one is being explained.
+        steps = begin(0)
+        if found.clip is None:
+            found.clip = clip_payload(work, heard.id, found.folder)
+        folder = found.folder / f"parts-{len(found.results)}"
+        folder.mkdir()
+        begun = begun_payload(work, found.clip)
+        found.results.append(begun)
+        yield found.update()
+        for done in range(len(order)):
+            part = yield from _reported(steps, method)
+            if done + 1 < len(order):
+                steps = begin(done + 1)
+            begun["parts"].append(part_payload(work, part, folder))
+            yield found.update()
+        found.results.remove(begun)
+
     def _watched(
         self, work: Callable[[Progress], Result], request: Request, method: str | None = None
     ) -> Generator[Update, None, Result]:
@@ -261,21 +305,11 @@ class Handlers:
         Raises:
             Stopped: the visitor has asked for something else.
         """
-        steps = watched(work, self.studio.queue, lambda: self.order.is_over(request))
-        try:
-            while True:
-                share, message, before = next(steps)
-                if before:
-                    yield Update(
-                        progress={"share": 0.0, "message": text.WAITING.format(before), "method": None}
-                    )
-                else:
-                    yield Update(progress={"share": share, "message": message, "method": method})
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        finally:
-            steps.close()
+        return (yield from _reported(self._begin(work, request), method))
+
+    def _begin(self, work: Callable[[Progress], Result], request: Request) -> Generator[Report, None, Result]:
+        """Queue work that may be long; see `watched`."""
+        return watched(work, self.studio.queue, lambda: self.order.is_over(request))
 
 
 class _Sentences:
@@ -290,6 +324,22 @@ class _Sentences:
             refused = "sound" if isinstance(error, AudioError) else "question"
             self.said.append(Update(notice=say(str(error), refused)))
         return isinstance(error, LMACError | Stopped)
+
+
+def _reported(steps: Generator[Report, None, Result], method: str | None) -> Generator[Update, None, Result]:
+    """Tell the page how far work is; returns its result."""
+    try:
+        while True:
+            share, message, before = next(steps)
+            if before:
+                yield Update(progress={"share": 0.0, "message": text.WAITING.format(before), "method": None})
+            else:
+                yield Update(progress={"share": share, "message": message, "method": method})
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    finally:
+        steps.close()
 
 
 def _choice(
@@ -308,6 +358,17 @@ def _choice(
     if not all(isinstance(method, str | None) for method in methods):
         raise LMACError(text.BAD_REQUEST)
     return checked, checked[target], domain
+
+
+def _moment(at_s: Any) -> float:
+    """A place in a recording, checked: a browser may have sent anything.
+
+    Raises:
+        LMACError: it is no number.
+    """
+    if type(at_s) not in (int, float) or not math.isfinite(at_s):
+        raise LMACError(text.BAD_REQUEST)
+    return float(at_s)
 
 
 def _notes(heard: CachedRecording) -> dict[str, str | None]:

@@ -46,7 +46,12 @@ class Library {
     const key = questionKey(question) + payload.method;
     const known = this.records.get(key);
     if (known) {
-      const { probability, metrics, verdict } = known.payload;
+      const { probability, metrics, verdict, parts } = known.payload;
+      if (payload.parts) {
+        if (parts) known.payload = { ...payload, parts: joined(parts, payload.parts) };
+        return known;
+      }
+      if (parts) forgetParts(known);
       known.payload = payload.metrics ? payload : { ...payload, probability, metrics, verdict };
       return known;
     }
@@ -62,6 +67,10 @@ class Library {
 
   // -> { level, mask }
   async picture(record) {
+    if (partial(record)) {
+      const clip = await this.clip(record);
+      return { level: clip[1], mask: (await grown(record, clip)).mask };
+    }
     record.mask ||= once(readGrey(record.payload.mask.url), () => (record.mask = null));
     const [[, level], mask] = await Promise.all([this.clip(record), record.mask]);
     return { level, mask };
@@ -69,6 +78,12 @@ class Library {
 
   // -> { original, kept, removed }, or the original and its parts where the explanation has components
   async sound(record) {
+    if (partial(record)) {
+      const clip = await this.clip(record);
+      const { kept, removed } = await grown(record, clip);
+      this.forget(record);
+      return { original: clip[0], kept, removed };
+    }
     record.sound ||= once(this.parts(record), () => (record.sound = null));
     this.forget(record);
     const [[original], parts] = await Promise.all([this.clip(record), record.sound]);
@@ -104,9 +119,11 @@ class Library {
   forget(newest) {
     let seconds = 0;
     for (const record of [...this.records.values()].reverse()) {
-      if (!record.sound) continue;
+      if (!record.sound && !record.grown) continue;
       seconds += record.payload.clip.duration_s * partsOf(record).length / 2; // two tracks, if it has no components
-      if (seconds > SOUND_SECONDS && record !== newest) record.sound = record.gains = null;
+      if (seconds <= SOUND_SECONDS || record === newest) continue;
+      record.sound = record.gains = null;
+      forgetParts(record);
     }
   }
 }

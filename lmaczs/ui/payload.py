@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from lmaczs.hearing.verdict import verdict_row
-from lmaczs.types import ExplainResult, Prediction
+from lmaczs.types import AudioClip, ExplainResult, Prediction
 
 # Makes one of several neighbours: (values, axis=...) -> values.
 Pool = Callable[..., NDArray[np.float32]]
@@ -60,7 +60,23 @@ def over_time_payload(clip_id: str, prompts: Sequence[str], times: Tensor, found
     }
 
 
-def clip_payload(result: ExplainResult, clip_id: str, folder: Path) -> dict[str, Any]:
+class Drawable(Protocol):
+    """What the pictures and sounds of a recording need: of an `ExplainResult`, or of a `Partwise` before its end."""
+
+    @property
+    def clip(self) -> AudioClip: ...
+
+    @property
+    def magnitude_db(self) -> Tensor: ...
+
+    @property
+    def frequencies_hz(self) -> Tensor: ...
+
+    @property
+    def times_s(self) -> Tensor: ...
+
+
+def clip_payload(result: Drawable, clip_id: str, folder: Path) -> dict[str, Any]:
     """Write what all explanations of a recording share and describe it: the sound and its spectrogram.
 
     Args:
@@ -68,10 +84,10 @@ def clip_payload(result: ExplainResult, clip_id: str, folder: Path) -> dict[str,
         clip_id: says which recording it is.
         folder: the files go here; paths in the payload are relative to it, as {"file": name}.
     """
-    step = _step(result)
+    step = frames_a_column(result)
     frames = result.magnitude_db.shape[1]
     hop_s = float(result.times_s[1] - result.times_s[0]) if frames > 1 else result.clip.duration_s
-    _write_track(result, result.clip.waveform.numpy(), folder / "original.wav")
+    write_track(result, result.clip.waveform.numpy(), folder / "original.wav")
     level = linear_rows(result.magnitude_db.numpy(), result.frequencies_hz.numpy())
     save_picture(level_picture(level, step), folder / "spectrogram.png")
     return {
@@ -103,10 +119,10 @@ def explanation_payload(
         seconds: how long the explanation took.
     """
     prompts = list(dict.fromkeys((*result.prediction.prompts, result.target)))
-    _write_track(result, result.listening.kept.waveform.numpy(), folder / "kept.wav")
-    _write_track(result, result.listening.removed.waveform.numpy(), folder / "removed.wav")
+    write_track(result, result.listening.kept.waveform.numpy(), folder / "kept.wav")
+    write_track(result, result.listening.removed.waveform.numpy(), folder / "removed.wav")
     mask = linear_rows(result.explanation.mask.numpy(), result.frequencies_hz.numpy())
-    save_picture(mask_picture(mask, _step(result)), folder / "mask.png")
+    save_picture(mask_picture(mask, frames_a_column(result)), folder / "mask.png")
     return {
         "clip": clip,
         "prompts": prompts,
@@ -175,8 +191,8 @@ def linear_rows(values: NDArray[np.float32], frequencies_hz: NDArray[np.float32]
 
 def level_picture(magnitude_db: NDArray[np.float32], step: int) -> NDArray[np.uint8]:
     """(freq, frames) dB -> (freq, columns) grey, 255 = the loudest cell, 0 = FLOOR_DB below it or less."""
-    share = 1 - (magnitude_db - magnitude_db.max()) / FLOOR_DB
-    return _grey(_columns(share, step, np.max))
+    loudest = _columns(magnitude_db, step, np.max)
+    return _grey(1 - (loudest - loudest.max()) / FLOOR_DB)
 
 
 def mask_picture(mask: NDArray[np.float32], step: int) -> NDArray[np.uint8]:
@@ -189,17 +205,17 @@ def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
     Image.fromarray(np.ascontiguousarray(picture[::-1])).save(path, compress_level=1)
 
 
-def track_gain(result: ExplainResult) -> float:
+def track_gain(result: Drawable) -> float:
     """One gain for all tracks of a recording: normalising each would hide exactly what the mask did."""
     return 1 / max(1.0, float(np.abs(result.clip.waveform.numpy()).max()))
 
 
 def columns_of(values: NDArray[np.float32], result: ExplainResult, pool: Pool) -> NDArray[np.float32]:
     """(rows, frames) -> (rows, columns) of the recording's pictures; `pool` makes one of several frames."""
-    return _columns(values, _step(result), pool)
+    return _columns(values, frames_a_column(result), pool)
 
 
-def _write_track(result: ExplainResult, track: NDArray[np.float32], path: Path) -> None:
+def write_track(result: Drawable, track: NDArray[np.float32], path: Path) -> None:
     write_sound(path, track * track_gain(result), result.clip.sample_rate)
 
 
@@ -209,7 +225,7 @@ def write_sound(path: Path, samples: NDArray[np.float32], sample_rate: int) -> N
     soundfile.write(path, samples, sample_rate, subtype="PCM_16" if whole else "FLOAT")
 
 
-def _step(result: ExplainResult) -> int:
+def frames_a_column(result: Drawable) -> int:
     """Frames in one column of a picture."""
     return -(-result.magnitude_db.shape[1] // MAX_COLUMNS)
 

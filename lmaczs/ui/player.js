@@ -68,7 +68,7 @@ const receive = () => {
   if (value.turn === turn) {
     if (value.archive) return save(value.archive.url, fileName("explanation.zip"));
     const next = wanted === "first" ? records[0] : records.find(({ key }) => key === wanted);
-    if (next && next !== shown) show(next);
+    if (next && (next !== shown || stageOf(next) !== next.stage)) show(next);
   }
   refresh();
 };
@@ -78,18 +78,30 @@ const show = async (record, back = false) => {
   wanted = record.key;
   arriving = record;
   const mine = turn;
+  const stage = stageOf(record);
   try {
     const parts = [library.picture(record), library.sound(record), library.gains(record)];
     const [{ level, mask }, tracks, gains] = await Promise.all(parts);
     // The visitor may have gone on meanwhile.
     if (turn !== mine || wanted !== record.key) return arrived(record);
+    const grows = record === shown && !back;
+    // What has more parts may have been fetched sooner.
+    if (grows && stage < record.stage) return arrived(record);
     const same = shown && shown.payload.clip.id === record.payload.clip.id;
     // Boxes belong to a sound; those of a state that is returned to are there already.
     if (!same && !back) forgetMarks();
     shown = record;
+    record.stage = stage;
     question = record.question;
     lanes.load(record, mask, gains);
     sound.load(tracks, same);
+    tellGaps();
+    if (grows && partial(record)) {
+      // The same picture under another mask, which is drawn by what follows.
+      refresh();
+      redraw();
+      return arrived(record);
+    }
     picture.load(record.payload.clip, level, mask);
     page.mark?.(record.payload.target);
     root.dataset.ready = "yes";
@@ -120,6 +132,7 @@ const clear = () => {
   halt();
   shown = question = area = null;
   tellArea();
+  tellGaps();
   forgetMarks();
   sound.clear();
   lanes.clear();

@@ -1,7 +1,8 @@
 """Long work in another thread, so that a handler can tell how far it is and be stopped."""
 
 from collections.abc import Callable, Generator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from threading import Event
 from typing import NamedTuple, TypeVar
 
@@ -34,7 +35,7 @@ class Report(NamedTuple):
 def watched(
     work: Callable[[Progress], Result], queue: WorkQueue, is_over: Callable[[], bool]
 ) -> Generator[Report, None, Result]:
-    """Run `work(report)` and yield its latest report from time to time, if there is a new one; returns its result.
+    """Queue `work(report)` at once; what is returned yields its latest report from time to time, and returns its result.
 
     Args:
         work: calls `report` now and then.
@@ -45,30 +46,46 @@ def watched(
     Raises:
         Stopped: the work was ended.
     """
-    latest = Report()
-    told: Report | None = None
-    left = Event()
+    told = _Told()
 
     def report(share: float, message: str) -> None:
-        nonlocal latest
-        if left.is_set() or is_over():
+        if told.left.is_set() or is_over():
             raise Stopped
-        latest = Report(share, message)
+        told.latest = Report(share, message)
 
     if is_over():
         raise Stopped
-    future = queue.submit(work, report)
+    return _followed(queue.submit(work, report), told, queue, is_over)
+
+
+@dataclass
+class _Told:
+    """What work and its caller tell each other.
+
+    Attributes:
+        latest: report of the work.
+        left: set when the caller has gone.
+    """
+
+    latest: Report = Report()
+    left: Event = field(default_factory=Event)
+
+
+def _followed(
+    future: "Future[Result]", told: _Told, queue: WorkQueue, is_over: Callable[[], bool]
+) -> Generator[Report, None, Result]:
+    before: Report | None = None
     try:
         while not wait([future], PATIENCE_S).done:
             if is_over():
                 raise Stopped
-            now = latest._replace(before=queue.before(future))
-            if now != told:
-                told = now
+            now = told.latest._replace(before=queue.before(future))
+            if now != before:
+                before = now
                 yield now
         return future.result()
     finally:
-        left.set()
+        told.left.set()
         future.cancel()
 
 

@@ -21,7 +21,7 @@ const request = (next, list, display) => {
   work = { list, method: list[0], share: 0, message: "" };
   began();
   const { domain, prompts, target } = next;
-  trigger("ask", { prompts, target, methods: list, domain, turn });
+  trigger("ask", { prompts, target, methods: list, domain, turn, at: sound.position });
 };
 
 // [key, name for people] of the methods that can explain the question's prompt; all of them at the chosen area.

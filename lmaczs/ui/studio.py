@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from lmaczs.clap.base import CLAPBackend
     from lmaczs.explainers.base import Method
-    from lmaczs.hearing import HeardOverTime, Recording
+    from lmaczs.hearing import ExplainedPart, HeardOverTime, Partwise, Recording
 
 logger = logging.getLogger(__name__)
 Cached = TypeVar("Cached")
@@ -40,6 +40,8 @@ Cached = TypeVar("Cached")
 RECORDINGS_S = 1200
 # Of all explanations in memory together.
 RESULTS_S = 300
+# Windows from which a recording is explained part by part: 80 s of the embedded classifier.
+PARTWISE_FROM = 17
 # In the caches: whose file it was is nobody else's business.
 NAMELESS = "recording"
 
@@ -130,6 +132,8 @@ class Studio:
         self._recordings: OrderedDict[str, CachedRecording] = OrderedDict()
         self._results: OrderedDict[tuple[Any, ...], CachedResult] = OrderedDict()
         self._over_time: OrderedDict[str, HeardOverTime] = OrderedDict()
+        # Explanations of long recordings that are under way, or were stopped; done ones become results.
+        self._partwise: OrderedDict[tuple[Any, ...], Partwise] = OrderedDict()
 
     @property
     def engine(self) -> Engine:
@@ -264,7 +268,10 @@ class Studio:
             if key not in self._results:
                 start = time.perf_counter()
                 nameless = cached.named(NAMELESS)
-                if share is None:
+                work = self._partwise.get(key)
+                if work is not None and work.is_done:
+                    result = self._partwise.pop(key).result()
+                elif share is None:
                     recording = nameless.recording
                     result = self._runner.explain(recording, prompts, target, name, domain, progress)
                 else:
@@ -274,6 +281,48 @@ class Studio:
             self._results.move_to_end(key)
             _forget(self._results, lambda found: found.result.clip.duration_s, RESULTS_S)
             return self._results[key].named(cached.name)
+
+    def partwise(
+        self,
+        cached: CachedRecording,
+        prompts: Sequence[str],
+        target: str | None,
+        method: str | None,
+        domain: MaskDomain = "stft",
+    ) -> "Partwise | None":
+        """An explanation of a long recording whose parts can be had one after the other, by `explain_part`.
+
+        Args:
+            cached: as in `explain`, which makes its parts one result, and so on.
+
+        Returns:
+            None where it is there already, or comes in one piece.
+        """
+        from lmaczs.hearing import Partwise
+
+        base, share = split_area(method)
+        found = self.method(base, domain)
+        self._check_cost(found, cached, domain)
+        key = (cached.id, tuple(prompts), target, method or found.name, domain)
+        short = len(cached.recording.plan.windows) < PARTWISE_FROM
+        if share is not None or short or not found.partwise or zero_gpu.is_lent():
+            return None
+        with self._lock:
+            if key in self._results:
+                return None
+            if key not in self._partwise:
+                recording = cached.named(NAMELESS).recording
+                self._partwise[key] = Partwise(recording, prompts, self.engine.backend, found, target)
+            self._partwise.move_to_end(key)
+            _forget(self._partwise, lambda work: work.clip.duration_s, RESULTS_S)
+            return self._partwise[key]
+
+    def explain_part(
+        self, work: "Partwise", number: int, progress: Progress = no_progress
+    ) -> "ExplainedPart":
+        """See `Partwise.explain`."""
+        with self._lock:
+            return work.explain(number, progress)
 
     def _check_cost(self, method: "Method", cached: CachedRecording, domain: MaskDomain) -> None:
         """Refuse what would keep everybody else waiting.

@@ -18,7 +18,7 @@ const trackName = (track) => (isMarked(shown?.method) && MARKED[track]) || NAMES
 // What is known about each method of the question.
 const rows = () =>
   offered().map(([method, name]) => {
-    const record = library.find(question, method);
+    const record = complete(library.find(question, method));
     const running = pending > 0 && work && !record?.payload.metrics;
     const state = record ? "ready" : running && work.method === method ? "running" : running && work.list.includes(method) ? "waiting" : "none";
     return { method, label: name, state, record };
@@ -27,7 +27,7 @@ const rows = () =>
 // Methods and controls with what is known of them.
 const judged = () => {
   const others = controls().map(([method, name]) => ({ method, label: name, control: true }));
-  return [...rows(), ...others].map((row) => ({ ...row, note: NOTES[row.state], payload: library.find(question, row.method)?.payload }));
+  return [...rows(), ...others].map((row) => ({ ...row, note: NOTES[row.state], payload: complete(library.find(question, row.method))?.payload }));
 };
 
 const NOTES = { running: "running", waiting: "waiting", none: "not run yet" };
@@ -154,11 +154,13 @@ const fill = () => {
   }
   const where = lanes.asMeasured ? "" : " It was asked with the threshold at " + payload.lanes.threshold.toFixed(2) + ".";
   const check = "Percentages: how sure the classifier is of this prompt when it hears only that part." + where;
-  setText(find("check"), share ? check : "");
+  setText(find("check"), partial(shown) ? sayParts(shown) : share ? check : "");
   const heard = lanes.asMeasured && payload.shares?.[sound.active];
   page.heard?.(payload.prompts, heard || null, sound.active === "original" ? "" : trackName(sound.active));
   for (const name of ["kept", "removed"]) {
     const link = find("get-" + name);
+    link.hidden = partial(shown);
+    if (partial(shown)) continue;
     link.href = payload[name].url;
     setText(link, trackName(name));
     link.download = fileName(trackName(name).toLowerCase().replaceAll(" ", "-") + ".wav");

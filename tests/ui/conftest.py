@@ -71,6 +71,12 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def write_bursts() -> Callable[[Path, float, int], None]:
+    """`write_bursts(path, hertz, times)`: so many times 5 s of `tone_bursts`."""
+    return lambda path, hertz, times: soundfile.write(path, np.tile(tone_bursts(5.0, hertz), times), RATE)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the page."""

@@ -1,0 +1,124 @@
+"""A recording of minutes: what is explained first is shown first, and a stop keeps it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from visit import Visit
+
+GAPS = ".lz-gaps span"
+# Loudness of what counts and of what is ignored within [from, to] s, relative to the original there.
+SHARES = """([from, to]) => {
+    const player = document.querySelector(".lz-player");
+    const { original, kept, removed } = player.samples();
+    const rate = original.length / player.state().dur;
+    const rms = (samples) => {
+        const part = samples.slice(from * rate, to * rate);
+        return Math.sqrt(part.reduce((sum, value) => sum + value * value, 0) / part.length);
+    };
+    return [kept, removed].map((samples) => rms(samples) / rms(original));
+}"""
+
+
+@pytest.fixture
+def begin(
+    visit: Visit,
+    tmp_path: Path,
+    write_bursts: Callable[[Path, float, int], None],
+    request: pytest.FixtureRequest,
+) -> Callable[[], None]:
+    """Choose four minutes of bursts, another sound for each test, and wait for the first part of their explanation."""
+
+    def begin() -> None:
+        hertz = 700.0 + 100 * len(request.node.name)
+        write_bursts(tmp_path / "minutes.wav", hertz, 48)
+        visit.ready()
+        visit.type_prompts("a beep", "rain falling")
+        visit.take(tmp_path / "minutes.wav")
+        visit.page.wait_for_function(
+            """() => {
+                const words = document.querySelector(".lz-check").textContent;
+                return words.startsWith("Explained so far") && !words.startsWith("Explained so far: 0:00");
+            }"""
+        )
+
+    return begin
+
+
+def stop(visit: Visit) -> None:
+    visit.page.get_by_role("button", name="Stop", exact=True).click()
+    visit.page.wait_for_selector('.lz-player[data-busy="no"]')
+
+
+def test_first_parts_can_be_heard_while_others_are_explained(visit: Visit, begin):
+    begin()
+    assert visit.state()["dur"] == 240 and visit.page.locator(GAPS).count() == 1
+    assert visit.player.get_attribute("data-stale") == "no"
+    visit.track("kept").click()
+    visit.play.click()
+    visit.until("state.playing && state.active === 'kept'")
+    visit.picture("long-recording")
+    # More parts come while it plays, and it plays on.
+    visit.until("document.querySelectorAll('.lz-gaps span').length === 0")
+    assert visit.state()["playing"]
+    visit.play.click()
+    visit.ready()
+    assert visit.state()["metrics"] and visit.page.locator(GAPS).count() == 0
+    assert "Explained so far" not in visit.page.locator(".lz-check").inner_text()
+    assert visit.page.locator(".lz-verdict").is_visible()
+
+
+def test_a_stop_keeps_what_is_explained_and_a_press_goes_on(visit: Visit, begin):
+    begin()
+    stop(visit)
+    said = visit.page.locator(".lz-check").inner_text()
+    assert said.endswith("Press the prompt to go on.") and "of 4:00" in said
+    gap = visit.page.locator(GAPS).last.evaluate(
+        "gap => [parseFloat(gap.style.left), parseFloat(gap.style.left) + parseFloat(gap.style.width)]"
+    )
+    assert 15 < gap[0] < 100 == gap[1]
+    end = 2.4 * gap[0]
+    early = visit.page.evaluate(SHARES, [2, 38])
+    assert max(early) > 0.5
+    # What is not explained belongs to neither.
+    assert visit.page.evaluate(SHARES, [end + 0.1, 239]) == [0, 0]
+    assert visit.page.locator(".lz-get-kept").is_hidden()
+    visit.page.locator(".lz-bar").first.click()
+    visit.ready()
+    assert visit.page.locator(GAPS).count() == 0
+    assert np.allclose(visit.page.evaluate(SHARES, [2, 38]), early, atol=1e-3)
+    assert max(visit.page.evaluate(SHARES, [end + 0.1, 239])) > 0.5
+    assert visit.page.locator(".lz-get-kept").is_visible()
+
+
+def test_the_part_under_the_playhead_is_explained_first(visit: Visit, begin):
+    begin()
+    stop(visit)
+    canvas = visit.page.locator(".lz-canvas")
+    box = canvas.bounding_box()
+    canvas.click(position={"x": 0.9 * box["width"], "y": box["height"] / 2})
+    visit.until("state.pos > 200")
+    visit.page.locator(".lz-bar").last.click()
+    visit.page.wait_for_function(
+        """() => {
+            const gaps = [...document.querySelectorAll(".lz-gaps span")];
+            const [left, width] = ["left", "width"].map((side) => parseFloat(gaps[0]?.style[side]));
+            return gaps.length === 1 && left === 0 && width < 90;
+        }"""
+    )
+    stop(visit)
+    assert max(visit.page.evaluate(SHARES, [202, 238])) > 0.5
+
+
+def test_undo_leaves_a_partial_explanation_and_comes_back_to_it(visit: Visit, begin):
+    prompt = visit.state()["prompt"]
+    begin()
+    stop(visit)
+    visit.page.locator(".lz-undo").click()
+    visit.until(f"state.prompt === {prompt!r}")
+    assert visit.page.locator(GAPS).count() == 0
+    visit.page.go_forward()
+    visit.until("state.dur === 240")
+    assert visit.page.locator(GAPS).count() == 1
+    assert max(visit.page.evaluate(SHARES, [2, 38])) > 0.5
