@@ -194,11 +194,28 @@ const finish = (event) => {
   if (event.target === text() && event.key === "Enter" && (event.ctrlKey || event.metaKey)) text().blur();
 };
 document.addEventListener("keydown", finish, { signal: gone });
-// What was changed there is scored when the field is left.
+// What was changed there is scored when the field is left. If a press leaves it, what was pressed must not move away under
+// the finger: nothing changes before that press is over.
+let pressing = false;
+let afterPress = null;
+const press = (event) => {
+  pressing = event.type === "pointerdown";
+  if (pressing || !afterPress) return;
+  // After the click that belongs to it.
+  setTimeout(afterPress);
+  afterPress = null;
+};
+for (const type of ["pointerdown", "pointerup", "pointercancel"]) {
+  document.addEventListener(type, press, { capture: true, signal: gone });
+}
 const leave = (event) => {
   if (event.target !== text()) return;
-  const next = lines(text().value);
-  if (next.join("\n") !== lines(page.asked?.() || "").join("\n")) change(next);
+  const left = () => {
+    const next = lines(text().value);
+    if (next.join("\n") !== lines(page.asked?.() || "").join("\n")) change(next);
+  };
+  if (pressing) afterPress = left;
+  else left();
 };
 document.addEventListener("focusout", leave, { signal: gone });
 

@@ -228,6 +228,21 @@ def test_prompt_sets_are_added_to_what_was_typed(visit: Visit, eventually):
     assert len(box.input_value().splitlines()) == len(before.splitlines()) + 50
 
 
+def test_a_slow_press_that_leaves_the_field_is_not_lost(visit: Visit, eventually):
+    """What is pressed does not move away under the finger while the prompts that were typed are taken up."""
+    visit.ready()
+    visit.type_prompts("my own prompt")
+    button = visit.page.get_by_role("button", name="Home", exact=True)
+    button.hover()
+    visit.page.mouse.down()
+    visit.page.wait_for_timeout(300)
+    visit.page.mouse.up()
+    rows = visit.page.locator(".lz-row")
+    eventually(lambda: rows.count() > 5)
+    visit.ready()
+    assert "my own prompt" in visit.page.locator(".lz-name").all_inner_texts()
+
+
 def test_example_is_loaded_classified_and_explained_by_one_click(visit: Visit):
     visit.ready()
     visit.try_example(1)
