@@ -89,17 +89,26 @@ class Row:
     options: dict[str, int]
 
 
-def build(kind: str) -> PublishedCLAP:
-    """The backend at full size with random weights.
+class Bytes:
+    """In place of a tokenizer: prompts are counted, but their embeddings come from the cache."""
 
-    The text encoder stays without a tokenizer; the prompts' embeddings are put into the cache.
-    """
+    def num_special_tokens_to_add(self) -> int:
+        """Marks around a prompt."""
+        return 2
+
+    def __call__(self, prompt: str, **_: object) -> dict[str, list[int]]:
+        """A token for each byte."""
+        return {"input_ids": list(prompt.encode())}
+
+
+def build(kind: str) -> PublishedCLAP:
+    """The backend at full size with random weights; the prompts' embeddings are put into the cache."""
     if kind == "laion":
         from transformers import ClapConfig
 
-        backend = build_laion(kind, ClapConfig(), LAION_FRONT_END, None)
+        backend = build_laion(kind, ClapConfig(), LAION_FRONT_END, Bytes())
     else:
-        backend = build_msclap(VERSION_2022 if kind == "msclap-2022" else VERSION_2023, None)
+        backend = build_msclap(VERSION_2022 if kind == "msclap-2022" else VERSION_2023, Bytes())
     generator = torch.Generator().manual_seed(0)
     rows = F.normalize(torch.randn(len(PROMPTS), backend.embed_dim, generator=generator), dim=1)
     backend._text_cache.update(zip(PROMPTS, rows, strict=True))

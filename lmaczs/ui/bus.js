@@ -23,6 +23,7 @@
 //          pressed                 true from a request for scores until they are drawn
 // scores   mark(target)            show which prompt is explained
 //          heard(prompts, shares, part)  show the scores of a part of the sound, with its name; shares may be null
+//          tint(colours)           prompt -> its colour on the picture, for those that have one
 //          drawn() -> value        the scores on screen, and redraw(value) to draw them again; null: they are gone
 //          percent(share) -> text  how all components write a probability
 //          prompts() -> text       as typed, one on each line, and typed(text) to show others

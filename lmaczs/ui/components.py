@@ -28,6 +28,7 @@ PLAYER_SCRIPTS = (
     "trust.js",
     "strip.js",
     "beside.js",
+    "overlay.js",
     "blind.js",
     "requests.js",
     "words.js",

@@ -86,7 +86,14 @@ class Actions:
         data = _sent(event)
         asked = _asked(request, data["turn"])
         found = self.models.of(asked).explain(
-            path, data["prompts"], data["target"], data["methods"], data["domain"], asked, data["at"]
+            path,
+            data["prompts"],
+            data["target"],
+            data["methods"],
+            data["domain"],
+            asked,
+            data["at"],
+            data["also"],
         )
         yield from numbered(found, asked, self.names)
 
@@ -190,7 +197,8 @@ def _sent(event: gr.EventData) -> dict[str, Any]:
     """What the browser sent with an event: anything at all, or None; the handlers check it."""
     sent = event._data if isinstance(event._data, dict) else {}
     return {
-        name: sent.get(name) for name in ("prompts", "target", "methods", "method", "domain", "turn", "at")
+        name: sent.get(name)
+        for name in ("prompts", "target", "methods", "method", "domain", "turn", "at", "also")
     }
 
 

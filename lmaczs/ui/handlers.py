@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from lmaczs.ui.studio import CachedRecording, CachedResult, Studio
 Result = TypeVar("Result")
 # In one request.
 MAX_METHODS = 30
+MAX_PROMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class Handlers:
         domain: str = "stft",
         request: Request | None = None,
         at_s: float = 0.0,
+        also: Sequence[int] = (),
     ) -> Iterator[Update]:
         """Explain one prompt with some methods, one after the other; each is shown as soon as it is there.
 
@@ -151,15 +153,16 @@ class Handlers:
             domain: of the masks.
             request: whose work it is, and which; see `stop`.
             at_s: as in `ExplanationRequest`.
+            also: indices of other prompts that the first method explains then, at most MAX_PROMPTS.
         """
         request = request or Request()
         with _Sentences() as said:
             checked, sentence, place = _choice(prompts, target, methods, domain, self.studio.own_labels)
-            moment = _moment(at_s)
+            moment, others = _moment(at_s), _others(also, checked)
             heard = yield from self._watched(lambda report: self.studio.hear(sound, report), request)
             yield Update(notice=_notes(heard))
             question = ExplanationRequest(heard, checked, sentence, place, moment)
-            yield from self._explained(question, methods, request)
+            yield from self._explained(question, methods, request, others)
         yield from said
 
     def archive(
@@ -203,16 +206,29 @@ class Handlers:
             return {"methods": {}, "closed": {}}
 
     def _explained(
-        self, question: ExplanationRequest, methods: Sequence[str | None], request: Request
+        self,
+        question: ExplanationRequest,
+        methods: Sequence[str | None],
+        request: Request,
+        others: Sequence[str] = (),
     ) -> Generator[Update, None, None]:
-        """Each method's explanation as soon as it can be played, then again with the check of its parts."""
+        """Each method's explanation as soon as it can be played, then again with the check of its parts.
+
+        Args:
+            question: answered by all methods.
+            methods: in this order.
+            request: whose work it is.
+            others: prompts that the first method explains then.
+        """
         failed = []
+        asked = [(question, method) for method in methods]
+        asked += [(replace(question, target=prompt), methods[0]) for prompt in others]
         # Gradio serves its own copies.
         with passing_folder() as name:
             found = Found(Path(name), self.offer())
-            for method in methods:
+            for one, method in asked:
                 try:
-                    yield from self._one(question, method, found, request)
+                    yield from self._one(one, method, found, request)
                 except LMACError as error:
                     # The others may work.
                     failed.append(str(error))
@@ -369,6 +385,19 @@ def _moment(at_s: Any) -> float:
     if type(at_s) not in (int, float) or not math.isfinite(at_s):
         raise LMACError(text.BAD_REQUEST)
     return float(at_s)
+
+
+def _others(also: Any, prompts: Sequence[str]) -> list[str]:
+    """Other prompts to explain, by their indices, checked as in `_choice`.
+
+    Raises:
+        LMACError: what was sent does not fit the page.
+    """
+    if not isinstance(also, list | tuple) or len(also) > MAX_PROMPTS:
+        raise LMACError(text.BAD_REQUEST)
+    if not all(type(index) is int and 0 <= index < len(prompts) for index in also):
+        raise LMACError(text.BAD_REQUEST)
+    return [prompts[index] for index in dict.fromkeys(also)]
 
 
 def _notes(heard: CachedRecording) -> dict[str, str | None]:

@@ -60,6 +60,7 @@ const listenToButtons = () => {
   }
   find("mix-save").addEventListener("click", () => saveMix(lanes.mix(sound.active), fileName("what-you-hear.wav")));
   find("loop").addEventListener("click", () => sound.loop(!sound.looping));
+  find("overlay").addEventListener("click", () => setOverlay(!overlay.on));
   find("match").addEventListener("click", () => sound.match(!sound.matched));
   find("colours").addEventListener("change", (event) => setLook({ colours: event.target.value }));
   find("view").addEventListener("change", (event) => setLook({ view: event.target.value }));
@@ -106,6 +107,7 @@ const KEYS = {
   "+": () => zoomTo(span.zoom * ZOOM_STEP),
   "-": () => zoomTo(span.zoom / ZOOM_STEP),
   e: () => sound.match(!sound.matched),
+  p: () => setOverlay(!overlay.on),
   b: () => mark(!marks.on),
   Enter: () => markFromKeys(),
   Escape: () => mark(false),

@@ -37,8 +37,14 @@ class Picture {
     this.clip = clip;
     this.level = level;
     this.mask = mask;
-    this.stretched = null;
+    this.layers = this.stretched = null;
     this.ends = this.contrast(level.grey);
+    this.draw();
+  }
+
+  // Several masks at once, [{ name, mask, rgb }]: each cell has the colour of its largest one. null: the mask alone.
+  setLayers(layers) {
+    this.layers = layers;
     this.draw();
   }
 
@@ -63,7 +69,7 @@ class Picture {
   }
 
   clear() {
-    this.clip = this.level = this.mask = this.stretched = null;
+    this.clip = this.level = this.mask = this.layers = this.stretched = null;
     this.draw();
   }
 
@@ -126,12 +132,12 @@ class Picture {
   }
 
   // 256 mask values x 256 levels -> colour, so that a redraw is two look-ups per cell.
-  palette(table) {
+  palette(table, track = this.track) {
     const colours = new Uint32Array(65536);
     const [black, white] = this.ends;
     for (let mask = 0; mask < 256; mask++) {
       const share = mask / 255;
-      const gain = this.track === "kept" ? share : this.track === "removed" ? 1 - share : 1;
+      const gain = track === "kept" ? share : track === "removed" ? 1 - share : 1;
       const cut = gain > 0 ? (20 * Math.log10(gain)) / -this.clip.floor_db : -1;
       for (let grey = 0; grey < 256; grey++) {
         const level = Math.min(Math.max((grey / 255 + cut - black) / (white - black), 0), 1) ** CONTRAST;
@@ -160,13 +166,9 @@ class Picture {
     if (!this.stretched || this.stretched.key !== key) {
       this.stretched = { key, level: this.stretch(this.level, height), mask: null };
     }
-    this.stretched.mask ||= this.stretch(this.mask, height);
     const table = lookup(this.look.colours);
-    const colours = this.palette(table);
     const columns = this.level.columns;
-    const cells = new Uint32Array(columns * height);
-    const { level, mask } = this.stretched;
-    for (let i = 0; i < cells.length; i++) cells[i] = colours[(mask[i] << 8) | level[i]];
+    const cells = this.layers?.length ? this.layered(height) : this.masked(table, height);
     const sheet = new OffscreenCanvas(columns, height);
     sheet.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(cells.buffer), columns, height), 0, 0);
     const perSecond = width / this.clip.duration_s;
@@ -179,6 +181,32 @@ class Picture {
       height,
     );
     for (const bar of this.bars) this.drawBar(bar, table);
+  }
+
+  // The cells of the picture, coloured by the mask.
+  masked(table, height) {
+    const colours = this.palette(table);
+    this.stretched.mask ||= this.stretch(this.mask, height);
+    const { level, mask } = this.stretched;
+    const cells = new Uint32Array(level.length);
+    for (let i = 0; i < cells.length; i++) cells[i] = colours[(mask[i] << 8) | level[i]];
+    return cells;
+  }
+
+  // The same by the largest of several masks, of the whole sound.
+  layered(height) {
+    const { level } = this.stretched;
+    const parts = this.layers.map(({ mask, rgb }) => ({
+      mask: this.stretch(mask, height),
+      colours: this.palette(Uint8Array.from({ length: 3 * 256 }, (_, i) => rgb[i % 3]), "original"),
+    }));
+    const cells = new Uint32Array(level.length);
+    for (let i = 0; i < cells.length; i++) {
+      let best = parts[0];
+      for (const part of parts) if (part.mask[i] > best.mask[i]) best = part;
+      cells[i] = best.colours[(best.mask[i] << 8) | level[i]];
+    }
+    return cells;
   }
 
   drawBar(bar, table) {

@@ -103,6 +103,7 @@ const show = async (record, back = false) => {
       return arrived(record);
     }
     picture.load(record.payload.clip, level, mask);
+    overlay.key = null;
     page.mark?.(record.payload.target);
     root.dataset.ready = "yes";
     if (!same) forgetSpan();
@@ -114,7 +115,7 @@ const show = async (record, back = false) => {
     if (!back) remember(record);
     writeAddress();
     arrived(record);
-    if (!pending) askBeside();
+    if (!pending) askMore();
   } catch {
     arrived(record);
     if (turn === mine) announce("The explanation could not be loaded: press its prompt to make it again.", true);
@@ -207,7 +208,7 @@ publish({
     refresh();
     openAddress();
     // The stored example comes with the default method only.
-    if (!pending) askBeside();
+    if (!pending) askMore();
   },
   failed: () => {
     idle();
@@ -256,6 +257,7 @@ root.state = () => ({
   ),
   look: { ...picture.look },
   boxes: marks.boxes.length,
+  layers: picture.layers?.map(({ name }) => name) ?? null,
   zoom: span.zoom,
   region: sound.region,
   blind: blind.pair && blind.pair.map(({ method, value }) => ({ method, value })),

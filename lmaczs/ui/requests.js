@@ -13,15 +13,16 @@ const askFor = (next, method) => {
   return show(known);
 };
 
-// Explain a question with a list of methods; `display` says which one to show, as `wanted` does.
-const request = (next, list, display) => {
+// Explain a question with a list of methods; `display` says which one to show, as `wanted` does. `also`: indices of other
+// prompts that the first of them explains then.
+const request = (next, list, display, also = []) => {
   newTurn();
   question = next;
   wanted = display;
   work = { list, method: list[0], share: 0, message: "" };
   began();
   const { domain, prompts, target } = next;
-  trigger("ask", { prompts, target, methods: list, domain, turn, at: sound.position });
+  trigger("ask", { prompts, target, methods: list, domain, turn, at: sound.position, also });
 };
 
 // [key, name for people] of the methods that can explain the question's prompt; all of them at the chosen area.
@@ -77,6 +78,7 @@ const halt = () => {
 };
 const stop = () => {
   leaveBeside();
+  leaveOverlay();
   halt();
   settle();
   announce("Stopped. What was finished is still here.");
@@ -95,7 +97,7 @@ const idle = () => {
   pending = Math.max(0, pending - 1);
   if (pending || arriving) return;
   settle();
-  askBeside();
+  askMore();
 };
 
 // What the server says of the work.

@@ -27,6 +27,18 @@ const mark = (target) => {
   }
 };
 
+// Prompt -> its colour on the picture, of those that have one.
+let tints = {};
+const tint = (colours) => {
+  tints = colours;
+  for (const bar of allBars()) colourIn(bar);
+};
+const colourIn = (bar) => {
+  const colour = tints[bar.dataset.prompt];
+  bar.toggleAttribute("data-tinted", Boolean(colour));
+  bar.style.setProperty("--tint", colour || "");
+};
+
 // Whether it fits by itself, too: the percentages only compare the prompts with each other.
 const words = (value, index, share) => {
   if (index < 0) return "";
@@ -75,6 +87,7 @@ const row = (value, prompt, index) => {
   bar.setAttribute("aria-keyshortcuts", "Delete");
   bar.setAttribute("role", "radio");
   bar.disabled = index < 0;
+  colourIn(bar);
   const fill = make("span", "lz-fill");
   bar.append(nameOf(prompt), make("span", "lz-percent", words(value, index, value?.probabilities[index])), fill);
   if (index >= 0) {
@@ -220,7 +233,7 @@ const leave = (event) => {
 document.addEventListener("focusout", leave, { signal: gone });
 
 publish({
-  mark, percent, heard, add,
+  mark, percent, heard, add, tint,
   drawn: () => drawn,
   redraw: (value) => draw(value),
   prompts: () => typed.join("\n"),

@@ -14,7 +14,18 @@ const stretchesOf = (times, values, x, y) => {
 
 class Strip {
   constructor(node, words) {
-    Object.assign(this, { node, words, known: new Map() });
+    Object.assign(this, { node, words, known: new Map(), tints: {} });
+  }
+
+  // Prompt -> its colour on the picture, of those that have one.
+  tint(tints) {
+    this.tints = tints;
+    for (const line of this.node.children) this.colourIn(line);
+  }
+
+  colourIn(line) {
+    line.style.stroke = this.tints[line.dataset.prompt] || "";
+    line.style.opacity = line.style.stroke ? 1 : "";
   }
 
   key(clip, prompts) {
@@ -38,7 +49,7 @@ class Strip {
     const y = (share) => height - 3 - share * (height - 6);
     const { times, probabilities, prompts } = value;
     const order = prompts.map((_, at) => at).filter((at) => at !== question.target);
-    this.node.replaceChildren(...[...order, question.target].flatMap((at) => this.lines(at, times, probabilities[at], question.target, x, y)));
+    this.node.replaceChildren(...[...order, question.target].flatMap((at) => this.lines(prompts[at], times, probabilities[at], at === question.target, x, y)));
     const own = probabilities[question.target];
     const most = own.reduce((best, share, at) => (share !== null && (best < 0 || share > own[best]) ? at : best), -1);
     const told = most < 0 ? "" : prompts[question.target] + " over time: most likely at " + times[most].toFixed(1) + " s, " + page.percent(own[most]);
@@ -46,14 +57,15 @@ class Strip {
     setText(this.words, told);
   }
 
-  lines(at, times, values, target, x, y) {
+  lines(prompt, times, values, own, x, y) {
     return stretchesOf(times, values, x, y).map((points) => {
       const node = document.createElementNS(SVG, "polyline");
       // A single place is a short line.
       const all = points.length > 1 ? points : [[points[0][0] - 4, points[0][1]], [points[0][0] + 4, points[0][1]]];
       node.setAttribute("points", all.map((point) => point.map((value) => value.toFixed(1)).join(",")).join(" "));
-      node.setAttribute("class", at === target ? "lz-strip-own" : "lz-strip-other");
-      node.dataset.prompt = at;
+      node.setAttribute("class", own ? "lz-strip-own" : "lz-strip-other");
+      node.dataset.prompt = prompt;
+      this.colourIn(node);
       return node;
     });
   }

@@ -56,6 +56,7 @@ const refresh = () => {
   const replaced = root.dataset.busy === "yes" && wanted === "first";
   root.dataset.stale = shown && (replaced || !sameQuestion(shown.question, question)) ? "yes" : "no";
   fillWork();
+  tellOverlay();
   if (shown) fill();
 };
 
@@ -154,7 +155,7 @@ const fill = () => {
   }
   const where = lanes.asMeasured ? "" : " It was asked with the threshold at " + payload.lanes.threshold.toFixed(2) + ".";
   const check = "Percentages: how sure the classifier is of this prompt when it hears only that part." + where;
-  setText(find("check"), partial(shown) ? sayParts(shown) : share ? check : "");
+  setText(find("check"), partial(shown) ? sayParts(shown) : overlay.layers ? sayOverlay() : share ? check : "");
   const heard = lanes.asMeasured && payload.shares?.[sound.active];
   page.heard?.(payload.prompts, heard || null, sound.active === "original" ? "" : trackName(sound.active));
   for (const name of ["kept", "removed"]) {

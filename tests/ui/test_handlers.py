@@ -157,6 +157,19 @@ def test_numbers_are_those_of_the_command_line(handlers: Handlers, clip: str, do
         assert payload["metrics"]["ad"] == pytest.approx(100 * max(0, p - q) / p, abs=1e-3)
 
 
+def test_other_prompts_are_explained_after_the_first_one(handlers: Handlers, clip: str):
+    *_, last = handlers.explain(clip, PROMPTS, 1, ["saliency", "grad-cam"], also=[2, 0, 2])
+    found = [(payload["target"], payload["method"]) for payload in last.player["results"]]
+    assert found == [(1, "saliency"), (1, "grad-cam"), (2, "saliency"), (0, "saliency")]
+    assert all(payload["metrics"] for payload in last.player["results"])
+
+
+@pytest.mark.parametrize("also", [None, 1, [True], ["0"], [-1], [99], [0] * 9, {}])
+def test_other_prompts_that_are_none_are_refused(handlers: Handlers, clip: str, also):
+    (update,) = handlers.explain(clip, PROMPTS, 0, ["saliency"], also=also)
+    assert update.notice == {"message": text.BAD_REQUEST, "refused": "question"}
+
+
 def test_programming_mistakes_are_not_hidden(handlers: Handlers, clip: str, monkeypatch: pytest.MonkeyPatch):
     def broken(*_):
         raise RuntimeError("bug")

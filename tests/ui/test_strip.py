@@ -16,6 +16,13 @@ PROMPTS = ("a siren wailing", "crickets chirping", "a dog barking")
 LINES = """lines => Object.fromEntries(lines.map(line => [line.dataset.prompt,
     line.getAttribute('points').split(' ').map(point => point.split(',').map(Number))]))"""
 
+# Colour of each prompt: of its line, and of its mark among the prompts.
+STROKES = (
+    "lines => Object.fromEntries(lines.map(line => [line.dataset.prompt, getComputedStyle(line).stroke]))"
+)
+TINTS = """bars => Object.fromEntries(bars.map(bar => [bar.dataset.prompt,
+    getComputedStyle(bar.querySelector('.lz-name'), '::before').backgroundColor]))"""
+
 
 @pytest.fixture(scope="module")
 def two_halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -40,14 +47,14 @@ def test_each_prompt_has_a_line_and_the_explained_one_stands_out(visit: Visit, t
     clip, backend = lmaczs.load_clip(two_halves), lmaczs.load_backend("compact-2")
     heard = listen_over_time(listen(clip, backend), backend)
     expected = classify_over_time(heard, PROMPTS, backend)
-    assert lines.keys() == {"0", "1", "2"}
-    for number, points in lines.items():
+    assert lines.keys() == set(PROMPTS)
+    for prompt, points in lines.items():
         x, y = np.array(points).T
         assert x / 1000 * clip.duration_s == pytest.approx(heard.times.numpy(), abs=0.02)
-        assert 1 - (y - 3) / 54 == pytest.approx(expected[:, int(number)].numpy(), abs=5e-3)
+        assert 1 - (y - 3) / 54 == pytest.approx(expected[:, PROMPTS.index(prompt)].numpy(), abs=5e-3)
     shown = visit.state()["prompt"]
     own = visit.page.locator(".lz-strip-own")
-    assert PROMPTS[int(own.get_attribute("data-prompt"))] == shown
+    assert own.get_attribute("data-prompt") == shown
     words = visit.page.locator(".lz-strip-words").inner_text()
     assert words.startswith(f"{shown} over time: most likely at ")
     visit.picture("over-time")
@@ -55,7 +62,16 @@ def test_each_prompt_has_a_line_and_the_explained_one_stands_out(visit: Visit, t
     visit.page.locator(".lz-bar").nth(1).click()
     visit.until(f"state.prompt !== {shown!r}")
     visit.ready()
-    assert PROMPTS[int(own.get_attribute("data-prompt"))] == visit.state()["prompt"]
+    assert own.get_attribute("data-prompt") == visit.state()["prompt"]
+    # On one picture, each prompt has its colour here, too.
+    visit.page.get_by_role("button", name="All prompts", exact=True).click()
+    visit.until("state.layers?.length === 3")
+    visit.ready()
+    strokes = visit.page.locator(".lz-strip polyline").evaluate_all(STROKES)
+    tints = visit.page.locator(".lz-bar").evaluate_all(TINTS)
+    assert strokes == tints and len(set(strokes.values())) == 3
+    visit.page.get_by_role("button", name="All prompts", exact=True).click()
+    visit.until("state.layers === null")
     # A short sound has none.
     visit.try_example(1)
     visit.ready()

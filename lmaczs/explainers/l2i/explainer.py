@@ -191,7 +191,7 @@ class L2I(Method):
         return Explanation(
             self.name,
             target.prompt,
-            stitched[0].clamp(0, 1),
+            stitched[0].clamp_(0, 1),
             self.domain,
             "present" if above else "absent",
             components=components,

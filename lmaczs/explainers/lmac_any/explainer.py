@@ -73,7 +73,11 @@ class LMACAny(WindowMethod):
         return mel_to_bins(self.backend.mel_filters) if self.domain == "stft" else None
 
     def passes(self) -> float:
-        """See `Method.passes`; the network costs less than a pass of a small encoder."""
+        """See `Method.passes`; the network comes on top.
+
+        It takes as long as some ten passes of compact-2, and a fraction of one of a published CLAP: benchmarks/speed.md
+        and benchmarks/backends.md.
+        """
         return FORWARD_AND_BACKWARD
 
     @torch.no_grad()
