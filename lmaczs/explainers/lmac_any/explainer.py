@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
-from lmaczs.explainers.areas import AREAS, as_normal, cut_at_area
+from lmaczs.explainers.areas import AREAS, as_normal, cut_at_area, descending
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, CellDetails, cell_details
@@ -165,7 +165,7 @@ def mask_that_holds(logits: Tensor, attribution: Tensor) -> Tensor:
     Returns:
         (windows, freq, frames) in (0, 1).
     """
-    order = logits.flatten(1).argsort(dim=1, descending=True)
+    order = descending(logits.flatten(1))
     held = attribution.clamp_min(0).flatten(1).gather(1, order).cumsum(1)
     area = (held < SHARE * held[:, -1:]).float().mean(1).clamp(AREAS[0], AREAS[-1])
     return cut_at_area(as_normal(logits), area, EDGE)
