@@ -161,8 +161,8 @@ def render(row: dict[str, Any]) -> str:
         f"- **Memory of the server**: {row['at_start'][1]:.0f} MB after {WARM_UP} visitors that warmed it up; "
         f"{', '.join(f'{value:.0f}' for value in by_minute(row))} MB at the end of each minute; "
         f"{row['rested'][1]:.0f} MB after a rest; {row['rested_again'][1]:.0f} MB after a second crowd like the first "
-        f"({row['answers_again']} answers) and another rest. What it keeps is bounded: the explanations of 5 minutes of "
-        "sound, 8 recordings, 500 sessions.",
+        f"({row['answers_again']} answers) and another rest. What it keeps is bounded: 0.5 GB of "
+        "explanations, 8 recordings, 500 sessions.",
         f"- **Files of visitors**: {row['at_end'][2]} files, {row['at_end'][3]:.1f} MB at the end of the run; "
         f"{row['rested'][2]} files when their time was over ({row['keep_s']:g} s here, 30 "
         f"minutes otherwise), {row['rested_again'][2]} after the second crowd; before the first visitor there were "

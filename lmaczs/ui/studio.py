@@ -24,6 +24,7 @@ from lmaczs.types import ExplainResult, MaskDomain, Prediction, Progress, no_pro
 from lmaczs.ui import text, zero_gpu
 from lmaczs.ui.area_key import split_area
 from lmaczs.ui.engine import Engine, Runner
+from lmaczs.ui.result_size import bytes_of
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.work_queue import WorkQueue
 
@@ -38,8 +39,10 @@ logger = logging.getLogger(__name__)
 Cached = TypeVar("Cached")
 # Of all recordings in memory together.
 RECORDINGS_S = 1200
-# Of all explanations in memory together.
-RESULTS_S = 300
+# Of all explanations in memory together, MB: those with components hold several times as much as others.
+RESULTS_MB = 512.0
+# Of all explanations that are under way in parts, or were stopped.
+PARTWISE_S = 600
 # Windows from which a recording is explained part by part: 80 s of the embedded classifier.
 PARTWISE_FROM = 17
 # In the caches: whose file it was is nobody else's business.
@@ -101,12 +104,17 @@ class CachedResult:
 
 
 def _forget(
-    kept: OrderedDict[Any, Cached], seconds: Callable[[Cached], float], most_s: float, most: int | None = None
+    kept: OrderedDict[Any, Cached], size: Callable[[Cached], float], room: float, most: int | None = None
 ) -> None:
-    """Drop the oldest until what is kept fits; the newest always stays."""
-    while len(kept) > 1 and (
-        (most is not None and len(kept) > most) or sum(map(seconds, kept.values())) > most_s
-    ):
+    """Drop the oldest until what is kept fits; the newest always stays.
+
+    Args:
+        kept: oldest first.
+        size: of one of them, in any unit.
+        room: for all of them, in that unit.
+        most: of them.
+    """
+    while len(kept) > 1 and ((most is not None and len(kept) > most) or sum(map(size, kept.values())) > room):
         kept.popitem(last=False)
 
 
@@ -279,7 +287,7 @@ class Studio:
                     result = self.engine.at_area(whole, name, share)
                 self._results[key] = CachedResult(result, time.perf_counter() - start)
             self._results.move_to_end(key)
-            _forget(self._results, lambda found: found.result.clip.duration_s, RESULTS_S)
+            _forget(self._results, lambda found: bytes_of(found.result) / 2**20, RESULTS_MB)
             return self._results[key].named(cached.name)
 
     def partwise(
@@ -314,7 +322,7 @@ class Studio:
                 recording = cached.named(NAMELESS).recording
                 self._partwise[key] = Partwise(recording, prompts, self.engine.backend, found, target)
             self._partwise.move_to_end(key)
-            _forget(self._partwise, lambda work: work.clip.duration_s, RESULTS_S)
+            _forget(self._partwise, lambda work: work.clip.duration_s, PARTWISE_S)
             return self._partwise[key]
 
     def explain_part(
