@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any
 
+from lmaczs.ui.memory import give_back
 from lmaczs.ui.own_folders import IN_USE, PREFIX, own_folder, sweep_abandoned
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,10 @@ def sweep(folder: Path, age_s: float, spared: set[str], most_bytes: int | None =
 def keep_sweeping(
     folder: Path, age_s: float, spared: Callable[[], set[str]], most_bytes: int | None = None
 ) -> Event:
-    """Sweep from time to time until the returned event is set or the process ends; see `sweep`."""
+    """Sweep from time to time until the returned event is set or the process ends; see `sweep`.
+
+    Memory that work has freed is given back at the same times.
+    """
     over = Event()
 
     def work() -> None:
@@ -99,6 +103,7 @@ def keep_sweeping(
         while not over.wait(min(longest, max(1.0, age_s / 3))):
             try:
                 sweep(folder, age_s, spared(), most_bytes)
+                give_back()
             # The next one may succeed, and there must be a next one.
             except Exception:
                 logger.exception("could not delete old files")
