@@ -23,9 +23,12 @@ const overlaid = () => {
   const { prompts, target } = question;
   const scores = page.drawn?.();
   const share = (index) => scores?.probabilities[scores.prompts.indexOf(prompts[index])] ?? 0;
-  const order = prompts.map((_, index) => index).sort((a, b) => share(b) - share(a) || a - b);
+  // A method with a closed set has nothing to say to other prompts.
+  const known = closed[baseOf(shown.method)];
+  const fit = prompts.map((_, index) => index).filter((index) => known?.includes(prompts[index]) ?? true);
+  const order = fit.sort((a, b) => share(b) - share(a) || a - b);
   const first = order.slice(0, TINTS.length);
-  return first.includes(target) ? first : [...first.slice(0, -1), target];
+  return first.includes(target) ? first : [...first.slice(0, TINTS.length - 1), target];
 };
 
 // { index, prompt, name, hex, record } of each of them; what is not explained yet has no record.

@@ -44,6 +44,7 @@ class Picture {
 
   // Several masks at once, [{ name, mask, rgb }]: each cell has the colour of its largest one. null: the mask alone.
   setLayers(layers) {
+    if (!layers && !this.layers) return;
     this.layers = layers;
     this.draw();
   }
