@@ -28,12 +28,12 @@ def test_median_leaves_the_warm_up_out():
     assert speed.measure([job], rounds=3)[0] == pytest.approx(0.01, abs=0.02)
 
 
-def test_report_divides_by_the_first_task_and_judges_limits():
-    jobs = [speed.Task("unit", lambda: None), speed.Task("slow", lambda: None, limit=2.0)]
+def test_report_divides_by_the_first_task_and_says_what_methods_state():
+    jobs = [speed.Task("unit", lambda: None), speed.Task("slow", lambda: None, passes=2.0)]
     arguments = argparse.Namespace(rounds=3, long_minutes=10.0)
     memory = {"lmac-zs": {"above_mb": 640.0, "seconds": 30.0}}
     page = speed.report(jobs, [0.010, 0.025], ["a table"], ["another"], memory, arguments)
-    assert "| slow | 25.0 | 2.50 | ≤ 2 ✗ |" in page
+    assert "| slow | 25.0 | 2.50 | 2 |" in page and "| unit | 10.0 | 1.00 |  |" in page
     assert "| lmac-zs | 640 | ≤ 1000 ✓ | 30.0 |" in page
     assert "python benchmarks/speed.py --rounds 3 --long-minutes 10" in page
 

@@ -90,6 +90,8 @@ const settle = () => {
   if (shown) {
     question = shown.question;
     page.mark?.(shown.payload.target);
+    // A part that came just before a stop is still to be put into the picture.
+    if (partial(shown) && stageOf(shown) !== shown.stage) show(shown);
   }
   refresh();
 };

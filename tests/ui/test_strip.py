@@ -21,7 +21,7 @@ STROKES = (
     "lines => Object.fromEntries(lines.map(line => [line.dataset.prompt, getComputedStyle(line).stroke]))"
 )
 TINTS = """bars => Object.fromEntries(bars.map(bar => [bar.dataset.prompt,
-    getComputedStyle(bar.querySelector('.lz-name'), '::before').backgroundColor]))"""
+    getComputedStyle(bar).borderLeftColor]))"""
 
 
 @pytest.fixture(scope="module")
