@@ -1,5 +1,6 @@
 """A long recording is explained part by part: the first part is there while the others are still worked on."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -43,6 +44,7 @@ class Partwise:
         target: the sentence that is explained.
         domain: of the mask.
         method: key of the method.
+        seconds: that its parts took so far.
         magnitude_db, frequencies_hz, times_s: as in `lmaczs.types.ExplainResult`.
     """
 
@@ -71,6 +73,7 @@ class Partwise:
         self._recording, self._backend, self._method = recording, backend, method
         self.clip, self.target = recording.clip, self._wanted.prompt
         self.domain, self.method = method.domain, method.name
+        self.seconds = 0.0
         axes = axes_of(recording.clip, method.domain, backend)
         self.magnitude_db, self.frequencies_hz, self.times_s = (
             axes[name] for name in ("magnitude_db", "frequencies_hz", "times_s")
@@ -108,6 +111,7 @@ class Partwise:
             progress: as in `Method.explain`.
         """
         if number not in self._found:
+            begun = time.perf_counter()
             windows = self._parts[number]
             hop = self._backend.spectral.hop_length
             part, first = _excerpt(self._recording, windows, hop)
@@ -123,6 +127,7 @@ class Partwise:
                 start, kept[start - first : stop - first].clone(), owned.start, mask.clone()
             )
             self._found[number] = (explained, replace(explanation, mask=explained.mask))
+            self.seconds += time.perf_counter() - begun
         return self._found[number][0]
 
     def result(self) -> ExplainResult:

@@ -1,8 +1,7 @@
 """Long work in another thread, so that a handler can tell how far it is and be stopped."""
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from concurrent.futures import wait
 from threading import Event
 from typing import NamedTuple, TypeVar
 
@@ -46,47 +45,35 @@ def watched(
     Raises:
         Stopped: the work was ended.
     """
-    told = _Told()
+    latest = Report()
+    left = Event()
 
     def report(share: float, message: str) -> None:
-        if told.left.is_set() or is_over():
+        nonlocal latest
+        if left.is_set() or is_over():
             raise Stopped
-        told.latest = Report(share, message)
+        latest = Report(share, message)
 
     if is_over():
         raise Stopped
-    return _followed(queue.submit(work, report), told, queue, is_over)
+    future = queue.submit(work, report)
 
+    def follow() -> Generator[Report, None, Result]:
+        told: Report | None = None
+        try:
+            while not wait([future], PATIENCE_S).done:
+                if is_over():
+                    raise Stopped
+                now = latest._replace(before=queue.before(future))
+                if now != told:
+                    told = now
+                    yield now
+            return future.result()
+        finally:
+            left.set()
+            future.cancel()
 
-@dataclass
-class _Told:
-    """What work and its caller tell each other.
-
-    Attributes:
-        latest: report of the work.
-        left: set when the caller has gone.
-    """
-
-    latest: Report = Report()
-    left: Event = field(default_factory=Event)
-
-
-def _followed(
-    future: "Future[Result]", told: _Told, queue: WorkQueue, is_over: Callable[[], bool]
-) -> Generator[Report, None, Result]:
-    before: Report | None = None
-    try:
-        while not wait([future], PATIENCE_S).done:
-            if is_over():
-                raise Stopped
-            now = told.latest._replace(before=queue.before(future))
-            if now != before:
-                before = now
-                yield now
-        return future.result()
-    finally:
-        told.left.set()
-        future.cancel()
+    return follow()
 
 
 def finished(work: Generator[Report, None, Result]) -> Result:

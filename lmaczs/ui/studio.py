@@ -267,11 +267,9 @@ class Studio:
             method: its key, "KEY@N" for its strongest N % of the cells alone, or None for the default.
             cached: the recording, and so on as in `lmaczs.hearing.explain`.
         """
-        base, share = split_area(method)
-        found = self.method(base, domain)
-        self._check_cost(found, cached, domain)
+        found, key = self._asked(cached, prompts, target, method, domain)
         name = method or found.name
-        key = (cached.id, tuple(prompts), target, name, domain)
+        base, share = split_area(method)
         with self._lock:
             if key not in self._results:
                 start = time.perf_counter()
@@ -279,6 +277,7 @@ class Studio:
                 work = self._partwise.get(key)
                 if work is not None and work.is_done:
                     result = self._partwise.pop(key).result()
+                    start -= work.seconds
                 elif share is None:
                     recording = nameless.recording
                     result = self._runner.explain(recording, prompts, target, name, domain, progress)
@@ -308,10 +307,8 @@ class Studio:
         """
         from lmaczs.hearing import Partwise
 
-        base, share = split_area(method)
-        found = self.method(base, domain)
-        self._check_cost(found, cached, domain)
-        key = (cached.id, tuple(prompts), target, method or found.name, domain)
+        found, key = self._asked(cached, prompts, target, method, domain)
+        _, share = split_area(method)
         short = len(cached.recording.plan.windows) < PARTWISE_FROM
         if share is not None or short or not found.partwise or zero_gpu.is_lent():
             return None
@@ -331,6 +328,24 @@ class Studio:
         """See `Partwise.explain`."""
         with self._lock:
             return work.explain(number, progress)
+
+    def _asked(
+        self,
+        cached: CachedRecording,
+        prompts: Sequence[str],
+        target: str | None,
+        method: str | None,
+        domain: MaskDomain,
+    ) -> "tuple[Method, tuple[str, tuple[str, ...], str | None, str, MaskDomain]]":
+        """The method, and the key of its explanation in the caches; arguments as in `explain`.
+
+        Raises:
+            LMACError: it cannot run here, or would keep everybody else waiting.
+        """
+        base, _ = split_area(method)
+        found = self.method(base, domain)
+        self._check_cost(found, cached, domain)
+        return found, (cached.id, tuple(prompts), target, method or found.name, domain)
 
     def _check_cost(self, method: "Method", cached: CachedRecording, domain: MaskDomain) -> None:
         """Refuse what would keep everybody else waiting.

@@ -74,6 +74,10 @@ def test_a_stop_keeps_what_is_explained_and_a_press_goes_on(visit: Visit, begin)
     stop(visit)
     said = visit.page.locator(".lz-check").inner_text()
     assert said.endswith("Press the prompt to go on.") and "of 4:00" in said
+    # A part that came just before the stop is fetched, and then shown.
+    visit.page.wait_for_function(
+        "parseFloat([...document.querySelectorAll('.lz-gaps span')].at(-1).style.left) > 0"
+    )
     gap = visit.page.locator(GAPS).last.evaluate(
         "gap => [parseFloat(gap.style.left), parseFloat(gap.style.left) + parseFloat(gap.style.width)]"
     )

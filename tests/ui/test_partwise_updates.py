@@ -115,6 +115,18 @@ def test_what_was_stopped_goes_on_where_it_was(handlers: Handlers, long_clip: st
     assert all(work._found[number] is part for number, part in known.items())
 
 
+def test_the_time_of_all_parts_is_that_of_the_explanation(handlers: Handlers, long_clip: str, monkeypatch):
+    real = handlers.studio.explain_part
+
+    def slow(work, number, report):
+        work.seconds += 100
+        return real(work, number, report)
+
+    monkeypatch.setattr(handlers.studio, "explain_part", slow)
+    *_, last = asked(handlers, long_clip)
+    assert results(last)[0]["seconds"] == pytest.approx(300, abs=60)
+
+
 def test_others_are_served_between_two_parts(handlers: Handlers, long_clip: str):
     """Somebody who comes after the first part waits for two others at most."""
     done = []
