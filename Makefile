@@ -2,7 +2,8 @@
 # make test     run every test, the browser's included
 # make fuzz     try recordings, prompts and more that are made by chance: 20 s and 1 GB a case (COUNT=100 for fewer)
 # make lint     lint, format and types: a minute or two
-# make check    lint, then test: what has to pass before a change lands
+# make scripts  types and tests of the page's scripts (needs Node)
+# make check    lint and scripts, then test: what has to pass before a change lands
 # make fix      let ruff repair what it can
 # make examples rebuild assets/examples (needs espeak-ng)
 # make docs     build the documentation as a site in out/docs, which opens offline
@@ -20,13 +21,16 @@ BIN   := $(VENV)/bin
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
 	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$name; break; fi; done)
 
-# Both stamps are files in .venv: a second call finds them newer than what they depend on and starts at once.
+# The stamps are files in .venv: a second call finds them newer than what they depend on and starts at once.
 DEMO_READY    := $(VENV)/.demo-ready
 TEST_READY    := $(VENV)/.test-ready
 BROWSER_READY := $(VENV)/.browser-ready
+SCRIPTS_READY := $(VENV)/.scripts-ready
+# Node's packages, beside those of Python.
+NODE := $(VENV)/node
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint check fix examples docs lock wheel release space clean distclean
+.PHONY: help demo test fuzz lint scripts check fix examples docs lock wheel release space clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -49,9 +53,16 @@ lint: $(TEST_READY)
 	@$(BIN)/ruff format --check . || { echo "Some files are not formatted: run 'make fix'."; exit 1; }
 	@$(BIN)/mypy || { echo "Types do not fit: mend what is listed; '$(BIN)/mypy' repeats this step alone."; exit 1; }
 
+# The types of what the page is sent are made of the schema that Python's tests use, too.
+scripts: $(SCRIPTS_READY)
+	@$(NODE)/node_modules/.bin/json2ts --input lmaczs/ui/web/payload.schema.json --output $(NODE)/payload.d.ts
+	@$(NODE)/node_modules/.bin/tsc --project tests/js/tsconfig.json || { echo "Types of the page's scripts do not fit: mend what is listed."; exit 1; }
+	@node --test --test-reporter spec tests/js/*.test.mjs
+
 check:
 	@# Types and the browser's installation wait for different things.
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint $(BROWSER_READY)
+	@$(MAKE) --no-print-directory scripts
 	@$(MAKE) --no-print-directory test
 
 fix: $(TEST_READY)
@@ -60,7 +71,7 @@ fix: $(TEST_READY)
 
 examples: $(TEST_READY)
 	$(BIN)/python assets/make_examples.py
-	$(BIN)/python -m lmaczs.ui.build_first_paint
+	$(BIN)/python -m lmaczs.ui.build_stored
 
 docs: $(TEST_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
@@ -119,4 +130,9 @@ $(TEST_READY): $(DEMO_READY) .ci/parity-requirements.txt .ci/parity-apart-requir
 
 $(BROWSER_READY): .ci/install-browser | $(BIN)/python
 	.ci/install-browser
+	@touch $@
+
+# apt brings Node, where it is missing, with the browser.
+$(SCRIPTS_READY): .ci/node-requirements.txt $(BROWSER_READY)
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(NODE) $$(grep -v "^#" .ci/node-requirements.txt)
 	@touch $@

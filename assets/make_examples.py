@@ -77,6 +77,10 @@ SOUNDS: dict[str, Callable[[float, np.random.Generator], Waveform]] = {
     "alarm clock": sounds.alarm_clock,
     "door knock": sounds.door_knock,
     "clock": sounds.clock_tick,
+    "sea waves": sounds.sea_waves,
+    "birds": sounds.bird_song,
+    "helicopter": sounds.helicopter,
+    "vacuum cleaner": sounds.vacuum_cleaner,
 }
 
 RECIPES = (
@@ -185,6 +189,54 @@ RECIPES = (
             "a dog barking",
         ),
         duration_s=12.0,
+    ),
+    Recipe(
+        "birds-by-the-sea",
+        "Birds above the surf",
+        (Part("birds", -3.0), Part("sea waves", -2.0)),
+        (
+            "birds chirping",
+            "sea waves",
+            "wind blowing",
+            "crickets chirping",
+            "a dog barking",
+        ),
+    ),
+    Recipe(
+        "helicopter-and-speech",
+        "Someone calls while a helicopter hovers",
+        (Part("speech: Over here! We can see you.", 2.0, 1.2), Part("helicopter", -3.0)),
+        (
+            "a person speaking",
+            "a helicopter",
+            "an engine idling",
+            "a train passing",
+            "a dog barking",
+        ),
+    ),
+    Recipe(
+        "knock-and-vacuum",
+        "A knock that the vacuum cleaner nearly covers",
+        (Part("door knock", 3.0), Part("vacuum cleaner", -6.0)),
+        (
+            "someone knocking on a door",
+            "a vacuum cleaner",
+            "a washing machine",
+            "wind blowing",
+            "footsteps",
+        ),
+    ),
+    Recipe(
+        "bells-and-birds",
+        "Sunday morning: bells and birds",
+        (Part("church bells", 0.0), Part("birds", -2.0)),
+        (
+            "church bells ringing",
+            "birds chirping",
+            "a piano playing",
+            "crickets chirping",
+            "an alarm clock beeping",
+        ),
     ),
 )
 

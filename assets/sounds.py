@@ -236,3 +236,72 @@ def clock_tick(duration_s: float, rng: np.random.Generator) -> Waveform:
             blow = struck(modes, 0.05, rng) * float(rng.uniform(0.9, 1.1))
             place(sound, blow, float(start_s) + delay_s, level)
     return normalised(in_room(sound, rng, 0.3, 0.2), -26.0)
+
+
+def sea_waves(duration_s: float, rng: np.random.Generator) -> Waveform:
+    """Waves that roll onto a beach: each one swells, breaks, and runs out over pebbles."""
+    time = seconds_axis(duration_s)
+    deep = shaped_noise(len(time), rng, {30: -6, 120: 0, 500: -8, 2000: -22, 8000: -40})
+    foam = shaped_noise(len(time), rng, {100: -30, 600: -4, 2000: 0, 5000: -3, 8000: -8})
+    swell, breaking = np.full_like(time, 0.12), np.full_like(time, 0.06)
+    start_s = -1.2
+    while start_s < duration_s:
+        rise_s, fall_s, height = rng.uniform(0.9, 1.4), rng.uniform(1.6, 2.4), rng.uniform(0.7, 1.0)
+        past = time - start_s
+        swell += height * np.where(
+            past < rise_s, np.clip(past / rise_s, 0, 1) ** 2, np.exp(-(past - rise_s) / 0.7)
+        )
+        crash = np.clip((past - rise_s + 0.15) / 0.2, 0, 1) * np.exp(
+            -np.clip(past - rise_s, 0, None) / (0.4 * fall_s)
+        )
+        breaking += height * np.where(past < 0, 0.0, crash)
+        start_s += rng.uniform(2.6, 3.4)
+    return normalised(normalised(deep) * swell + 0.9 * normalised(foam) * breaking)
+
+
+def bird_song(duration_s: float, rng: np.random.Generator) -> Waveform:
+    """Two songbirds that answer each other: short whistles that slide, and trills."""
+    sound = np.zeros(len(seconds_axis(duration_s)))
+    start_s = 0.1
+    while start_s < duration_s - 0.2:
+        bird = rng.integers(2)
+        notes, low = (int(rng.integers(2, 5)), 2700.0) if bird else (int(rng.integers(3, 6)), 3600.0)
+        length_s = rng.uniform(0.12, 0.2) if bird else rng.uniform(0.07, 0.1)
+        for _ in range(notes):
+            time = seconds_axis(length_s)
+            share = time / length_s
+            bend, turns, drift = rng.uniform(0.2, 0.45), rng.uniform(0.6, 1.6), 0.02 * rng.uniform()
+            hertz = low * (1 + bend * np.sin(np.pi * share * turns) + drift)
+            note = harmonics(np.cumsum(hertz) / SAMPLE_RATE, [1.0, 0.08]) * np.sin(np.pi * share) ** 0.7
+            place(sound, note, start_s, float(rng.uniform(0.6, 1.0)) * (1.0 if bird else 0.7))
+            start_s += length_s * (1.35 if bird else 1.5)
+        start_s += rng.uniform(0.2, 0.5)
+    return normalised(in_room(sound, rng, 0.8, 0.25), -24.0)
+
+
+def helicopter(duration_s: float, rng: np.random.Generator) -> Waveform:
+    """A helicopter overhead: the slap of its blades, eleven in a second, over turbine and rotor wash."""
+    time = seconds_axis(duration_s)
+    slap = np.zeros_like(time)
+    for start_s in np.arange(0.02, duration_s, 1 / 11.3):
+        blow = shaped_noise(
+            round(0.07 * SAMPLE_RATE), rng, {30: 0, 90: 3, 300: 0, 900: -10, 3000: -22, 8000: -36}
+        )
+        place(slap, blow * np.exp(-seconds_axis(0.07) / 0.014), float(start_s), float(rng.uniform(0.9, 1.1)))
+    beat = 0.55 + 0.45 * np.cos(2 * np.pi * 11.3 * time)
+    wash = shaped_noise(len(time), rng, {40: -4, 150: 0, 700: -6, 2500: -14, 8000: -24}) * beat
+    turbine = harmonics(np.cumsum(1180 + 4 * np.sin(2 * np.pi * 0.4 * time)) / SAMPLE_RATE, [1.0, 0.3, 0.15])
+    return normalised(normalised(slap) + normalised(wash, -24.0) + normalised(turbine, -44.0))
+
+
+def vacuum_cleaner(duration_s: float, rng: np.random.Generator) -> Waveform:
+    """A vacuum cleaner pushed to and fro: a motor's whine and its overtones in a roar of air."""
+    time = seconds_axis(duration_s)
+    load = np.sin(2 * np.pi * 0.55 * time + 0.6)
+    whine = harmonics(
+        np.cumsum(318 * (1 + 0.012 * load)) / SAMPLE_RATE, [0.7, 1.0, 0.45, 0.5, 0.25, 0.3, 0.15, 0.1]
+    )
+    air = shaped_noise(len(time), rng, {60: -12, 200: -3, 700: 0, 2500: -2, 6000: -8, 8000: -12}) * (
+        1 + 0.15 * load
+    )
+    return normalised(in_room(normalised(air) + normalised(whine, -27.0), rng, 0.4, 0.2))

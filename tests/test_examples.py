@@ -44,7 +44,7 @@ def test_file_is_short_mono_16_khz_pcm16_and_not_clipped(recipe):
 
 
 def test_examples_stay_small_and_one_is_longer_than_a_window():
-    assert sum(path.stat().st_size for path in EXAMPLES.glob("*.wav")) < 2_000_000
+    assert sum(path.stat().st_size for path in EXAMPLES.glob("*.wav")) < 2_500_000
     assert [recipe.name for recipe in RECIPES if recipe.duration_s > 5.0] == ["rainy-street"]
 
 

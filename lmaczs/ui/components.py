@@ -10,35 +10,8 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import FileData
 
-from lmaczs.ui.settings import read
-
-PLAYER_SCRIPTS = (
-    "wav.js",
-    "sound.js",
-    "colours.js",
-    "picture.js",
-    "mixing.js",
-    "gains.js",
-    "library.js",
-    "parts.js",
-    "axes.js",
-    "lanes.js",
-    "compare.js",
-    "faithfulness.js",
-    "trust.js",
-    "strip.js",
-    "beside.js",
-    "overlay.js",
-    "blind.js",
-    "requests.js",
-    "words.js",
-    "view.js",
-    "marks.js",
-    "span.js",
-    "address.js",
-    "history.js",
-    "hands.js",
-)
+from lmaczs.ui.modules import joined
+from lmaczs.ui.settings import WEB, read
 
 
 def notice() -> gr.HTML:
@@ -62,7 +35,7 @@ def source(facts: dict[str, Any]) -> gr.HTML:
     Args:
         facts: {"most_mb": of a file, "most_seconds": of a recording}, for the script only.
     """
-    return _component("source", None, "wav.js", "drop.js", facts=facts)
+    return _component("source", None, facts=facts)
 
 
 def progress() -> gr.HTML:
@@ -77,7 +50,7 @@ def player(value: dict[str, Any] | None, facts: dict[str, Any]) -> gr.HTML:
         value: `lmaczs.ui.handlers.Update.player`, with "turn" and "serial".
         facts: `lmaczs.ui.facts.page_facts`, for the script only.
     """
-    return _component("player", value, *PLAYER_SCRIPTS, facts=facts)
+    return _component("player", value, script="player/player.js", facts=facts)
 
 
 def model(facts: dict[str, Any]) -> gr.HTML:
@@ -89,11 +62,11 @@ def model(facts: dict[str, Any]) -> gr.HTML:
     return _component("model", None, facts=facts)
 
 
-def _component(name: str, value: Any, *scripts: str, **props: Any) -> gr.HTML:
+def _component(name: str, value: Any, script: str | None = None, **props: Any) -> gr.HTML:
     return gr.HTML(
         value,
         html_template=read(f"{name}.html"),
-        js_on_load="\n".join(read(script) for script in ("bus.js", *scripts, f"{name}.js")),
+        js_on_load=joined(WEB / (script or f"{name}.js")),
         apply_default_css=False,
         elem_id=f"lz-{name}",
         container=False,

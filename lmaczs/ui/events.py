@@ -22,7 +22,7 @@ COME = "(sound, typed) => { window.lmaczs.coming(); return [sound, typed, window
 TYPED, SHOW_TYPED = "() => window.lmaczs.prompts()", "(typed) => window.lmaczs.typed(typed)"
 IDLE = "() => window.lmaczs.idle()"
 FAILED = "() => window.lmaczs.failed()"
-TRY = "() => { window.lmaczs.coming(); return []; }"
+TRY = "() => [window.lmaczs.coming()]"
 RATED, NOT_RATED = "() => window.lmaczs.rated(true)", "() => window.lmaczs.rated(false)"
 OFFER = "(offered, sound, typed) => window.lmaczs.offer(offered, sound, typed)"
 FORMER = "() => window.lmaczs.former()"
@@ -42,6 +42,21 @@ HEAVY: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Try:
+    """An example on the page.
+
+    Attributes:
+        example: its recording and prompts.
+        stored: `load_stored` of it; None: it is explained when it is pressed.
+        button: that a visitor presses.
+    """
+
+    example: Example
+    stored: dict[str, Any] | None
+    button: gr.Button
+
+
+@dataclass(frozen=True)
 class Parts:
     """The parts of the page that events belong to.
 
@@ -49,14 +64,14 @@ class Parts:
         sound: the recording's file.
         typed: the prompts, as text.
         results: by name of an update's value: scores, player, notice, progress.
-        tries: a button for each example.
+        tries: the examples.
         sets: buttons, and the prompts that each adds.
     """
 
     sound: gr.UploadButton
     typed: gr.Textbox
     results: dict[str, gr.HTML]
-    tries: list[gr.Button]
+    tries: list[Try]
     sets: dict[gr.Button, list[str]]
 
 
@@ -106,6 +121,19 @@ class Actions:
         )
         yield from numbered(found, asked, self.names)
 
+    def bring(self, one: Try) -> Any:
+        """The event that brings an example, and what is stored of it unless the visitor chose another classifier."""
+        filled = (str(one.example.path), "\n".join(one.example.prompts))
+
+        def fill(turn: float, request: gr.Request) -> tuple[Any, ...]:
+            asked = _asked(request, turn)
+            if one.stored is None or self.models.of(asked).studio is not self.models.default:
+                return *filled, gr.skip(), gr.skip()
+            marks = {"turn": asked.turn, "serial": -1}
+            return *filled, one.stored["scores"] | marks, one.stored["player"] | marks | {"stored": True}
+
+        return fill
+
     def halt(self, event: gr.EventData, request: gr.Request) -> None:
         """Stop what was asked for before."""
         self.models.stop(_asked(request, _sent(event)["turn"]))
@@ -124,7 +152,6 @@ class Actions:
 def wire(
     demo: gr.Blocks,
     models: Models,
-    examples: list[Example],
     parts: Parts,
     comparisons: Comparisons | None = None,
 ) -> None:
@@ -133,7 +160,6 @@ def wire(
     Args:
         demo: the page, being built.
         models: its classifiers.
-        examples: one for each of `parts.tries`.
         parts: of the page.
         comparisons: keeps blind ratings; None: nobody does.
     """
@@ -154,9 +180,10 @@ def wire(
     ]
     scores.score(None, None, [typed], js=TYPED, **LIGHT)
     typed.change(None, [typed], None, js=SHOW_TYPED, **LIGHT)
-    for example, button in zip(examples, parts.tries, strict=True):
+    brought = [sound, typed, scores, player]
+    for one in parts.tries:
         # In two steps: a sound that is an output of a stream of answers would be spoilt by those that leave it alone.
-        filled = button.click(_fill(example), None, [sound, typed], js=TRY, **LIGHT)
+        filled = one.button.click(actions.bring(one), [turn], brought, js=TRY, **LIGHT)
         running.append(when(filled.success, ANALYSE))
         filled.failure(None, js=FAILED)
     for button, prompts in parts.sets.items():
@@ -200,10 +227,6 @@ def _sent(event: gr.EventData) -> dict[str, Any]:
         name: sent.get(name)
         for name in ("prompts", "target", "methods", "method", "domain", "turn", "at", "also")
     }
-
-
-def _fill(example: Example) -> Any:
-    return lambda: (str(example.path), "\n".join(example.prompts))
 
 
 def _add(prompts: list[str]) -> Any:

@@ -1,13 +1,10 @@
-"""The sounds that came with this installation, and the stored explanation of the first one."""
+"""The sounds that came with this installation."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lmaczs.release_names import asset_folders
-
-FIRST_PAINT = "first_paint"
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,3 @@ def load_examples(folder: str | Path) -> list[Example]:
     return [
         Example(path.parent / entry["file"], entry["title"], tuple(entry["prompts"])) for entry in entries
     ]
-
-
-def load_first_paint(folder: str | Path) -> dict[str, Any] | None:
-    """What `lmaczs.ui.build_first_paint` wrote: "backend", "example", "scores" and "player".
-
-    "player" is what an event gives the player: results and controls; paths are relative to the folder FIRST_PAINT.
-
-    Args:
-        folder: `examples_folder()` or a copy of it.
-    """
-    path = Path(folder, FIRST_PAINT, "payload.json")
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None

@@ -9,7 +9,7 @@ from lmaczs.metrics.registry import METRICS, explanation_keys
 from lmaczs.study.design import QUESTION
 from lmaczs.ui import text
 from lmaczs.ui.controls import PAGE_CONTROLS
-from lmaczs.ui.settings import read
+from lmaczs.ui.settings import HERE
 
 TEST_SET = "test_set.json"
 
@@ -36,7 +36,7 @@ def page_facts(keeps_ratings: bool = False) -> dict[str, Any]:
         }
         for entry in map(METRICS.__getitem__, explanation_keys())
     ]
-    test_set = json.loads(read(TEST_SET))
+    test_set = json.loads((HERE / TEST_SET).read_text("utf-8"))
     return {
         "columns": columns,
         "controls": PAGE_CONTROLS,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import gradio as gr
 
@@ -18,8 +17,8 @@ from lmaczs.ui import components, text, zero_gpu
 from lmaczs.ui.addresses import guard
 from lmaczs.ui.cache import keep_sweeping, remove_when_terminated, visitors_folder, workshop
 from lmaczs.ui.endpoints import add_endpoints
-from lmaczs.ui.events import Parts, wire
-from lmaczs.ui.examples import FIRST_PAINT, examples_folder, load_examples, load_first_paint
+from lmaczs.ui.events import Parts, Try, wire
+from lmaczs.ui.examples import examples_folder, load_examples
 from lmaczs.ui.facts import about, page_facts
 from lmaczs.ui.model_choice import add_model_choice
 from lmaczs.ui.models import TEST, Models
@@ -27,6 +26,7 @@ from lmaczs.ui.own_folders import own_folder
 from lmaczs.ui.quiet_errors import keep_log_short
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.sound_file import sound_file
+from lmaczs.ui.stored import load_stored, unpack
 from lmaczs.ui.studio import Studio
 
 # Events between two of Gradio's summaries of all events, which nobody can ask for here.
@@ -80,10 +80,11 @@ def build_demo(settings: Settings) -> Page:
     models = Models(settings)
     studio = models.default
     public = _public_copy()
-    examples, stored = load_examples(public.name), load_first_paint(public.name)
+    examples = load_examples(public.name)
     # What is stored is the embedded classifier's work.
     own = settings.backend in (EMBEDDED, TEST)
-    first = examples[0] if stored and examples and own else None
+    stored = [load_stored(example) if own else None for example in examples]
+    first, shown = (examples[0], stored[0]) if stored and stored[0] else (None, None)
     labels, sets_offered = labels_for(settings.backend), _offered_sets(settings)
     if labels is not None:
         # Nothing else is a prompt to this classifier.
@@ -102,16 +103,14 @@ def build_demo(settings: Settings) -> Page:
             with gr.Column(elem_id="lz-stage"):
                 notice = components.notice()
                 player = components.player(
-                    _first_value(stored, public.name) if stored and first else None,
+                    shown["player"] | {"turn": 0, "serial": 0} if shown else None,
                     page_facts(settings.study is not None),
                 )
                 progress = components.progress()
             with gr.Column(elem_id="lz-rail"), gr.Column(elem_classes="lz-step"):
                 _step("Prompts")
                 suggested = sorted({prompt for one in sets_offered.values() for prompt in one})
-                scores = components.scores(
-                    stored["scores"] if stored and first else None, {"suggested": suggested}
-                )
+                scores = components.scores(shown["scores"] if shown else None, {"suggested": suggested})
                 typed = _prompts(labels or (first.prompts if first else ()))
                 buttons = _small_buttons(list(sets_offered), "Sets", "lz-sets")
                 sets = dict(zip(buttons, sets_offered.values(), strict=True))
@@ -120,7 +119,8 @@ def build_demo(settings: Settings) -> Page:
             gr.Markdown(about())
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
         comparisons = Comparisons(settings.study) if settings.study else None
-        wire(demo, models, examples, Parts(sound, typed, results, tries, sets), comparisons)
+        ready = [Try(*one) for one in zip(examples, stored, tries, strict=True)]
+        wire(demo, models, Parts(sound, typed, results, ready, sets), comparisons)
         add_endpoints(studio)
         page: Page = demo
     return page
@@ -137,6 +137,7 @@ def _public_copy() -> TemporaryDirectory[str]:
     folder, public = examples_folder(), own_folder(str(Path(visitors_folder().name).parent))
     if folder is not None:
         shutil.copytree(folder, public.name, dirs_exist_ok=True)
+        unpack(Path(public.name))
     return public
 
 
@@ -170,7 +171,3 @@ def _small_buttons(names: list[str], label: str, elem_id: str) -> list[gr.Button
     with gr.Row(elem_classes="lz-chips", elem_id=elem_id):
         _static(f"<span>{label}</span>")
         return [gr.Button(name, size="sm", min_width=0, scale=0) for name in names]
-
-
-def _first_value(stored: dict[str, Any], folder: str) -> Any:
-    return components.with_files(stored["player"] | {"turn": 0, "serial": 0}, Path(folder, FIRST_PAINT))

@@ -10,6 +10,7 @@ from lmaczs.clap import EMBEDDED
 from lmaczs.errors import LMACError
 
 HERE = Path(__file__).parent
+WEB = HERE / "web"
 STYLES = (
     "page.css",
     "source.css",
@@ -113,8 +114,8 @@ def _whole(name: str, default: int, unit: str, least: int = 0) -> int:
 
 
 def read(name: str) -> str:
-    """A style sheet, script or template that lies beside this file."""
-    return (HERE / name).read_text("utf-8")
+    """A style sheet or template of the page."""
+    return (WEB / name).read_text("utf-8")
 
 
 def launch_options(settings: Settings) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_a_component_that_goes_takes_its_listeners_and_its_sound_along(visit: Vi
     visit.until("state.playing && state.pos > 0.1")
     player = visit.player.element_handle()
     shared = set(visit.page.evaluate("Object.keys(window.lmaczs)"))
-    assert {"ask", "clear", "report", "mark", "percent", "modelFailed"} <= shared
+    assert {"ask", "clear", "report", "mark", "modelFailed"} <= shared
     emptied = visit.page.evaluate("window.lmaczs.emptied.size")
     visit.page.evaluate("document.querySelector('#lz-player').remove()")
     visit.page.wait_for_function("!window.lmaczs.ask")
@@ -73,7 +73,7 @@ def test_a_component_that_goes_takes_its_listeners_and_its_sound_along(visit: Vi
     visit.settle()
     assert not player.evaluate("player => player.state().playing")
     left = set(visit.page.evaluate("Object.keys(window.lmaczs)"))
-    assert {"mark", "percent", "modelFailed"} <= left and not left & {"ask", "clear", "report", "offer"}
+    assert {"mark", "modelFailed"} <= left and not left & {"ask", "clear", "report", "offer"}
     visit.page.evaluate("document.querySelector('#lz-scores').remove()")
     visit.page.wait_for_function("!window.lmaczs.mark")
     assert visit.page.evaluate("window.lmaczs.emptied.size") == emptied - 1

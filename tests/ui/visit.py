@@ -140,8 +140,7 @@ class Visit:
         """Press an example, and wait until the page has taken it up."""
         turn = self.state()["turn"]
         self.page.locator("#lz-tries button").nth(index).click()
-        # Of the press, and of the question about it.
-        self.until(f"state.turn >= {turn} + 2")
+        self.until(f"state.turn > {turn}")
 
     def open_tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name, exact=True).click()

@@ -20,7 +20,8 @@ from lane_words import (
 from visit import Visit
 
 from lmaczs.hearing.verdict import VERDICTS
-from lmaczs.ui.settings import read
+from lmaczs.ui.modules import joined
+from lmaczs.ui.settings import WEB
 
 
 def test_lanes_say_what_each_component_is(explained: Visit):
@@ -263,7 +264,7 @@ def test_components_without_a_lane_count_as_they_did_when_the_server_was_asked(v
             states.push(look());
             return states;
         }""",
-        read("mixing.js") + read("gains.js"),
+        joined(WEB / "player/gains.js"),
     )
     parts = ["component-1", "component-2", "more", "rest"]
     assert [state["parts"] for state in found] == [parts] * 3

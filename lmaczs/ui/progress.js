@@ -1,1 +1,0 @@
-watch("value", () => props.value && page.report?.(props.value));

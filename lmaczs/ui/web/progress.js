@@ -1,0 +1,3 @@
+import { page } from "./bus.js";
+
+watch("value", () => props.value && page.report?.(props.value));

@@ -1,0 +1,113 @@
+"""The page's scripts are ES modules that import what they use; `lmaczs.ui.modules` joins them for Gradio."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lmaczs.ui.modules import exports, imports, in_order, joined
+from lmaczs.ui.settings import WEB
+
+ENTRIES = ("player/player.js", "scores.js", "source.js", "model.js", "notice.js", "progress.js")
+SCRIPTS = sorted(WEB.rglob("*.js"))
+
+
+def write(folder: Path, **modules: str) -> Path:
+    for name, text in modules.items():
+        (folder / f"{name}.js").write_text(text)
+    return folder / "start.js"
+
+
+def test_what_is_imported_comes_first_and_once(tmp_path: Path):
+    start = write(
+        tmp_path,
+        a='import { c } from "./c.js";\nexport const a = () => c;\n',
+        b='import { c } from "./c.js";\nexport class B {}\nconst own = c;\n',
+        c="export let c = 1;\nexport async function d() {}\n",
+        start='import { a } from "./a.js";\nimport {\n  B,\n} from "./b.js";\nconst started = [a, B];\n',
+    )
+    assert [path.stem for path in in_order(start)] == ["c", "a", "b", "start"]
+    assert joined(start).split() == [
+        "let",
+        "c",
+        "=",
+        "1;",
+        "async",
+        "function",
+        "d()",
+        "{}",
+        "const",
+        "a",
+        "=",
+        "()",
+        "=>",
+        "c;",
+        "class",
+        "B",
+        "{}",
+        "const",
+        "own",
+        "=",
+        "c;",
+        "const",
+        "started",
+        "=",
+        "[a,",
+        "B];",
+    ]
+
+
+def test_a_circle_of_functions_is_joined_from_its_far_end(tmp_path: Path):
+    start = write(
+        tmp_path,
+        other='import { start } from "./start.js";\nexport const other = () => start();\n',
+        start='import { other } from "./other.js";\nexport const start = () => other;\n',
+    )
+    assert [path.stem for path in in_order(start)] == ["other", "start"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'import a from "./a.js";',
+        'import * as a from "./a.js";',
+        'import { a as b } from "./a.js";',
+        'import { a } from "https://example.org/a.js";',
+        "export default a;",
+        "export { a };",
+    ],
+)
+def test_other_forms_are_refused_by_name(tmp_path: Path, line: str):
+    start = write(tmp_path, a="export const a = 1;\n", start=line + "\n")
+    with pytest.raises(ValueError, match=r"start\.js"):
+        joined(start)
+
+
+def test_a_name_that_is_not_exported_is_refused(tmp_path: Path):
+    start = write(tmp_path, a="const a = 1;\n", start='import { a } from "./a.js";\n')
+    with pytest.raises(ValueError, match=r"start\.js imports a, which a\.js does not export"):
+        joined(start)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_no_two_modules_of_a_script_share_a_name(entry: str):
+    top = re.compile(
+        r"^(?:async )?(?:const|let|class|function) (\w+)|^(?:const|let) \{([^}]*)\} =", re.MULTILINE
+    )
+    names = [
+        name.strip()
+        for one, several in top.findall(joined(WEB / entry))
+        for name in (one or several).split(",")
+    ]
+    assert len(names) > 3
+    assert sorted(names) == sorted(set(names))
+
+
+def test_every_module_is_used_and_every_export_imported():
+    used = {path for entry in ENTRIES for path in in_order(WEB / entry)}
+    assert set(SCRIPTS) == used
+    asked = {(target, name) for path in SCRIPTS for names, target in imports(path) for name in names}
+    tests = "".join(path.read_text("utf-8") for path in (Path(__file__).parents[1] / "js").glob("*.mjs"))
+    for path in SCRIPTS:
+        for name in exports(path):
+            assert (path.resolve(), name) in asked or re.search(rf"\b{name}\b", tests), f"{path.name}: {name}"
