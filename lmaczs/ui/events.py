@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import gradio as gr
@@ -138,6 +139,13 @@ class Actions:
         """Stop what was asked for before."""
         self.models.stop(_asked(request, _sent(event)["turn"]))
 
+    def move(self, event: gr.EventData, request: gr.Request) -> None:
+        """Explain from another place in the recording on; a place that is no number changes nothing."""
+        data = _sent(event)
+        at_s, asked = data["at"], _asked(request, data["turn"])
+        if type(at_s) in (int, float) and isfinite(at_s):
+            self.models.move(asked, float(at_s))
+
     def rate(self, event: gr.EventData) -> None:
         """Keep the ratings of a blind comparison; nothing of them goes to the log, whatever was sent."""
         sent = event._data if isinstance(event._data, dict) else {}
@@ -192,6 +200,7 @@ def wire(
         event.success(None, js=IDLE)
         event.failure(None, js=FAILED)
     player.halt(actions.halt, None, None, **LIGHT)
+    player.move(actions.move, None, None, **LIGHT)
     player.back(None, None, [sound, typed], js=FORMER, **LIGHT)
     rated = player.rate(actions.rate, None, None, **LIGHT)
     rated.success(None, js=RATED)

@@ -282,22 +282,29 @@ class Handlers:
     def _parts(
         self, question: ExplanationRequest, method: str | None, found: Found, request: Request
     ) -> Generator[Update, None, None]:
-        """The parts of a long recording, each as soon as it is explained; nothing where all comes in one piece."""
+        """The parts of a long recording, each as soon as it is explained, the one where the visitor is first.
+
+        Nothing where all comes in one piece.
+        """
         heard, studio = question.heard, self.studio
         asked = (heard, question.prompts, question.target, method, question.domain)
         work = yield from self._watched(lambda report: studio.partwise(*asked), request, method)
         if work is None:
             return
-        order = work.order(question.at_s)
+        left = set(range(len(work)))
 
-        def begin(done: int) -> Generator[Report, None, ExplainedPart]:
-            first, last = done / len(order), (done + 1) / len(order)
+        def begin() -> Generator[Report, None, ExplainedPart]:
+            moment = self.order.moment(request)
+            number = next(n for n in work.order(question.at_s if moment is None else moment) if n in left)
+            done = len(work) - len(left)
+            left.remove(number)
+            first, last = done / len(work), (done + 1) / len(work)
             return self._begin(
-                lambda report: studio.explain_part(work, order[done], part_of(report, first, last)), request
+                lambda report: studio.explain_part(work, number, part_of(report, first, last)), request
             )
 
         # While a part is written and sent, the next one is being explained.
-        steps = begin(0)
+        steps = begin()
         if found.clip is None:
             found.clip = clip_payload(work, heard.id, found.folder)
         folder = found.folder / f"parts-{len(found.results)}"
@@ -305,10 +312,10 @@ class Handlers:
         begun = begun_payload(work, found.clip)
         found.results.append(begun)
         yield found.update()
-        for done in range(len(order)):
+        for _ in range(len(work)):
             part = yield from _reported(steps, method)
-            if done + 1 < len(order):
-                steps = begin(done + 1)
+            if left:
+                steps = begin()
             begun["parts"].append(part_payload(work, part, folder))
             yield found.update()
         found.results.remove(begun)

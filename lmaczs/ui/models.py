@@ -120,6 +120,10 @@ class Models:
         """See `Handlers.stop`; whichever classifier is at work."""
         self._order.advance(request)
 
+    def move(self, request: Request, at_s: float) -> None:
+        """See `RequestOrder.move`."""
+        self._order.move(request, at_s)
+
     def in_use(self) -> tuple[str, ...]:
         """Keys of the classifiers that are kept for visitors, the page's own first."""
         with self._lock:

@@ -17,7 +17,7 @@ from lmaczs.ui.controls import PAGE_CONTROLS
 from lmaczs.ui.events import numbered
 from lmaczs.ui.handlers import Handlers, Update, say
 from lmaczs.ui.prompts import MAX_PROMPTS
-from lmaczs.ui.request_order import Request, RequestOrder, read_turn
+from lmaczs.ui.request_order import SESSIONS_KEPT, Request, RequestOrder, read_turn
 from lmaczs.ui.work_queue import WorkQueue
 
 FAST = ["grad-cam", "grad-cam++", "saliency"]
@@ -272,6 +272,23 @@ def test_turns_only_go_forward():
         0,
         0,
     ]
+
+
+def test_a_place_counts_for_the_request_that_it_was_told_for():
+    order = RequestOrder()
+    assert order.moment(Request("a", 5)) is None
+    order.move(Request("a", 5), 7.0)
+    order.move(Request("a", 4), 1.0)
+    assert order.moment(Request("a", 5)) == 7.0
+    assert (
+        order.moment(Request("a", 4))
+        is order.moment(Request("a", 6))
+        is order.moment(Request("b", 5))
+        is None
+    )
+    for number in range(SESSIONS_KEPT):
+        order.move(Request(str(number), 0), 0.0)
+    assert order.moment(Request("a", 5)) is None
 
 
 def test_every_answer_carries_its_turn_and_is_new():

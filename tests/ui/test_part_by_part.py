@@ -69,6 +69,22 @@ def test_first_parts_can_be_heard_while_others_are_explained(visit: Visit, begin
     assert visit.page.locator(".lz-verdict").is_visible()
 
 
+def test_the_part_under_the_playhead_comes_first(visit: Visit, begin):
+    """Also where the playhead has gone since."""
+    begin()
+    box = visit.page.locator(".lz-canvas").bounding_box()
+    visit.page.mouse.click(box["x"] + 0.97 * box["width"], box["y"] + 40)
+    visit.page.wait_for_function(
+        """() => {
+            const end = ({ style }) => parseFloat(style.left) + parseFloat(style.width);
+            const gaps = [...document.querySelectorAll(".lz-gaps span")];
+            return gaps.length && end(gaps.at(-1)) < 90;
+        }"""
+    )
+    visit.until("document.querySelectorAll('.lz-gaps span').length === 0")
+    visit.ready()
+
+
 def test_a_stop_keeps_what_is_explained_and_a_press_goes_on(visit: Visit, begin):
     begin()
     stop(visit)

@@ -50,6 +50,18 @@ def track(file):
     return soundfile.read(file["path"])[0]
 
 
+def test_the_part_where_the_visitor_goes_meanwhile_comes_next(handlers: Handlers, long_clip: str):
+    request, starts = Request("goes", 1), []
+    for update in asked(handlers, long_clip, request=request):
+        for payload in results(update):
+            if "parts" in payload:
+                handlers.order.move(request, 44.0)
+                starts = [part["start"] for part in payload["parts"]]
+    # The first one was under way, and all parts came, each once.
+    assert starts[0] == 0 and starts[1] > 30 * 16000
+    assert len(starts) == len(set(starts)) == 3
+
+
 def test_parts_come_one_after_the_other_and_then_the_whole(handlers: Handlers, long_clip: str):
     counts, pieces = [], []
     for update in asked(handlers, long_clip):

@@ -1,7 +1,11 @@
 // What is said and drawn of an explanation that is not whole yet.
 import { shownTime } from "./axes.js";
 import { gapsOf, partial } from "./parts.js";
+import { sound } from "./stage.js";
 import { find, root, state } from "./state.js";
+
+// The server is told of larger ways only.
+const NEAR_S = 1;
 
 // Hatch the picture where nothing is explained yet.
 export const tellGaps = () => {
@@ -15,6 +19,18 @@ export const tellGaps = () => {
       return gap;
     }),
   );
+};
+
+// Where the server last heard the visitor to be, s.
+let toldPlace = 0;
+
+/** Have the part under the playhead explained next, if it is not explained yet. */
+export const tellPlace = () => {
+  const at = sound.position;
+  if (!partial(state.shown) || root.dataset.busy !== "yes" || Math.abs(at - toldPlace) < NEAR_S) return;
+  if (!gapsOf(state.shown).some(([from, to]) => at >= from && at < to)) return;
+  toldPlace = at;
+  trigger("move", { turn: state.turn, at });
 };
 
 /**

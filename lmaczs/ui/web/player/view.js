@@ -1,6 +1,7 @@
 // What is seen: the picture of what is heard, the playhead, the tabs, and how the visitor likes it drawn.
 import { drawAxes, shownTime } from "./axes.js";
 import { COLOURS } from "./colours.js";
+import { tellPlace } from "./gaps.js";
 import { drawMarks } from "./marks.js";
 import { setText } from "./nodes.js";
 import { SCALES } from "./picture.js";
@@ -85,6 +86,7 @@ export const render = () => {
   root.dataset.track = sound.active;
   root.dataset.playing = playing ? "yes" : "no";
   move();
+  tellPlace();
   if (playing && !moving) {
     moving = true;
     requestAnimationFrame(frame);
