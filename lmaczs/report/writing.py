@@ -12,11 +12,11 @@ from lmaczs.errors import LMACError
 from lmaczs.explainers.base import Method
 from lmaczs.hearing import explain, listen
 from lmaczs.report.classes import Profile, averaged, profile_of
-from lmaczs.report.pages import Heard, index_page, recording_page, tell
+from lmaczs.report.pages import Heard, Told, index_page, recording_page, tell
 from lmaczs.report.picture import mask_picture
 from lmaczs.results import write_sounds
 from lmaczs.signal.audio import load_clip, save_wav
-from lmaczs.types import Progress, part_of
+from lmaczs.types import ExplainResult, Progress, part_of
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,32 @@ def _report_one(
     for number, method in enumerate(wanted.methods):
         step = part_of(progress, number / len(wanted.methods), (number + 1) / len(wanted.methods))
         results.append(explain(recording, wanted.prompts, wanted.backend, method, progress=step))
-    files = folder / "files" / place
+    told = _write_files(results, folder / "files" / place)
+    heard = Heard(clip.path, clip.label, place, results[0].prediction, sound.duration_s, told, sound.notes)
+    return heard, [one for one in map(profile_of, results) if one is not None]
+
+
+def write_page(results: Sequence[ExplainResult], folder: Path, backend: str) -> None:
+    """Write the report of one recording that is explained already: index.html and files/.
+
+    Args:
+        results: of one recording and one prompt, by a method each, scored; at least one.
+        folder: exists; gets the files.
+        backend: name of the classifier.
+    """
+    first, place = results[0], "0001"
+    told = _write_files(results, folder / "files" / place)
+    clip = first.clip
+    heard = Heard(clip.name, "", place, first.prediction, clip.duration_s, told, clip.notes)
+    (folder / "index.html").write_text(recording_page(heard, backend, up=""), "utf-8")
+
+
+def _write_files(results: Sequence[ExplainResult], folder: Path) -> tuple[Told, ...]:
+    """Sounds and pictures of a recording's explanations, and what its page says of them."""
     for result in results:
-        own = files / result.explanation.method
+        own = folder / result.explanation.method
         own.mkdir(parents=True)
         write_sounds(result, own)
         (own / "mask.webp").write_bytes(mask_picture(result))
-    save_wav(recording.clip, files / "original.wav")
-    told = tuple(map(tell, results))
-    heard = Heard(clip.path, clip.label, place, results[0].prediction, sound.duration_s, told, sound.notes)
-    return heard, [one for one in map(profile_of, results) if one is not None]
+    save_wav(results[0].clip, folder / "original.wav")
+    return tuple(map(tell, results))

@@ -15,7 +15,7 @@ from typing import Any
 from lmaczs.ui.examples import Example, examples_folder, load_examples
 from lmaczs.ui.payload import check_payload, clip_payload, explanation_payload, scores_payload
 from lmaczs.ui.settings import Settings
-from lmaczs.ui.stored import PAYLOAD, STORED, folder_of, pack
+from lmaczs.ui.stored import PAYLOAD, STORED, folder_of
 from lmaczs.ui.studio import Studio
 
 
@@ -64,7 +64,6 @@ def main() -> None:
         folder = folder_of(example)
         folder.mkdir(parents=True)
         stored = explain_example(studio, example, folder)
-        pack(folder)
         (folder / PAYLOAD).write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n", "utf-8")
         verdict = stored["player"]["results"][0]["verdict"]["words"]
         print(f"{example.path.stem}: {verdict}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lmaczs.results import component_files
 from lmaczs.types import ExplainResult
-from lmaczs.ui.payload import columns_of, save_picture, track_gain
+from lmaczs.ui.payload import FLAC_LEVEL, columns_of, save_picture, track_gain
 
 # Of full scale; less than that is rounding.
 AUDIBLE = 1e-4
@@ -18,7 +18,7 @@ AUDIBLE = 1e-4
 MAX_SAMPLES = 12_000_000
 # Of a curve, at most.
 POINTS = 128
-# Of 16-bit WAV, as soundfile writes the other tracks.
+# Of 16 bits, as the other tracks.
 FULL_SCALE = 32768
 
 
@@ -44,10 +44,10 @@ def component_payload(result: ExplainResult, folder: Path) -> dict[str, Any]:
     if result.clip.duration_s > most_s:
         return {"lanes": {"most_s": most_s}}
     sounds, gains = _parts(result)
-    names = [*component_files(result)][: len(found)] + ["more.wav"]
+    names = [Path(name).stem for name in [*component_files(result)][: len(found)]] + ["more"]
     whole = increments(sounds * track_gain(result), FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
     for name, sound in zip(names, whole.astype(np.int16), strict=False):
-        soundfile.write(folder / name, sound, result.clip.sample_rate, subtype="PCM_16")
+        soundfile.write(folder / f"{name}.flac", sound, result.clip.sample_rate, compression_level=FLAC_LEVEL)
     shares = columns_of(gains.reshape(-1, gains.shape[-1]), result, np.mean)
     grey = increments(shares.reshape(len(gains), -1, shares.shape[1]), 255).clip(0, 255).astype(np.uint8)
     # The first on top, once it is flipped.
@@ -56,7 +56,7 @@ def component_payload(result: ExplainResult, folder: Path) -> dict[str, Any]:
         {
             "index": part.index,
             "relevance": float(part.relevance),
-            "sound": {"file": f"{folder.name}/{name}"},
+            "sound": {"file": f"{folder.name}/{name}.flac"},
             "pattern": curve(part.pattern.numpy()),
             "activation": curve(part.activation.numpy()),
         }
@@ -66,7 +66,7 @@ def component_payload(result: ExplainResult, folder: Path) -> dict[str, Any]:
         "lanes": {
             "threshold": result.explanation.relevance_threshold,
             "gains": {"file": f"{folder.name}/gains.png"},
-            "more": {"file": f"{folder.name}/more.wav"} if len(sounds) > len(found) else None,
+            "more": {"file": f"{folder.name}/more.flac"} if len(sounds) > len(found) else None,
             "lanes": lanes,
         }
     }

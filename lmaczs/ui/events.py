@@ -135,6 +135,15 @@ class Actions:
 
         return fill
 
+    def report(self, path: str | None, event: gr.EventData, request: gr.Request) -> Iterator[Any]:
+        """See `Handlers.report`."""
+        data = _sent(event)
+        asked = _asked(request, data["turn"])
+        found = self.models.of(asked).report(
+            path, data["prompts"], data["target"], data["methods"], data["domain"]
+        )
+        yield from numbered(found, asked, self.names)
+
     def halt(self, event: gr.EventData, request: gr.Request) -> None:
         """Stop what was asked for before."""
         self.models.stop(_asked(request, _sent(event)["turn"]))
@@ -185,6 +194,7 @@ def wire(
         when(scores.score, ROWS),
         player.ask(actions.ask, [sound], outputs, **HEAVY),
         player.archive(actions.archive, [sound], outputs, **HEAVY),
+        player.report(actions.report, [sound], outputs, **HEAVY),
     ]
     scores.score(None, None, [typed], js=TYPED, **LIGHT)
     typed.change(None, [typed], None, js=SHOW_TYPED, **LIGHT)

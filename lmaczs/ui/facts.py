@@ -1,6 +1,9 @@
 """What the page knows before anybody asks: which methods and numbers there are, and what methods scored on a test set."""
 
 import json
+import os
+import re
+from html import escape
 from typing import Any
 
 from lmaczs.explainers import METHODS, entry_of
@@ -8,10 +11,12 @@ from lmaczs.hearing.verdict import ENOUGH, NEEDED, VERDICTS
 from lmaczs.metrics.registry import METRICS, explanation_keys
 from lmaczs.study.design import QUESTION
 from lmaczs.ui import text
+from lmaczs.ui.cards import PATH, cards
 from lmaczs.ui.controls import PAGE_CONTROLS
-from lmaczs.ui.settings import HERE
+from lmaczs.ui.settings import HERE, read
 
 TEST_SET = "test_set.json"
+SPACE = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def page_facts(keeps_ratings: bool = False) -> dict[str, Any]:
@@ -49,10 +54,21 @@ def page_facts(keeps_ratings: bool = False) -> dict[str, Any]:
 
 
 def about() -> str:
-    """The page's explanation of itself, with a sentence for each method and each number."""
-    methods = [entry_of(name) for name in METHODS]
+    """The page's explanation of itself: a sentence for each method and each number, and what can be read on."""
+    methods, space = [entry_of(name) for name in METHODS], os.environ.get("SPACE_ID", "")
     numbers = [METRICS[key] for key in explanation_keys()]
-    return text.ABOUT.format(
-        methods=" ".join(f"{entry.label} ({entry.paper}): {entry.sentence}" for entry in methods),
-        numbers=" ".join(f"{entry.label}: {entry.meaning}" for entry in numbers),
-    )
+    said = {
+        "methods": " ".join(f"{entry.label} ({entry.paper}): {entry.sentence}" for entry in methods),
+        "numbers": " ".join(f"{entry.label}: {entry.meaning}" for entry in numbers),
+    }
+    links = {
+        "cards": ", ".join(_link(PATH + name, name) for name in cards()),
+        "code": f" {_link(text.CODE.format(space=space), 'The code of this page')}."
+        if SPACE.fullmatch(space)
+        else "",
+    }
+    return read("about.html").format(**{name: escape(words) for name, words in said.items()}, **links)
+
+
+def _link(address: str, words: str) -> str:
+    return f'<a href="{escape(address)}" target="_blank" rel="noopener">{escape(words)}</a>'

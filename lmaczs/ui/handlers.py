@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lmaczs.errors import AudioError, LMACError
-from lmaczs.explainers import DOMAINS
+from lmaczs.explainers import DOMAINS, METHODS
 from lmaczs.hearing import ExplainedPart
-from lmaczs.types import MaskDomain, Prediction, Progress, part_of
+from lmaczs.types import ExplainResult, MaskDomain, Prediction, Progress, part_of
 from lmaczs.ui import text
-from lmaczs.ui.archive import write_archive
+from lmaczs.ui.archive import write_archive, write_report_archive
 from lmaczs.ui.area_key import split_area
 from lmaczs.ui.cache import passing_folder
 from lmaczs.ui.component_payload import component_payload
@@ -187,6 +187,36 @@ class Handlers:
                     explained.result, Path(folder, "explanation.zip"), self.studio.backend_name, label
                 )
                 yield Update(player=with_files({"archive": {"file": "explanation.zip"}}, Path(folder)))
+        yield from said
+
+    def report(
+        self,
+        sound: str | None,
+        prompts: Sequence[str],
+        target: int,
+        methods: Sequence[str | None],
+        domain: str = "stft",
+    ) -> Iterator[Update]:
+        """The pages of `lmaczs report` for one prompt of one recording and some methods, in one file."""
+        with _Sentences() as said:
+            checked, sentence, place = _choice(prompts, target, methods, domain, self.studio.own_labels)
+            names = [name for name in dict.fromkeys(methods) if name in METHODS]
+            if not names:
+                raise LMACError(text.BAD_REQUEST)
+
+            def work(report: Progress) -> list[ExplainResult]:
+                heard, results = self.studio.hear(sound, report), []
+                for number, name in enumerate(names):
+                    step = part_of(report, number / len(names), (number + 1) / len(names))
+                    explained = self.studio.explain(heard, checked, sentence, name, place, step)
+                    self.studio.measure(heard, explained, step)
+                    results.append(explained.result)
+                return results
+
+            results = yield from self._watched(work, Request())
+            with passing_folder() as folder:
+                write_report_archive(results, Path(folder, "report.zip"), self.studio.backend_name)
+                yield Update(player=with_files({"archive": {"file": "report.zip"}}, Path(folder)))
         yield from said
 
     def stop(self, request: Request) -> None:

@@ -26,7 +26,7 @@ from lmaczs.ui.own_folders import own_folder
 from lmaczs.ui.quiet_errors import keep_log_short
 from lmaczs.ui.settings import Settings, launch_options
 from lmaczs.ui.sound_file import sound_file
-from lmaczs.ui.stored import load_stored, unpack
+from lmaczs.ui.stored import load_stored
 from lmaczs.ui.studio import Studio
 
 # Events between two of Gradio's summaries of all events, which nobody can ask for here.
@@ -116,7 +116,7 @@ def build_demo(settings: Settings) -> Page:
                 sets = dict(zip(buttons, sets_offered.values(), strict=True))
                 _static(f'<p class="lz-hint">{text.SOUND_HINT.format(minutes=round(MAX_SECONDS / 60))}</p>')
         with gr.Accordion("About what you see and hear", open=False, elem_id="lz-about"):
-            gr.Markdown(about())
+            _static(about())
         results = {"scores": scores, "player": player, "notice": notice, "progress": progress}
         comparisons = Comparisons(settings.study) if settings.study else None
         ready = [Try(*one) for one in zip(examples, stored, tries, strict=True)]
@@ -137,7 +137,6 @@ def _public_copy() -> TemporaryDirectory[str]:
     folder, public = examples_folder(), own_folder(str(Path(visitors_folder().name).parent))
     if folder is not None:
         shutil.copytree(folder, public.name, dirs_exist_ok=True)
-        unpack(Path(public.name))
     return public
 
 

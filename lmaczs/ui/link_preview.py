@@ -1,4 +1,4 @@
-"""What a link to the page shows elsewhere: its own words and picture in the place of Gradio's, and the picture itself."""
+"""What is seen of the page before it runs: elsewhere a link's words and picture, on a slow network the page's outline."""
 
 import html
 import re
@@ -6,17 +6,24 @@ from pathlib import Path
 
 from lmaczs.ui import text
 from lmaczs.ui.headers import App, Receive, Scope, Send
+from lmaczs.ui.settings import read
 
 PICTURE = Path(__file__).with_name("preview.png")
 ICON = Path(__file__).with_name("icon.png")
 PATH = "/preview.png"
 # Gradio's template tells of Gradio.
 OTHERS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
+# It leads to an icon that is only for pages that can be installed, which this one is not.
+MANIFEST = re.compile(rb'<link rel="manifest"[^>]*>\s*')
+# Nothing is drawn before such a style sheet is there; the outline does without it, and the rest comes later anyhow.
+STYLES = re.compile(rb'<link rel="stylesheet" (?=[^>]*href="\./assets/)')
+LATER = b'<link rel="stylesheet" media="print" onload="this.media=\'all\'" '
 HEAD = b"<head>"
+BODY = re.compile(rb"<body[^>]*>")
 
 
 class LinkPreview:
-    """ASGI middleware: rewrites the head of the page, and serves its picture."""
+    """ASGI middleware: rewrites the page as Gradio sends it, and serves its picture."""
 
     def __init__(self, app: App) -> None:
         """Wrap an app."""
@@ -48,7 +55,9 @@ class LinkPreview:
         await self.app(scope, receive, gather)
         headers = [pair for pair in start.get("headers", ()) if pair[0].lower() != b"content-length"]  # type: ignore[attr-defined]
         if HEAD in body:
-            body = OTHERS.sub(b"", body).replace(HEAD, HEAD + own_tags(scope).encode(), 1)
+            body = MANIFEST.sub(b"", OTHERS.sub(b"", body))
+            body = STYLES.sub(LATER, body).replace(HEAD, HEAD + own_tags(scope).encode(), 1)
+            body = BODY.sub(lambda found: found.group() + outline().encode(), body, count=1)
         await _answer(send, start["status"], headers, body, scope["method"])
 
 
@@ -74,6 +83,12 @@ def own_tags(scope: Scope) -> str:
     return "".join(
         f'\n\t\t<meta {name} content="{html.escape(value, quote=True)}" />' for name, value in tags.items()
     )
+
+
+def outline() -> str:
+    """What stands in the page until its scripts have come."""
+    template = read("skeleton.html")
+    return template.replace("{title}", html.escape(text.TITLE)).replace("{lead}", html.escape(text.LEAD))
 
 
 async def _answer(

@@ -27,7 +27,6 @@ def begun_payload(work: Partwise, clip: dict[str, Any]) -> dict[str, Any]:
         "seconds": None,
         "mask": None,
         "kept": None,
-        "removed": None,
         "parts": [],
         "probability": None,
         "metrics": None,
@@ -55,11 +54,11 @@ def part_payload(work: Partwise, part: ExplainedPart, folder: Path) -> dict[str,
     around = ((0, 0), (before, after))
     mask = np.pad(linear_rows(part.mask.numpy(), work.frequencies_hz.numpy()), around)
     save_picture(mask_picture(mask, step), folder / f"mask-{part.start}.png")
-    write_track(work, part.kept.numpy(), folder / f"kept-{part.start}.wav")
+    kept = write_track(work, part.kept.numpy(), folder / f"kept-{part.start}")
     return {
         "start": part.start,
         "samples": len(part.kept),
         "column": part.first_frame // step,
         "mask": {"file": f"{folder.name}/mask-{part.start}.png"},
-        "kept": {"file": f"{folder.name}/kept-{part.start}.wav"},
+        "kept": {"file": f"{folder.name}/{kept}"},
     }

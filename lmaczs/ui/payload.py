@@ -1,4 +1,4 @@
-"""From an `ExplainResult` to what the player draws and plays: grey pictures, WAV files and plain numbers."""
+"""From an `ExplainResult` to what the player draws and plays: grey pictures, sounds and plain numbers."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,6 +20,10 @@ Pool = Callable[..., NDArray[np.float32]]
 FLOOR_DB = -70.0
 # Pictures of long recordings are made no wider.
 MAX_COLUMNS = 2000
+# Share of what libsndfile can do: a smaller file takes longer than it saves on the way.
+FLAC_LEVEL = 0.4
+# Of 9, likewise.
+PNG_LEVEL = 4
 # Of pictures whose cells are not of equal width in Hz.
 LINEAR_ROWS = 257
 
@@ -87,7 +91,7 @@ def clip_payload(result: Drawable, clip_id: str, folder: Path) -> dict[str, Any]
     step = frames_a_column(result)
     frames = result.magnitude_db.shape[1]
     hop_s = float(result.times_s[1] - result.times_s[0]) if frames > 1 else result.clip.duration_s
-    write_track(result, result.clip.waveform.numpy(), folder / "original.wav")
+    original = write_track(result, result.clip.waveform.numpy(), folder / "original")
     level = linear_rows(result.magnitude_db.numpy(), result.frequencies_hz.numpy())
     save_picture(level_picture(level, step), folder / "spectrogram.png")
     return {
@@ -95,7 +99,7 @@ def clip_payload(result: Drawable, clip_id: str, folder: Path) -> dict[str, Any]
         "name": result.clip.name,
         "duration_s": result.clip.duration_s,
         "sample_rate": result.clip.sample_rate,
-        "original": {"file": "original.wav"},
+        "original": {"file": original},
         "spectrogram": {"file": "spectrogram.png"},
         "column_s": hop_s * step,
         "first_column_s": -hop_s / 2,
@@ -119,8 +123,8 @@ def explanation_payload(
         seconds: how long the explanation took.
     """
     prompts = list(dict.fromkeys((*result.prediction.prompts, result.target)))
-    write_track(result, result.listening.kept.waveform.numpy(), folder / "kept.wav")
-    write_track(result, result.listening.removed.waveform.numpy(), folder / "removed.wav")
+    # What is removed is the rest, which the page works out itself.
+    kept = write_track(result, result.listening.kept.waveform.numpy(), folder / "kept")
     mask = linear_rows(result.explanation.mask.numpy(), result.frequencies_hz.numpy())
     save_picture(mask_picture(mask, frames_a_column(result)), folder / "mask.png")
     return {
@@ -132,8 +136,7 @@ def explanation_payload(
         "evidence": result.explanation.evidence,
         "seconds": round(seconds, 2),
         "mask": {"file": f"{folder.name}/mask.png"},
-        "kept": {"file": f"{folder.name}/kept.wav"},
-        "removed": {"file": f"{folder.name}/removed.wav"},
+        "kept": {"file": f"{folder.name}/{kept}"},
         "probability": None,
         "metrics": None,
         "verdict": verdict_row(result),
@@ -202,7 +205,7 @@ def mask_picture(mask: NDArray[np.float32], step: int) -> NDArray[np.uint8]:
 
 def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
     """Write as 8-bit grey PNG, highest frequency on top."""
-    Image.fromarray(np.ascontiguousarray(picture[::-1])).save(path, compress_level=1)
+    Image.fromarray(np.ascontiguousarray(picture[::-1])).save(path, compress_level=PNG_LEVEL)
 
 
 def track_gain(result: Drawable) -> float:
@@ -215,14 +218,29 @@ def columns_of(values: NDArray[np.float32], result: ExplainResult, pool: Pool) -
     return _columns(values, frames_a_column(result), pool)
 
 
-def write_track(result: Drawable, track: NDArray[np.float32], path: Path) -> None:
-    write_sound(path, track * track_gain(result), result.clip.sample_rate)
+def write_track(result: Drawable, track: NDArray[np.float32], path: Path) -> str:
+    """Write a track of a recording as `write_sound`, with the gain that all of them have."""
+    return write_sound(path, track * track_gain(result), result.clip.sample_rate)
 
 
-def write_sound(path: Path, samples: NDArray[np.float32], sample_rate: int) -> None:
-    """Write a WAV of 16 bits, or of floats where a part peaks above full scale, so that parts always add up."""
-    whole = float(np.abs(samples).max(initial=0.0)) <= 1
-    soundfile.write(path, samples, sample_rate, subtype="PCM_16" if whole else "FLOAT")
+def write_sound(path: Path, samples: NDArray[np.float32], sample_rate: int) -> str:
+    """Write a FLAC of 16 bits, or a WAV of floats where a part peaks above full scale, so that parts always add up.
+
+    Args:
+        path: without an ending.
+        samples: (samples,).
+        sample_rate: Hz.
+
+    Returns:
+        The file's name.
+    """
+    if float(np.abs(samples).max(initial=0.0)) <= 1:
+        file = path.with_name(f"{path.name}.flac")
+        soundfile.write(file, samples, sample_rate, subtype="PCM_16", compression_level=FLAC_LEVEL)
+    else:
+        file = path.with_name(f"{path.name}.wav")
+        soundfile.write(file, samples, sample_rate, subtype="FLOAT")
+    return file.name
 
 
 def frames_a_column(result: Drawable) -> int:

@@ -121,7 +121,9 @@ def read(name: str) -> str:
 def launch_options(settings: Settings) -> dict[str, Any]:
     """Everything for `Blocks.launch`: looks, limits, and nothing that keeps or sends what visitors do."""
     from starlette.middleware import Middleware
+    from starlette.middleware.gzip import GZipMiddleware
 
+    from lmaczs.ui.cards import Cards
     from lmaczs.ui.examples import examples_folder, load_examples
     from lmaczs.ui.headers import SafeHeaders
     from lmaczs.ui.hosts import KnownHosts
@@ -155,7 +157,15 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "max_threads": 80,
         "max_file_size": f"{settings.max_file_mb}mb",
         "app_kwargs": {
-            "middleware": [Middleware(SafeHeaders), *checked, Middleware(LinkPreview), Middleware(SafeErrors)]
+            "middleware": [
+                Middleware(SafeHeaders),
+                *checked,
+                # The page is 0.4 MB of text, which a slow network takes seconds for.
+                Middleware(GZipMiddleware, compresslevel=6),
+                Middleware(Cards),
+                Middleware(LinkPreview),
+                Middleware(SafeErrors),
+            ]
         },
         "run_history": False,
         "enable_monitoring": False,

@@ -6,50 +6,8 @@ TITLE = "Hear why"
 LEAD = "See and hear the part of a sound that made an audio classifier say what it is."
 SOUND_HINT = "Sounds of up to {minutes} minutes, deleted within the hour, never passed on."
 PROMPTS_HINT = "a dog barking\nrain\na person speaking"
-ABOUT = """
-**What you hear.** The classifier is CLAP: it places the sound and each prompt in one space and compares
-them. An explanation is a mask over the spectrogram between 0 and 1. *What counted* is the sound through
-that mask, *what was ignored* is the rest, and the two add up to the original. All three play at the same
-gain unless you match their loudness. The picture shows what you hear: brightness is loudness, colour is the
-mask.
-
-**What the numbers mean.** Scores are relative to the prompts that you typed: a wrong prompt can win if no
-better one is there. The percentages on the three buttons are the classifier's own answer when it hears only
-that part. A good explanation keeps the answer in *what counted* and loses it in *what was ignored*.
-
-**Classifiers.** The embedded one is small and quick. The others are published models, fetched once and only when somebody
-chooses them; each visitor has a choice of their own, and sound and prompts stay when it changes.
-
-**Methods.** {methods} *Run all methods* starts with the fast ones; *Stop* ends what runs and keeps what is finished.
-
-**Components.** L2I takes the sound apart, a lane for each component: how much it speaks for the prompt, which
-frequencies it holds, when it sounds. *Solo* plays it alone, *Mute* leaves it out and *Add* puts it on top of what you
-hear. Those above the threshold are *what counted*. A lane holds what its component adds to the lanes above it, so that
-all lanes and the rest together are the original.
-
-**Beside each other.** Under the picture three methods are explained without a press, each with the classifier's answer to
-both parts. A large mask keeps the answer easily: *Strongest cells* cuts every method to the same share of the picture and
-asks again. Recordings of more than a minute wait for a press.
-
-**Comparing.** *Compare* shows every method on the same axes and scale: press a picture to hear it. *Faithfulness*
-shows what the classifier says to each of them, on this sound (large) and on average over recordings that it was not
-trained on (small). {numbers} Random cells and the loudest cells go through the same test: a method that does no better
-explains nothing.
-
-**Mask on.** A mask over STFT bins is what you hear, cell by cell. A mask over mel bands works on the bands that the
-classifier hears; for your ears it is spread over the bins.
-
-**What if.** Press *What if* and draw boxes on the picture: you hear the sound without them, or only them, and the
-classifier is asked again. Boxes can be pulled elsewhere, taken back and downloaded. The scores beside the picture are
-always those of what you hear, for every method.
-
-**Keys.** `Space` plays and pauses, `1` `2` `3` choose what you hear, `←` `→` move by a second (`Shift`: a
-tenth), `Home` goes to the start, `M` goes to the next method that is there, `L` loops, `E` matches loudness. `B`
-begins and ends *What if*; there `Enter` begins a box at the playhead and ends it.
-
-**Privacy.** Everything runs on the machine that serves this page. Recordings are deleted within the hour
-and are not used for anything else; a link to a file works for anyone who has it until then.
-"""
+# Of a Space, whose files everybody can see.
+CODE = "https://huggingface.co/spaces/{space}/tree/main"
 NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
 NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file('clip.wav') of gradio_client."
 NO_METHOD_NAME = "The method is no text: send a name that /methods lists, or null for the default one."

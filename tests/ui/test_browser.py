@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from visit import QUICK, Visit
+from PIL import Image
+from visit import OUT, QUICK, Visit
 
 
 def test_first_paint_is_an_explained_example_before_any_model_ran(visit: Visit):
@@ -254,6 +255,61 @@ def test_downloads_are_what_was_heard(visit: Visit, tmp_path: Path):
     assert mask["mask"].shape == (len(mask["frequencies_hz"]), len(mask["times_s"]))
 
 
+def test_the_picture_is_kept_with_its_axes(visit: Visit, tmp_path: Path):
+    visit.ready()
+    visit.track("kept").click()
+    with visit.page.expect_download() as download:
+        visit.page.get_by_role("button", name="Picture", exact=True).click()
+    assert download.value.suggested_filename == "knock-and-alarm-picture.png"
+    download.value.save_as(OUT / "saved-picture.png")
+    picture = np.asarray(Image.open(OUT / "saved-picture.png").convert("RGB")).astype(int)
+    assert picture.shape == (900, 1600, 3)
+    assert (picture[0, 0] == 255).all()
+    # Words above, frequencies to the left, times below; and colour on the mask.
+    for part in (picture[20:110, 110:1500], picture[130:800, 20:100], picture[840:890, 110:1560]):
+        assert 0.002 < (part.sum(axis=2) < 600).mean() < 0.2
+    inside = picture[120:830, 110:1560]
+    assert inside.mean() < 60 and (inside[..., 0] - inside[..., 2] > 60).mean() > 0.005
+
+
+def test_the_report_opens_offline_and_holds_what_is_explained(visit: Visit, tmp_path: Path):
+    visit.ready()
+    with visit.page.expect_download() as download:
+        visit.page.get_by_role("button", name="Report (zip)").click()
+    assert download.value.suggested_filename == "knock-and-alarm-report.zip"
+    download.value.save_as(tmp_path / "report.zip")
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        archive.extractall(tmp_path / "report")
+    page = visit.page.context.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / "report/index.html").as_uri())
+    names = page.locator("section h2").all_inner_texts()
+    assert len(names) == 3 and any("GradCAM++" in name for name in names)
+    assert page.locator("audio").count() >= 7
+    page.screenshot(path=OUT / "page-report.png", full_page=True)
+    assert all(url.startswith("file:") or url.startswith("data:") for url in asked)
+    page.close()
+    visit.ready()
+
+
+def test_a_part_that_is_louder_than_full_scale_is_played_as_it_is(visit: Visit, sounds: Path):
+    """Such a part comes as floats; read as 16 bits it would be noise."""
+    visit.ready()
+    loud = io.BytesIO()
+    time_s = np.arange(int(visit.state()["dur"] * 32000)) / 32000
+    soundfile.write(loud, 1.5 * np.sin(880 * np.pi * time_s), 32000, format="WAV", subtype="FLOAT")
+    visit.page.route(
+        "**/kept.flac", lambda route: route.fulfill(body=loud.getvalue(), content_type="audio/wav")
+    )
+    visit.try_example(2)
+    visit.ready()
+    samples = visit.page.evaluate("document.querySelector('.lz-player').samples()")
+    kept = np.array(samples["kept"])
+    assert np.abs(kept - 1.5 * np.sin(880 * np.pi * time_s)).max() < 1e-4
+    assert np.abs(kept + samples["removed"] - np.array(samples["original"])).max() < 1e-6
+
+
 def test_dark(visit: Visit, server: str):
     visit.open(f"{server}/?__theme=dark")
     visit.ready()
@@ -284,9 +340,9 @@ def test_phone(visit: Visit, server: str, theme: str):
     for tab in ("Compare", "Faithfulness", "Explanation"):
         visit.open_tab(tab)
         assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
-        # The line of the methods scrolls, and is itself within the page.
+        # The line of the methods and the cards scroll, and are themselves within the page.
         for locator in visit.player.locator(
-            ":is(button, a, select):not(.lz-methods *):visible, .lz-methods:visible"
+            ":is(button, a, select):not(:is(.lz-methods, .lz-cards) *):visible, :is(.lz-methods, .lz-cards):visible"
         ).all():
             box = locator.bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= 390

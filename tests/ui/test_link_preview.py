@@ -7,6 +7,8 @@ from PIL import Image
 from visit import Visit
 
 from lmaczs.ui import text
+from lmaczs.ui.cards import cards
+from lmaczs.ui.facts import about
 from lmaczs.ui.link_preview import own_tags
 
 
@@ -23,6 +25,57 @@ def test_the_page_tells_of_itself_and_not_of_gradio(visit: Visit, server: str):
     assert Image.open(io.BytesIO(picture.body())).size == (1200, 630)
     icon = visit.page.request.get(f"{server}/favicon.ico")
     assert Image.open(io.BytesIO(icon.body())).size == (64, 64)
+
+
+def test_the_outline_stands_until_the_page_does(visit: Visit, server: str):
+    outline = visit.page.locator("#lz-skeleton")
+    assert outline.count() == 1 and outline.is_hidden()
+    page = visit.page.context.new_page()
+    # Nothing but the page itself comes.
+    page.route("**/*.js", lambda route: None)
+    page.goto(server, wait_until="commit")
+    page.wait_for_selector("#lz-skeleton")
+    assert page.locator("#lz-skeleton").inner_text().split("\n")[0] == text.TITLE
+    page.close()
+
+
+def test_what_a_first_visit_brings_is_small(visit: Visit, server: str):
+    """700 kB, so that 1.6 Mbit/s are enough; see benchmarks/page_speed.json for the seconds."""
+    page = visit.page.context.new_page()
+    log = page.context.new_cdp_session(page)
+    log.send("Network.enable")
+    log.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    sizes = []
+    log.on("Network.loadingFinished", lambda found: sizes.append(found["encodedDataLength"]))
+    # Not what is worked out for whoever has seen the first explanation.
+    page.route("**/queue/join*", lambda route: None)
+    page.goto(server)
+    page.wait_for_selector('.lz-player[data-ready="yes"]')
+    assert 200_000 < sum(sizes) <= 700_000
+    page.close()
+
+
+def test_cards_can_be_read(visit: Visit, server: str):
+    for name in cards():
+        answer = visit.page.request.get(f"{server}/cards/{name}")
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.text() == cards()[name].read_text("utf-8")
+    assert visit.page.request.get(f"{server}/cards/..%2f..%2fpyproject.toml").status == 404
+    visit.page.get_by_role("button", name="About what you see and hear").click()
+    about = visit.page.locator("#lz-about")
+    addresses = about.locator("a").evaluate_all("links => links.map(link => link.href)")
+    assert [address for address in addresses if "arxiv.org" not in address] == [
+        *(f"{server}/cards/{name}" for name in cards()),
+        f"{server}/gradio_api/info",
+    ]
+    assert len(addresses) == len(cards()) + 3
+
+
+def test_a_space_shows_its_code(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SPACE_ID", "someone/hear-why")
+    assert 'href="https://huggingface.co/spaces/someone/hear-why/tree/main"' in about()
+    monkeypatch.setenv("SPACE_ID", 'x" onclick="alert(1)')
+    assert "onclick" not in about()
 
 
 @pytest.mark.parametrize(

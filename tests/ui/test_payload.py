@@ -9,7 +9,15 @@ import soundfile
 from PIL import Image
 
 from lmaczs.ui.handlers import Handlers
-from lmaczs.ui.payload import FLOOR_DB, LINEAR_ROWS, level_picture, linear_rows, mask_picture
+from lmaczs.ui.payload import (
+    FLOOR_DB,
+    LINEAR_ROWS,
+    level_picture,
+    linear_rows,
+    mask_picture,
+    track_gain,
+    write_sound,
+)
 from lmaczs.ui.studio import Studio
 
 PROMPTS = ["a beep", "rain", "a dog"]
@@ -17,6 +25,14 @@ PROMPTS = ["a beep", "rain", "a dog"]
 
 def read_file(payload: dict) -> tuple[np.ndarray, int]:
     return soundfile.read(payload["path"])
+
+
+def removed_of(handlers: Handlers, clip: str, payload: dict) -> np.ndarray:
+    """What the explanation says is removed, with the gain of the page's tracks; the page has the rest of the original."""
+    heard = handlers.studio.hear(clip)
+    target = payload["prompts"][payload["target"]]
+    result = handlers.studio.explain(heard, PROMPTS, target, payload["method"]).result
+    return result.listening.removed.waveform.numpy() * track_gain(result)
 
 
 def first_shown(updates) -> dict:
@@ -29,7 +45,7 @@ def test_payload_is_as_long_as_the_sound_and_its_parts_add_up(handlers: Handlers
     payload = first_shown(outputs)
     assert payload["clip"]["duration_s"] == pytest.approx(1.23, abs=1e-3)
     original, rate = read_file(payload["clip"]["original"])
-    kept, removed = read_file(payload["kept"])[0], read_file(payload["removed"])[0]
+    kept, removed = read_file(payload["kept"])[0], removed_of(handlers, clip, payload)
     assert rate == payload["clip"]["sample_rate"] == 16000
     assert len(original) == len(kept) == len(removed) == round(payload["clip"]["duration_s"] * rate)
     assert np.abs(kept + removed - original).max() < 1e-4
@@ -52,10 +68,23 @@ def test_loud_peaks_get_one_gain_for_all_tracks(handlers: Handlers, tmp_path: Pa
     for method in ("grad-cam", "lmac-any"):  # a part of the second one's mask peaks above the whole
         outputs = handlers.explain(str(path), PROMPTS, 0, [method])
         payload = first_shown(outputs)
-        tracks = [read_file(payload[n])[0] for n in ("kept", "removed")]
+        kept, removed = read_file(payload["kept"])[0], removed_of(handlers, str(path), payload)
         original = read_file(payload["clip"]["original"])[0]
         assert np.abs(original).max() <= 1
-        assert np.abs(tracks[0] + tracks[1] - original).max() < 1e-4
+        assert np.abs(kept + removed - original).max() < 1e-4
+        outputs.close()
+
+
+def test_a_sound_has_16_bits_unless_it_would_be_cut(tmp_path: Path):
+    whole, loud = np.array([0.5, -1.0], np.float32), np.array([0.5, -1.25], np.float32)
+    assert [
+        write_sound(tmp_path / name, samples, 16000) for name, samples in (("a", whole), ("b", loud))
+    ] == [
+        "a.flac",
+        "b.wav",
+    ]
+    assert soundfile.info(tmp_path / "a.flac").subtype == "PCM_16"
+    assert np.array_equal(soundfile.read(tmp_path / "b.wav")[0], loud)
 
 
 def test_pictures_put_high_frequencies_on_top_and_fixed_ends(handlers: Handlers, clip: str):

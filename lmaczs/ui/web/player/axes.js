@@ -24,7 +24,7 @@ const tick = (className, place, share, text) => {
   return node;
 };
 
-const HERTZ = [0, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 6000, 8000, 12000, 16000, 20000];
+export const HERTZ = [0, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 6000, 8000, 12000, 16000, 20000];
 
 // Fill the two rulers beside a picture: `apart` is the least distance of two labels in pixels, across and up.
 export const drawAxes = (picture, hz, seconds, apart) => {

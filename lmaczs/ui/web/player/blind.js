@@ -99,7 +99,7 @@ export class Blind {
     try {
       const [[original], ...kept] = await Promise.all([
         library.clip(pair[0].record),
-        ...pair.map(({ record }) => readTrack(record.payload.kept)),
+        ...pair.map(({ record }) => readTrack(record.payload.kept, record.payload.clip.sample_rate)),
       ]);
       if (key !== questionKey(this.asked)) return;
       this.sound.load({ original, A: kept[0], B: kept[1] }, false);

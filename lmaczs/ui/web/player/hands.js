@@ -4,13 +4,14 @@ import { keyed, setArea, tellArea } from "./beside.js";
 import { listenToMarks, mark, markFromKeys, marks, saveMarks } from "./marks.js";
 import { baseOf } from "./method_key.js";
 import { overlay, setOverlay } from "./overlay.js";
-import { askAll, askFor, askForArchive, stop } from "./requests.js";
+import { askAll, askFor, askForArchive, askForReport, stop } from "./requests.js";
+import { savePicture } from "./snapshot.js";
 import { ZOOM_STEP, listenToSpan, loopPart, span, zoomTo } from "./span.js";
 import { blind, lanes, picture, sound } from "./stage.js";
 import { facts, find, root, state } from "./state.js";
 import { numbersAsCsv } from "./trust.js";
 import { choose, openTab, redraw, setLook } from "./view.js";
-import { fileName, judged, refresh, rows, saveBlob, saveMix } from "./words.js";
+import { fileName, judged, refresh, rows, saveBlob, saveMix, saveTrack } from "./words.js";
 
 const toggle = () => (sound.playing ? sound.pause() : play());
 export const play = () => {
@@ -62,14 +63,7 @@ const listenToButtons = () => {
   for (const button of find("tracks").children) {
     button.addEventListener("click", () => choose(button.dataset.track));
   }
-  // What the page mixed itself is not on the server.
-  for (const name of ["kept", "removed"]) {
-    find("get-" + name).addEventListener("click", (event) => {
-      if (lanes.asMeasured) return;
-      event.preventDefault();
-      saveMix(lanes.mix(name, true), event.currentTarget.download);
-    });
-  }
+  for (const name of ["kept", "removed"]) find("get-" + name).addEventListener("click", () => saveTrack(name));
   find("mix-save").addEventListener("click", () => saveMix(lanes.mix(sound.active), fileName("what-you-hear.wav")));
   find("loop").addEventListener("click", () => sound.loop(!sound.looping));
   find("overlay").addEventListener("click", () => setOverlay(!overlay.on));
@@ -94,6 +88,8 @@ const listenToButtons = () => {
   find("stop").addEventListener("click", () => stop());
   find("better").addEventListener("click", () => askFor(state.question, find("better").dataset.method));
   find("get-all").addEventListener("click", () => state.shown && askForArchive());
+  find("get-report").addEventListener("click", () => state.shown && askForReport());
+  find("get-picture").addEventListener("click", () => state.shown && savePicture());
 };
 
 // The next one that is there already: a key press starts no long work.

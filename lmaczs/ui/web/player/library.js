@@ -1,7 +1,6 @@
 // Every explanation that came in, so that going back to one costs nothing. What is said about an explanation is kept at
 // once; its pictures and sounds are fetched when they are first wanted, each of them once. Whichever of two answers is
 // fetched sooner, the newest words about an explanation stay.
-import { decodeWav } from "../wav.js";
 import { MORE, REST, componentAt } from "./mixing.js";
 import { forgetParts, grown, joined, partial } from "./parts.js";
 import { readGrey } from "./picture.js";
@@ -29,10 +28,18 @@ import { readGrey } from "./picture.js";
 const REMEMBER = 64;
 const SOUND_SECONDS = 300; // of decoded explanations of two tracks kept in memory
 
-export const readTrack = async (file) => {
+/**
+ * A sound of the server, as it is: what the browser knows to read, at the rate that it has.
+ * @param {import("payload").ServedFile} file
+ * @param {number} sampleRate
+ * @returns {Promise<AudioBuffer>}
+ */
+export const readTrack = async (file, sampleRate) => {
   const answer = await fetch(file.url);
   if (!answer.ok) throw new Error("sound " + answer.status);
-  return decodeWav(await answer.arrayBuffer());
+  // Unlike one that plays, it needs no click before.
+  const reader = new OfflineAudioContext({ numberOfChannels: 1, length: 1, sampleRate });
+  return reader.decodeAudioData(await answer.arrayBuffer());
 };
 
 // What an explanation answers; its method comes on top.
@@ -43,13 +50,13 @@ const hasLanes = ({ payload }) => Boolean(payload.lanes?.lanes);
 
 // What is played of an explanation besides the recording: [name, file].
 const partsOf = (record) => {
-  const { kept, removed, lanes } = record.payload;
-  if (!hasLanes(record)) return Object.entries({ kept, removed });
+  const { kept, lanes } = record.payload;
+  if (!hasLanes(record)) return [["kept", kept]];
   const parts = lanes.lanes.map(({ sound }, at) => [componentAt(at), sound]);
   return lanes.more ? [...parts, [MORE, lanes.more]] : parts;
 };
 
-// What no component holds: the parts add up to the original, to the bit.
+// What no part holds: with it they add up to the original.
 const restOf = (original, components) => {
   const { length, sampleRate } = original;
   const rest = new AudioBuffer({ length, sampleRate, numberOfChannels: 1 });
@@ -129,9 +136,10 @@ export class Library {
 
   async parts(record) {
     const files = partsOf(record);
-    const buffers = await Promise.all(files.map(([, file]) => readTrack(file)));
+    const { sample_rate } = record.payload.clip;
+    const buffers = await Promise.all(files.map(([, file]) => readTrack(file, sample_rate)));
     const parts = Object.fromEntries(files.map(([name], at) => [name, buffers[at]]));
-    if (hasLanes(record)) parts[REST] = restOf((await this.clip(record))[0], buffers);
+    parts[hasLanes(record) ? REST : "removed"] = restOf((await this.clip(record))[0], buffers);
     return parts;
   }
 
@@ -147,7 +155,7 @@ export class Library {
     const key = clip.id + domain;
     if (!this.clips.has(key)) {
       if (this.clips.size > 3) this.clips.delete(this.clips.keys().next().value);
-      const parts = Promise.all([readTrack(clip.original), readGrey(clip.spectrogram.url)]);
+      const parts = Promise.all([readTrack(clip.original, clip.sample_rate), readGrey(clip.spectrogram.url)]);
       this.clips.set(key, once(parts, () => this.clips.delete(key)));
     }
     return this.clips.get(key);
@@ -157,7 +165,7 @@ export class Library {
     let seconds = 0;
     for (const record of [...this.records.values()].reverse()) {
       if (!record.sound && !record.grown) continue;
-      seconds += record.payload.clip.duration_s * partsOf(record).length / 2; // two tracks, if it has no components
+      seconds += record.payload.clip.duration_s * (partsOf(record).length + 1) / 2; // two tracks, if it has no components
       if (seconds <= SOUND_SECONDS || record === newest) continue;
       record.sound = record.gains = null;
       forgetParts(record);

@@ -21,7 +21,7 @@ export const joined = (known, fresh) => [...known, ...fresh.filter(({ start }) =
 const pieceOf = (record, { start, mask, kept }) => {
   const { pieces } = record;
   if (!pieces.has(start)) {
-    const files = Promise.all([readGrey(mask.url), readTrack(kept)]);
+    const files = Promise.all([readGrey(mask.url), readTrack(kept, record.payload.clip.sample_rate)]);
     pieces.set(start, once(files, () => pieces.delete(start)));
   }
   return pieces.get(start);

@@ -164,7 +164,18 @@ export class Picture {
       this.canvas.width = width;
       this.canvas.height = height;
     }
-    const context = this.canvas.getContext("2d");
+    this.drawOn(this.canvas, width, height);
+    if (this.clip) for (const bar of this.bars) this.drawBar(bar, lookup(this.look.colours));
+  }
+
+  /**
+   * Draw on a canvas of this size, in pixels.
+   * @param {HTMLCanvasElement | OffscreenCanvas} canvas
+   * @param {number} width
+   * @param {number} height
+   */
+  drawOn(canvas, width, height) {
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.fillStyle = "rgb(" + NIGHT + ")";
     context.fillRect(0, 0, width, height);
     if (!this.clip) return;
@@ -186,7 +197,6 @@ export class Picture {
       columns * this.clip.column_s * perSecond,
       height,
     );
-    for (const bar of this.bars) this.drawBar(bar, table);
   }
 
   // The cells of the picture, coloured by the mask.

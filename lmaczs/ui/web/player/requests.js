@@ -10,7 +10,7 @@ import { show } from "./showing.js";
 import { sound } from "./stage.js";
 import { facts, library, root, state } from "./state.js";
 import { choose } from "./view.js";
-import { announce, label, refresh } from "./words.js";
+import { announce, label, refresh, rows } from "./words.js";
 
 /**
  * Show an explanation of a question, or ask for it.
@@ -67,6 +67,15 @@ export const hear = async (method) => {
   choose("kept");
   await askFor(state.question, method);
   if (state.shown && state.shown.method === method) play();
+};
+
+// The pages of `lmaczs report`, with every method that has explained the prompt; masks as they come.
+export const askForReport = () => {
+  state.work ||= { list: [], message: "writing", share: 0 };
+  began();
+  const { prompts, target, domain } = state.shown.payload;
+  const known = rows().filter(({ record }) => record?.payload.metrics).map(({ method }) => baseOf(method));
+  trigger("report", { prompts, target, methods: known, domain, turn: state.turn });
 };
 
 export const askForArchive = () => {

@@ -12,7 +12,17 @@ import { forgetSpan } from "./span.js";
 import { lanes, picture, sound, strip } from "./stage.js";
 import { library, root, state } from "./state.js";
 import { redraw } from "./view.js";
-import { announce, fileName, label, refresh, save } from "./words.js";
+import { announce, fileName, label, refresh, saveBlob } from "./words.js";
+
+/**
+ * Keep a file of the server, under a name that tells the recording.
+ * @param {import("payload").ServedFile} file
+ */
+const saveFile = async ({ url, path }) => {
+  const answer = await fetch(url).catch(() => null);
+  if (answer?.ok) saveBlob(await answer.blob(), fileName(path.split("/").pop()));
+  else announce("The file could not be fetched: try it again.", true);
+};
 
 // A value holds everything that its request has found so far, so it does not matter if one is passed over.
 export const receive = () => {
@@ -27,7 +37,7 @@ export const receive = () => {
     // It is shown once Gradio has the sound, too.
     state.stored = { turn: value.turn, record: records[0] };
   } else if (value.turn === state.turn) {
-    if (value.archive) return save(value.archive.url, fileName("explanation.zip"));
+    if (value.archive) return saveFile(value.archive);
     const next = state.wanted === "first" ? records[0] : records.find(({ key }) => key === state.wanted);
     if (next && (next !== state.shown || stageOf(next) !== next.stage)) show(next);
   }

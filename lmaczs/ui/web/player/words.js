@@ -171,12 +171,9 @@ export const fill = () => {
   const heard = lanes.asMeasured && payload.shares?.[sound.active];
   page.heard?.(payload.prompts, heard || null, sound.active === "original" ? "" : trackName(sound.active));
   for (const name of ["kept", "removed"]) {
-    const link = find("get-" + name);
-    link.hidden = partial(state.shown);
-    if (partial(state.shown)) continue;
-    link.href = payload[name].url;
-    setText(link, trackName(name));
-    link.download = fileName(trackName(name).toLowerCase().replaceAll(" ", "-") + ".wav");
+    const button = find("get-" + name);
+    button.hidden = partial(state.shown);
+    setText(button, trackName(name));
   }
   const seconds = payload.clip.duration_s;
   setText(find("length"), shownTime(seconds, seconds) + (seconds < 60 ? " s" : ""));
@@ -188,7 +185,7 @@ export const fill = () => {
 
 export const fileName = (ending) => (state.shown ? state.shown.payload.clip.name + "-" : "") + ending;
 
-export const save = (url, name) => {
+const save = (url, name) => {
   const link = document.createElement("a");
   link.href = url;
   link.download = name;
@@ -203,3 +200,9 @@ export const saveBlob = (blob, name) => {
   setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser has read it by then
 };
 export const saveMix = (mix, name) => saveBlob(encodeWav(sound.mixdown(mix), sound.tracks.original.sampleRate), name);
+/**
+ * Keep what counted, or what was ignored, as a sound.
+ * @param {string} name of the track
+ */
+export const saveTrack = (name) =>
+  saveMix(lanes.mix(name, true), fileName(trackName(name).toLowerCase().replaceAll(" ", "-") + ".wav"));
