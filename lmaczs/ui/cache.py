@@ -35,7 +35,8 @@ def visitors_folder() -> TemporaryDirectory[str]:
     What a server that was killed has left of its own goes at the same time.
     Gradio asks the environment for it each time, so there is one for all pages of a process.
     """
-    above = os.environ.get("GRADIO_TEMP_DIR")
+    # Set to nothing is not set.
+    above = os.environ.get("GRADIO_TEMP_DIR") or None
     if above:
         Path(above).mkdir(parents=True, exist_ok=True)
     sweep_abandoned(above)

@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from lmaczs.ui.modules import joined
-from lmaczs.ui.settings import WEB, read
+from lmaczs.ui.web_files import WEB, read
 
 
 def notice() -> gr.HTML:

@@ -13,7 +13,7 @@ from lmaczs.study.design import QUESTION
 from lmaczs.ui import text
 from lmaczs.ui.cards import PATH, cards
 from lmaczs.ui.controls import PAGE_CONTROLS
-from lmaczs.ui.settings import HERE, read
+from lmaczs.ui.web_files import HERE, read
 
 TEST_SET = "test_set.json"
 SPACE = re.compile(r"[\w.-]+/[\w.-]+")
@@ -62,7 +62,7 @@ def about() -> str:
         "numbers": " ".join(f"{entry.label}: {entry.meaning}" for entry in numbers),
     }
     links = {
-        "cards": ", ".join(_link(PATH + name, name) for name in cards()),
+        "cards": ", ".join(_link(PATH.removeprefix("/") + name, name) for name in cards()),
         "code": f" {_link(text.CODE.format(space=space), 'The code of this page')}."
         if SPACE.fullmatch(space)
         else "",

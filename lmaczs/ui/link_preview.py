@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lmaczs.ui import text
 from lmaczs.ui.headers import App, Receive, Scope, Send
-from lmaczs.ui.settings import read
+from lmaczs.ui.web_files import read
 
 PICTURE = Path(__file__).with_name("preview.png")
 ICON = Path(__file__).with_name("icon.png")

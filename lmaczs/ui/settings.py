@@ -8,9 +8,8 @@ from typing import Any
 
 from lmaczs.clap import EMBEDDED
 from lmaczs.errors import LMACError
+from lmaczs.ui.web_files import read
 
-HERE = Path(__file__).parent
-WEB = HERE / "web"
 STYLES = (
     "page.css",
     "source.css",
@@ -113,36 +112,13 @@ def _whole(name: str, default: int, unit: str, least: int = 0) -> int:
     return int(text)
 
 
-def read(name: str) -> str:
-    """A style sheet or template of the page."""
-    return (WEB / name).read_text("utf-8")
-
-
 def launch_options(settings: Settings) -> dict[str, Any]:
     """Everything for `Blocks.launch`: looks, limits, and nothing that keeps or sends what visitors do."""
-    from starlette.middleware import Middleware
-    from starlette.middleware.gzip import GZipMiddleware
-
-    from lmaczs.ui.cards import Cards
     from lmaczs.ui.examples import examples_folder, load_examples
-    from lmaczs.ui.headers import SafeHeaders
-    from lmaczs.ui.hosts import KnownHosts
-    from lmaczs.ui.link_preview import ICON, LinkPreview
-    from lmaczs.ui.quiet_errors import SafeErrors
+    from lmaczs.ui.link_preview import ICON
     from lmaczs.ui.theme import page_theme
     from lmaczs.ui.thumbnails import thumbnails_css
-    from lmaczs.ui.upload_budget import UploadBudget
 
-    checked = [] if settings.hosts is None else [Middleware(KnownHosts, hosts=settings.hosts)]
-    if settings.most_mb_per_address:
-        checked.append(
-            Middleware(
-                UploadBudget,
-                most_bytes=settings.most_mb_per_address * 10**6,
-                window_s=60 * settings.keep_minutes,
-                behind_proxy="SPACE_ID" in os.environ,
-            )
-        )
     return {
         "theme": page_theme(),
         "css": "\n".join(
@@ -156,17 +132,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         # A visitor in line holds one.
         "max_threads": 80,
         "max_file_size": f"{settings.max_file_mb}mb",
-        "app_kwargs": {
-            "middleware": [
-                Middleware(SafeHeaders),
-                *checked,
-                # The page is 0.4 MB of text, which a slow network takes seconds for.
-                Middleware(GZipMiddleware, compresslevel=6),
-                Middleware(Cards),
-                Middleware(LinkPreview),
-                Middleware(SafeErrors),
-            ]
-        },
+        "app_kwargs": {"middleware": _middleware(settings)},
         "run_history": False,
         "enable_monitoring": False,
         "show_error": False,
@@ -177,3 +143,36 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         # Comes with gradio[mcp]; see `lmaczs.ui.endpoints`.
         "mcp_server": find_spec("mcp") is not None,
     }
+
+
+def _middleware(settings: Settings) -> list[Any]:
+    """What every request and answer goes through, the outermost first."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.gzip import GZipMiddleware
+
+    from lmaczs.ui.cards import Cards
+    from lmaczs.ui.headers import SafeHeaders
+    from lmaczs.ui.hosts import KnownHosts
+    from lmaczs.ui.link_preview import LinkPreview
+    from lmaczs.ui.quiet_errors import SafeErrors
+    from lmaczs.ui.upload_budget import UploadBudget
+
+    checked = [] if settings.hosts is None else [Middleware(KnownHosts, hosts=settings.hosts)]
+    if settings.most_mb_per_address:
+        checked.append(
+            Middleware(
+                UploadBudget,
+                most_bytes=settings.most_mb_per_address * 10**6,
+                window_s=60 * settings.keep_minutes,
+                behind_proxy="SPACE_ID" in os.environ,
+            )
+        )
+    return [
+        Middleware(SafeHeaders),
+        *checked,
+        # The page is 0.4 MB of text, which a slow network takes seconds for.
+        Middleware(GZipMiddleware, compresslevel=6),
+        Middleware(Cards),
+        Middleware(LinkPreview),
+        Middleware(SafeErrors),
+    ]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from lmaczs.explainers import DOMAINS
 from lmaczs.types import ExplainResult, MaskDomain, Prediction, Progress, no_progress
 from lmaczs.ui import text, zero_gpu
 from lmaczs.ui.area_key import split_area
+from lmaczs.ui.cache import passing_folder
 from lmaczs.ui.engine import Engine, Runner
 from lmaczs.ui.result_size import bytes_of
 from lmaczs.ui.settings import Settings
@@ -386,7 +386,8 @@ class Studio:
             return
         noise = np.random.default_rng(0).normal(0, 0.1, 5 * 44100)
         try:
-            with TemporaryDirectory() as folder:
+            # Goes with the page, also if that ends meanwhile.
+            with passing_folder() as folder:
                 soundfile.write(Path(folder, "noise.wav"), noise, 44100)
                 cached = self.hear(str(Path(folder, "noise.wav")))
             for name in self._typical():

@@ -63,6 +63,7 @@ def test_cards_can_be_read(visit: Visit, server: str):
     assert visit.page.request.get(f"{server}/cards/..%2f..%2fpyproject.toml").status == 404
     visit.page.get_by_role("button", name="About what you see and hear").click()
     about = visit.page.locator("#lz-about")
+    about.locator("a").first.wait_for()
     addresses = about.locator("a").evaluate_all("links => links.map(link => link.href)")
     assert [address for address in addresses if "arxiv.org" not in address] == [
         *(f"{server}/cards/{name}" for name in cards()),

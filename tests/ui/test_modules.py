@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmaczs.ui.modules import exports, imports, in_order, joined
-from lmaczs.ui.settings import WEB
+from lmaczs.ui.web_files import WEB
 
 ENTRIES = ("player/player.js", "scores.js", "source.js", "model.js", "notice.js", "progress.js")
 SCRIPTS = sorted(WEB.rglob("*.js"))

@@ -14,8 +14,9 @@ from jsonschema import Draft202012Validator
 from lmaczs.ui.events import numbered
 from lmaczs.ui.handlers import Handlers, Update
 from lmaczs.ui.request_order import Request
-from lmaczs.ui.settings import WEB, Settings
+from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
+from lmaczs.ui.web_files import WEB
 
 SCHEMA = json.loads((WEB / "payload.schema.json").read_text("utf-8"))
 CHECK = Draft202012Validator(SCHEMA)

@@ -21,7 +21,7 @@ from visit import Visit
 
 from lmaczs.hearing.verdict import VERDICTS
 from lmaczs.ui.modules import joined
-from lmaczs.ui.settings import WEB
+from lmaczs.ui.web_files import WEB
 
 
 def test_lanes_say_what_each_component_is(explained: Visit):
