@@ -8,6 +8,7 @@
 # make examples rebuild assets/examples (needs espeak-ng)
 # make docs     build the documentation as a site in out/docs, which opens offline
 # make lock     pin what the demo installs, with hashes; torch is left to the machine
+# make audit    look the pinned packages up among the known weaknesses (asks PyPI's database)
 # make wheel    build dist/*.whl
 # make release  VERSION=0.2.0: version, changelog, wheel and hashes
 # make space    write the folder of a Space (DEST=build/space), and start and use it in a clean environment
@@ -30,7 +31,7 @@ SCRIPTS_READY := $(VENV)/.scripts-ready
 NODE := $(VENV)/node
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint scripts check fix examples docs lock wheel release space clean distclean
+.PHONY: help demo test fuzz lint scripts check fix examples docs lock audit wheel release space clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -76,6 +77,10 @@ examples: $(TEST_READY)
 docs: $(TEST_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "Open out/docs/index.html"
+
+audit: $(TEST_READY)
+	$(BIN)/pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off
 
 wheel: $(TEST_READY)
 	rm -rf build dist

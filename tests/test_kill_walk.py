@@ -1,13 +1,18 @@
 """Killed wherever it touches a file, a command finishes when it is called again: nothing lost, doubled or stale."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from kill_walk import contents
 
 from lmaczs.signal.audio import save_wav
 
@@ -69,3 +74,36 @@ def test_a_training_goes_on_and_its_release_is_written_again(tmp_path: Path, bee
     found = walk(tmp_path, "export.py", "lmac-zs", "--run", str(tmp_path / "run/out"), "--out", "OUT")
     assert found["moments"] >= 10
     assert found["different"] == []
+
+
+@pytest.mark.skipif(int(MOST) < 60, reason="takes minutes: KILLS=60")
+def test_explaining_many_on_ray_goes_on(tmp_path: Path, beep_in_noise):
+    """Killed with all of Ray at moments that are drawn; a second call leaves what a run without Ray leaves."""
+    (tmp_path / "sounds").mkdir()
+    for number in range(6):
+        save_wav(beep_in_noise, tmp_path / "sounds" / f"{number}.wav")
+    (tmp_path / "prompts.txt").write_text("a beep\nrain\n", "utf-8")
+    command = [sys.executable, "-m", "lmaczs", *COMMANDS["explain-many"][0], *MODEL, "--unit", "1"]
+
+    def start(out: str, *more: str) -> subprocess.Popen:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+        return subprocess.Popen(
+            [*command, "--out", out, *more], cwd=tmp_path, env=environment, start_new_session=True
+        )
+
+    assert start("here").wait(300) == 0
+    ray = ("--engine", "ray", "--workers", "1")
+    begun = time.monotonic()
+    assert start("whole", *ray).wait(300) == 0
+    whole_s = time.monotonic() - begun
+    expected = contents(tmp_path / "here")["rows"]
+    assert contents(tmp_path / "whole")["rows"] == expected
+    for number, share in enumerate(np.random.default_rng(0).uniform(0.2, 0.95, int(MOST) // 15)):
+        process = start(f"ray-{number}", *ray)
+        time.sleep(share * whole_s)
+        # A run that was quicker this time has nothing to be killed.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+        assert start(f"ray-{number}", *ray).wait(300) == 0
+        assert contents(tmp_path / f"ray-{number}")["rows"] == expected

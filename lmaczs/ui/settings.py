@@ -150,6 +150,7 @@ def _middleware(settings: Settings) -> list[Any]:
     from starlette.middleware import Middleware
     from starlette.middleware.gzip import GZipMiddleware
 
+    from lmaczs.ui.call_check import CallCheck
     from lmaczs.ui.cards import Cards
     from lmaczs.ui.headers import SafeHeaders
     from lmaczs.ui.hosts import KnownHosts
@@ -173,6 +174,7 @@ def _middleware(settings: Settings) -> list[Any]:
         # The page is 0.4 MB of text, which a slow network takes seconds for.
         Middleware(GZipMiddleware, compresslevel=6),
         Middleware(Cards),
+        Middleware(CallCheck, about_sounds=("classify", "explain")),
         Middleware(LinkPreview),
         Middleware(SafeErrors),
     ]

@@ -10,6 +10,9 @@ PROMPTS_HINT = "a dog barking\nrain\na person speaking"
 CODE = "https://huggingface.co/spaces/{space}/tree/main"
 NO_SOUND = "There is no sound yet: upload a file and wait until it is there, record one, or press an example."
 NO_UPLOAD = "The value of audio is no uploaded file: send one, e.g. handle_file('clip.wav') of gradio_client."
+NO_PROMPT_LIST = (
+    "The prompts are no list: send a list of sentences, or one text with a sentence on each line."
+)
 NO_METHOD_NAME = "The method is no text: send a name that /methods lists, or null for the default one."
 CALL_FAILED = "This call cannot be answered: /gradio_api/info says what can be called, and with what."
 OTHER_HOST = (

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { lines, percent } from "../../lmaczs/ui/web/prompts.js";
 import { clock, niceStep, shownTime } from "../../lmaczs/ui/web/player/axes.js";
 import { COLOURS, lookup } from "../../lmaczs/ui/web/player/colours.js";
+import { asHertz, sayLane } from "../../lmaczs/ui/web/player/lane_words.js";
 import { baseOf, isMarked, keyOf } from "../../lmaczs/ui/web/player/method_key.js";
 import { stretchesOf } from "../../lmaczs/ui/web/player/strip.js";
 import { lostWithout, numbersAsCsv, spread } from "../../lmaczs/ui/web/player/trust.js";
@@ -79,4 +80,23 @@ test("a line of scores breaks where nothing sounds", () => {
   const plain = (value) => value;
   assert.deepEqual(stretchesOf([0, 1, 2, 3], [0.1, null, 0.3, 0.4], plain, plain), [[[0, 0.1]], [[2, 0.3], [3, 0.4]]]);
   assert.deepEqual(stretchesOf([0, 1], [null, null], plain, plain), []);
+});
+
+const curve = (points, at) => Array.from({ length: points }, (_, i) => at(i / (points - 1)));
+const clip = { max_hz: 16000, duration_s: 5 };
+
+test("a component is named by its frequencies and by when it sounds", () => {
+  const tone = curve(128, (share) => (Math.abs(16000 * share - 1300) < 130 ? 1 : 0.02));
+  const steady = curve(100, () => 0.8);
+  assert.equal(sayLane({ pattern: tone, activation: steady }, clip), "tone near 1.3 kHz, all through");
+  const hiss = curve(128, (share) => (share > 0.12 && share < 0.8 ? 0.9 : 0));
+  const twice = curve(100, (share) => (Math.abs(share - 0.2) < 0.05 || Math.abs(share - 0.7) < 0.05 ? 1 : 0));
+  assert.match(sayLane({ pattern: hiss, activation: twice }, clip), /^noise from (1\.9|2) kHz to 12\.\d kHz, 2 times$/);
+  const band = curve(128, (share) => (16000 * share > 1000 && 16000 * share < 2500 ? 1 : 0));
+  const once = curve(100, (share) => (Math.abs(share - 0.42) < 0.05 ? 1 - Math.abs(share - 0.42) : 0));
+  assert.match(sayLane({ pattern: band, activation: once }, clip), /^band from 9\d0 Hz to 2\.\d kHz, near 2\.1 s$/);
+  const hum = curve(128, (share) => (share === 0 ? 1 : 0));
+  assert.match(sayLane({ pattern: hum, activation: steady }, clip), /^tone near \d+ Hz, all through$/);
+  assert.equal(asHertz(996), "1000 Hz");
+  assert.equal(asHertz(12000), "12 kHz");
 });

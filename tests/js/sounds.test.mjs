@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 
 import { encodeWav } from "../../lmaczs/ui/web/wav.js";
+import { envelope } from "../../lmaczs/ui/web/player/envelope.js";
 import { Gains } from "../../lmaczs/ui/web/player/gains.js";
 import { Library } from "../../lmaczs/ui/web/player/library.js";
 import { Mixing } from "../../lmaczs/ui/web/player/mixing.js";
@@ -56,6 +57,29 @@ test("a picture says where a frequency stands, and which one stands there", () =
     assert.ok(Math.abs(picture.share(16000) - 1) < 1e-9);
     assert.ok(Math.abs(picture.hz(picture.share(1000)) - 1000) < 1e-6);
   }
+});
+
+test("colours are mixed once for all pictures that look alike", () => {
+  const made = [new Picture(null), new Picture(null)].map((picture) => {
+    Object.assign(picture, { clip: { floor_db: -70 }, ends: [0.1, 0.9] });
+    return (track, name = "grey") => picture.palette(new Uint8Array(768).fill(200), name, track);
+  });
+  const [one, other] = made;
+  assert.equal(one("original"), other("original"));
+  assert.notEqual(one("original"), one("kept"));
+  // A cell that is not kept is not heard: as dark as the quietest one.
+  assert.equal(one("kept")[255], one("kept")[0]);
+  assert.notEqual(one("kept")[(255 << 8) | 255], one("kept")[0]);
+  for (let number = 0; number < 20; number++) one("original", "name " + number);
+  assert.notEqual(one("original"), undefined);
+});
+
+test("an envelope holds the ends of each part, and no part is left out", () => {
+  const samples = Float32Array.from([0, 0.5, -0.25, 1, -1, 0.125]);
+  assert.deepEqual([...envelope(samples, 3)], [0, 0.5, -0.25, 1, -1, 0.125]);
+  // More columns than samples: each shows the one that it stands for.
+  const wide = envelope(Float32Array.from([0.5, -0.5]), 4);
+  assert.deepEqual([...wide], [0, 0.5, 0, 0.5, -0.5, 0, -0.5, 0]);
 });
 
 test("a loop stays within its part", () => {

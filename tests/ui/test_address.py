@@ -32,6 +32,8 @@ def test_a_link_leads_to_an_example_and_its_prompt(visit: Visit, server: str):
     visit.until(f"state.prompt === {prompt!r}")
     visit.ready()
     assert visit.page.url == link
+    # Unlike a press, a link does not sound by itself.
+    assert not visit.state()["playing"]
     # The stored example, asked for by name, stays what it is.
     visit.open(f"{server}/?example=1")
     visit.ready()

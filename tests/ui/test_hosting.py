@@ -46,6 +46,7 @@ PROMISES = {
     "stands in line once\nfor each method": "ui/test_hosting.py::test_every_method_stands_in_line_by_itself",
     "from 64 on the page says that it is full": "ui/test_hosting.py::test_a_page_that_is_full_says_so",
     "Work for somebody who has left or cancelled ends at its next step": "ui/test_public_server.py::test_nobody_waits_for_a_program_that_has_left",
+    "a call that does not fit is refused before it stands in line": "ui/test_public_server.py::test_nonsense_is_refused_before_it_stands_in_line",
     "a Space is also a server of tools for assistants": "ui/test_endpoints.py::test_endpoints_are_tools_for_assistants",
     "Behind a proxy set": "ui/test_hosting.py::test_behind_a_proxy_everything_has_its_prefix",
     "both take the visitors' files along": "ui/test_hosting.py::test_a_page_that_ends_takes_the_files_along",

@@ -14,6 +14,7 @@ import soundfile
 from page_server import running_page
 
 from lmaczs.errors import LMACError
+from lmaczs.ui import text
 from lmaczs.ui.addresses import download
 from lmaczs.ui.hosts import LOOPBACK, allowed_hosts
 from lmaczs.ui.quiet_errors import SafeErrors
@@ -208,21 +209,51 @@ def test_a_call_that_does_not_fit_is_one_sentence_and_one_line_of_the_log(tmp_pa
                 {"data": [sound, MARK], "fn_index": 3, "session_hash": MARK, "event_data": event},
                 200,
             ),
-            ("call/explain", {"data": [sound, [MARK], MARK]}, 200),
-            ("call/classify", {"data": [MARK]}, 200),
+            ("call/explain", {"data": [sound, [MARK], MARK]}, 422),
+            ("call/classify", {"data": [MARK]}, 422),
+            ("call/classify", {"data": {MARK: [[[]]]}}, 422),
         ]
         for path, sent, status in calls * 5:
             answer = httpx.post(f"{api}/{path}", json=sent, timeout=30)
             assert answer.status_code == status, path
             if status == 500:
                 assert "/gradio_api/info says what can be called" in answer.json()["detail"]
-        waiting = httpx.post(f"{api}/call/classify", json={"data": [MARK]}).json()["event_id"]
-        assert "event: error" in httpx.get(f"{api}/call/classify/{waiting}", timeout=30).text
         assert httpx.get(url).status_code == 200
     log = (tmp_path / "server.log").read_text("utf-8")
     failed = [line for line in log.splitlines() if line.startswith("A call failed: ")]
-    assert len(failed) >= 16 and "Traceback" not in log and MARK not in log
+    assert len(failed) >= 10 and "Traceback" not in log and MARK not in log
     assert len(log) < 10_000
+
+
+def test_nonsense_is_refused_before_it_stands_in_line(page, tmp_path):
+    """With one sentence, and nothing of whether a file of the server exists."""
+    program = Program(page)
+    good = program.upload(write_noise(tmp_path / "good.wav", 1))
+    meta = {"_type": "gradio.FileData"}
+    bad = {
+        "no list": {"prompts": MARK},
+        "no sound": [MARK, PROMPTS],
+        "no mark of an upload": [{"path": good["path"]}, PROMPTS],
+        "a file of the server": [{"path": "/etc/hostname", "meta": meta}, PROMPTS],
+        "no file at all": [{"path": "/nowhere", "meta": meta}, PROMPTS],
+        "a way out": [{"path": good["path"] + "/../../../../etc/hostname", "meta": meta}, PROMPTS],
+        "a zero byte": [{"path": "a\0b", "meta": meta}, PROMPTS],
+        "no prompts": [good],
+        "prompts are a number": [good, 3],
+    }
+    said = {}
+    for name, data in bad.items():
+        answer = program.client.post(f"{program.url}/call/classify", json={"data": data})
+        assert answer.status_code == 422, name
+        said[name] = answer.json()["detail"]
+    assert said["a file of the server"] == said["no file at all"] == said["a way out"] == text.NO_UPLOAD
+    assert said["no prompts"] == said["prompts are a number"] == text.NO_PROMPT_LIST
+    broken = program.client.post(f"{program.url}/call/explain", content=b"[" * 100_000)
+    assert broken.status_code == 422
+    large = program.client.post(f"{program.url}/call/explain", content=b" " * 2_100_000)
+    assert large.status_code == 413
+    told = program.answer("classify", program.ask("classify", good, PROMPTS))
+    assert "event: complete" in told
 
 
 def test_an_error_of_an_answer_that_has_begun_ends_it(caplog):

@@ -137,10 +137,12 @@ class Visit:
         self.page.keyboard.press("Enter")
 
     def try_example(self, index: int) -> None:
-        """Press an example, and wait until the page has taken it up."""
+        """Press an example, and wait until the page has taken it up; it plays at once, and is paused here."""
         turn = self.state()["turn"]
         self.page.locator("#lz-tries button").nth(index).click()
-        self.until(f"state.turn > {turn}")
+        self.until(f"state.turn > {turn} && state.playing")
+        self.play.click()
+        self.page.keyboard.press("Home")
 
     def open_tab(self, name: str) -> None:
         self.page.get_by_role("tab", name=name, exact=True).click()

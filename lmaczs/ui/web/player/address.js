@@ -7,8 +7,8 @@ import { announce } from "./words.js";
 
 /** @returns {HTMLButtonElement[]} */
 const examples = () => [.../** @type {any} */ (document.querySelectorAll("#lz-tries button"))];
-// Numbers as people count; null: not an example, or not said.
-export const address = { example: null, pressed: null, wish: { example: null, prompt: null } };
+// Numbers as people count; null: not an example, or not said. `plays`: it was pressed by hand, and is played once it is there.
+export const address = { example: null, pressed: null, plays: false, wish: { example: null, prompt: null } };
 
 const readAddress = () => {
   const said = new URLSearchParams(location.search);
@@ -31,6 +31,7 @@ export const writeAddress = () => {
 // Another sound is coming: that of the example that was just pressed, or the visitor's own.
 export const leaveExample = () => {
   address.example = address.pressed;
+  address.plays = address.plays && address.pressed !== null;
   address.pressed = null;
   if (address.example !== address.wish.example) address.wish = { example: null, prompt: null };
   writeAddress();
@@ -68,7 +69,10 @@ export const listenToExamples = () => {
   // Before Gradio hears of it.
   const press = (event) => {
     const number = examples().indexOf(event.target.closest("#lz-tries button")) + 1;
-    if (number) address.pressed = number;
+    if (!number) return;
+    address.pressed = number;
+    // A link does not sound by itself.
+    address.plays = event.isTrusted;
   };
   document.addEventListener("click", press, { capture: true, signal: gone });
   find("get-link").addEventListener("click", () => copyLink());

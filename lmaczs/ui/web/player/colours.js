@@ -20,3 +20,14 @@ export const lookup = (name) => {
   }
   return table;
 };
+
+// Colours that the colour-blind tell apart, too (Okabe and Ito 2008), without those that are dark on the picture.
+export const TINTS = [
+  ["orange", "e69f00"],
+  ["light blue", "56b4e9"],
+  ["green", "009e73"],
+  ["yellow", "f0e442"],
+  ["red", "d55e00"],
+  ["pink", "cc79a7"],
+];
+export const rgbOf = (hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));

@@ -22,6 +22,8 @@ export class Compare {
     this.extent = extent;
     this.name = name;
     this.say = say;
+    // Where masks are on one scale, all have its colours.
+    this.coloured = !bar;
     this.look = look;
     this.choose = choose;
     this.seek = seek;
@@ -113,11 +115,18 @@ export class Compare {
       if (panel.record !== record) return;
       const { duration_s, max_hz } = record.payload.clip;
       panel.picture.load(record.payload.clip, level, mask);
+      if (this.coloured) this.colourIn(panel, record, library);
       const length = shownTime(duration_s, duration_s) + (duration_s < 60 ? " s" : "");
       if (this.extent) setText(this.extent, "Across 0 to " + length + ", upwards 0 to " + max_hz / 1000 + " kHz");
     } catch {
       if (panel.record === record) panel.record = null; // asked for again with the next answer
     }
+  }
+
+  // Components in their own colours, once they are there.
+  async colourIn(panel, record, library) {
+    const layers = await library.layers(record).catch(() => null);
+    if (layers?.length && panel.record === record) panel.picture.setLayers(layers, true);
   }
 
   draw() {

@@ -72,6 +72,8 @@ const listenToButtons = () => {
   find("view").addEventListener("change", (event) => setLook({ view: event.target.value }));
   find("scale").addEventListener("change", (event) => setLook({ scale: event.target.value }));
   find("opacity").addEventListener("input", (event) => setLook({ opacity: event.target.value / 100 }));
+  find("range").addEventListener("input", (event) => setLook({ range: event.target.valueAsNumber }));
+  find("brightness").addEventListener("input", (event) => setLook({ brightness: event.target.valueAsNumber }));
   find("domain").addEventListener("change", (event) => {
     const domain = event.target.value;
     const base = baseOf(state.shown.method);

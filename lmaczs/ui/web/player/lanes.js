@@ -1,6 +1,8 @@
 // A lane for each component of an explanation: how much it speaks for the prompt, which frequencies it holds, when it
 // sounds, and buttons to hear it alone, without it, or on top. The threshold above which components count acts at once.
+import { TINTS } from "./colours.js";
 import { Gains } from "./gains.js";
+import { sayLane } from "./lane_words.js";
 import { MORE, Mixing, REST, componentAt, partName } from "./mixing.js";
 import { SVG, capital, setText } from "./nodes.js";
 
@@ -32,6 +34,7 @@ export class Lanes {
   load(record, mask, gains) {
     this.mask = mask;
     const payload = record.payload.lanes;
+    this.clip = record.payload.clip;
     if (payload?.lanes) record.mixing ||= new Mixing(payload);
     this.mixing = record.mixing;
     this.gains = gains && new Gains(gains, this.mixing.parts);
@@ -104,7 +107,10 @@ export class Lanes {
     node.dataset.part = part;
     const title = make("p", "lz-lane-name", node);
     title.textContent = capital(name);
-    if (lane) title.title = "Number " + lane.index + " of the dictionary";
+    if (lane) {
+      title.title = "Number " + lane.index + " of the dictionary";
+      make("span", "lz-lane-what", title).textContent = sayLane(lane, clip);
+    }
     const hands = make("div", "lz-lane-hands", node);
     const [solo, hand] = ["lz-lane-solo", "lz-lane-hand"].map((className) => {
       const button = make("button", className, hands);
@@ -185,8 +191,11 @@ export class Lanes {
     const heard = mixing.hears(choice, part);
     const counts = mixing.counts(part);
     node.dataset.counts = counts ? "yes" : "no";
+    // As on the picture of the components.
+    const tint = TINTS[mixing.parts.indexOf(part)];
+    node.style.setProperty("--tint", lane && counts && tint ? "#" + tint[1] : "transparent");
     node.dataset.heard = heard ? "yes" : "no";
-    const relevance = lane ? ", relevance " + lane.relevance.toFixed(2) + (counts ? ", counts" : ", does not count") : "";
+    const relevance = lane ? ", " + sayLane(lane, this.clip) + ", relevance " + lane.relevance.toFixed(2) + (counts ? ", counts" : ", does not count") : "";
     node.setAttribute("aria-label", name + relevance + (heard ? ", heard" : ", not heard"));
     solo.setAttribute("aria-pressed", String(mixing.solo.has(part)));
     hand.setAttribute("aria-pressed", String((held ? mixing.muted : mixing.added).has(part)));

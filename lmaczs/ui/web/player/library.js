@@ -1,6 +1,7 @@
 // Every explanation that came in, so that going back to one costs nothing. What is said about an explanation is kept at
 // once; its pictures and sounds are fetched when they are first wanted, each of them once. Whichever of two answers is
 // fetched sooner, the newest words about an explanation stay.
+import { TINTS, rgbOf } from "./colours.js";
 import { MORE, REST, componentAt } from "./mixing.js";
 import { forgetParts, grown, joined, partial } from "./parts.js";
 import { readGrey } from "./picture.js";
@@ -148,6 +149,24 @@ export class Library {
     if (!hasLanes(record)) return null;
     record.gains ||= once(readGrey(record.payload.lanes.gains.url), () => (record.gains = null));
     return record.gains;
+  }
+
+  /**
+   * A mask in a colour of its own for each of the most relevant components that count; null where there are none.
+   * @param {ExplanationRecord} record
+   * @returns {Promise<{ mask: import("./picture.js").Grey, rgb: number[] }[] | null>}
+   */
+  async layers(record) {
+    const stacked = await this.gains(record);
+    if (!stacked) return null;
+    const { lanes, more, threshold } = /** @type {any} */ (record.payload.lanes);
+    const rows = stacked.rows / (lanes.length + (more ? 1 : 0));
+    const cells = rows * stacked.columns;
+    const counted = lanes.filter(({ relevance }) => relevance > threshold).length;
+    return TINTS.slice(0, counted).map(([, hex], at) => ({
+      mask: { rows, columns: stacked.columns, grey: stacked.grey.subarray(at * cells, (at + 1) * cells) },
+      rgb: rgbOf(hex),
+    }));
   }
 
   // The recording itself, the same for all prompts and methods of a domain.

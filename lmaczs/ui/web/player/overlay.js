@@ -1,6 +1,7 @@
 // What speaks for each prompt, on one picture: a colour for each.
 import { page } from "../bus.js";
 import { askBeside } from "./beside.js";
+import { TINTS, rgbOf } from "./colours.js";
 import { questionKey, sameQuestion } from "./library.js";
 import { baseOf, isMarked } from "./method_key.js";
 import { complete } from "./parts.js";
@@ -8,17 +9,6 @@ import { request } from "./requests.js";
 import { picture, strip } from "./stage.js";
 import { find, library, root, state } from "./state.js";
 import { announce, fill, refresh } from "./words.js";
-
-// Colours that the colour-blind tell apart, too (Okabe and Ito 2008), without those that are dark on the picture.
-const TINTS = [
-  ["orange", "e69f00"],
-  ["light blue", "56b4e9"],
-  ["green", "009e73"],
-  ["yellow", "f0e442"],
-  ["red", "d55e00"],
-  ["pink", "cc79a7"],
-];
-const rgbOf = (hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
 export const overlay = {
   on: false,

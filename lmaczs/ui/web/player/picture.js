@@ -5,6 +5,9 @@ import { lookup } from "./colours.js";
 const NIGHT = [13, 12, 14];
 const ASH = [150, 155, 166];
 const WIDEST = 16000; // pixels
+// The same for all pictures of a sound; each takes some 10 ms to make.
+const palettes = new Map();
+const PALETTES_KEPT = 16;
 const CONTRAST = 1.25; // of the drawing only; the read-out tells the level itself
 
 export const SCALES = {
@@ -34,23 +37,30 @@ export class Picture {
   constructor(canvas, bars = []) {
     this.canvas = canvas;
     this.bars = bars;
-    this.look = { scale: "mel", colours: "ember", opacity: 0.9, view: "sound" };
+    this.look = { scale: "mel", colours: "ember", opacity: 0.9, view: "sound", range: 70, brightness: 0 };
     this.track = "original";
   }
 
   load(clip, level, mask) {
+    const same = level === this.level;
     this.clip = clip;
     this.level = level;
-    this.mask = mask;
-    this.layers = this.stretched = null;
-    this.ends = this.contrast(level.grey);
+    this.layers = null;
+    if (same) this.setMask(mask);
+    else {
+      this.mask = mask;
+      this.stretched = null;
+      this.ends = this.contrast(level.grey);
+    }
     this.draw();
   }
 
   // Several masks at once, [{ name, mask, rgb }]: each cell has the colour of its largest one. null: the mask alone.
-  setLayers(layers) {
+  // `together`: they are parts of the mask, which says how strong a colour is.
+  setLayers(layers, together = false) {
     if (!layers && !this.layers) return;
     this.layers = layers;
+    this.together = together;
     this.draw();
   }
 
@@ -72,6 +82,14 @@ export class Picture {
     };
     const black = Math.min(at(0.08), 0.45);
     return [black, Math.max(at(0.998), black + 0.2)];
+  }
+
+  // The same with the range and the brightness that the visitor chose.
+  shownEnds() {
+    const [black, white] = this.ends;
+    const { range, brightness } = this.look;
+    const darkest = Math.max(black, 1 + range / this.clip.floor_db);
+    return [darkest, Math.max(white * (1 - brightness / 100), darkest + 0.05)];
   }
 
   clear() {
@@ -137,10 +155,20 @@ export class Picture {
     return colour;
   }
 
-  // 256 mask values x 256 levels -> colour, so that a redraw is two look-ups per cell.
-  palette(table, track = this.track) {
+  // 256 mask values x 256 levels -> colour, so that a redraw is two look-ups per cell; `name`: of the table.
+  palette(table, name, track = this.track) {
+    const { opacity, view } = this.look;
+    const key = [name, opacity, view, track, ...this.shownEnds(), this.clip.floor_db].join();
+    if (!palettes.has(key)) {
+      if (palettes.size >= PALETTES_KEPT) palettes.delete(palettes.keys().next().value);
+      palettes.set(key, this.mixColours(table, track));
+    }
+    return palettes.get(key);
+  }
+
+  mixColours(table, track) {
     const colours = new Uint32Array(65536);
-    const [black, white] = this.ends;
+    const [black, white] = this.shownEnds();
     for (let mask = 0; mask < 256; mask++) {
       const share = mask / 255;
       const gain = track === "kept" ? share : track === "removed" ? 1 - share : 1;
@@ -201,7 +229,7 @@ export class Picture {
 
   // The cells of the picture, coloured by the mask.
   masked(table, height) {
-    const colours = this.palette(table);
+    const colours = this.palette(table, this.look.colours);
     this.stretched.mask ||= this.stretch(this.mask, height);
     const { level, mask } = this.stretched;
     const cells = new Uint32Array(level.length);
@@ -214,13 +242,15 @@ export class Picture {
     const { level } = this.stretched;
     const parts = this.layers.map(({ mask, rgb }) => ({
       mask: this.stretch(mask, height),
-      colours: this.palette(Uint8Array.from({ length: 3 * 256 }, (_, i) => rgb[i % 3]), "original"),
+      colours: this.palette(Uint8Array.from({ length: 3 * 256 }, (_, i) => rgb[i % 3]), String(rgb), "original"),
     }));
+    if (this.together) this.stretched.mask ||= this.stretch(this.mask, height);
+    const whole = this.together ? this.stretched.mask : null;
     const cells = new Uint32Array(level.length);
     for (let i = 0; i < cells.length; i++) {
       let best = parts[0];
       for (const part of parts) if (part.mask[i] > best.mask[i]) best = part;
-      cells[i] = best.colours[(best.mask[i] << 8) | level[i]];
+      cells[i] = best.colours[((whole || best.mask)[i] << 8) | level[i]];
     }
     return cells;
   }

@@ -1,8 +1,9 @@
 // From what the server answers to what is on screen, and back to an empty page.
 import { page } from "../bus.js";
-import { followAddress, writeAddress } from "./address.js";
+import { address, followAddress, writeAddress } from "./address.js";
 import { tellArea } from "./beside.js";
 import { tellGaps } from "./gaps.js";
+import { play } from "./hands.js";
 import { remember, tellPast } from "./history.js";
 import { forgetMarks } from "./marks.js";
 import { askMore, overlay } from "./overlay.js";
@@ -83,6 +84,8 @@ export const show = async (record, back = false) => {
     refresh();
     redraw();
     if (followAddress()) return arrived(record);
+    if (address.plays) play();
+    address.plays = false;
     if (!back) remember(record);
     writeAddress();
     arrived(record);

@@ -8,6 +8,7 @@ import { SCALES } from "./picture.js";
 import { follow } from "./span.js";
 import { beside, compare, lanes, picture, sound } from "./stage.js";
 import { find, root, state } from "./state.js";
+import { drawWave } from "./wave.js";
 import { fill, trackName } from "./words.js";
 
 // What the visitor chose to look at, remembered in this browser only.
@@ -39,6 +40,7 @@ const paint = () => {
     picture.track = track;
   }
   picture.draw();
+  drawWave();
 };
 
 // Another part is heard: the sound, the picture and what is said follow.
@@ -63,6 +65,9 @@ export const redraw = () => {
   find("colours").value = picture.look.colours;
   find("opacity").value = Math.round(100 * picture.look.opacity);
   find("view").value = picture.look.view;
+  find("range").value = picture.look.range;
+  find("range").setAttribute("aria-valuetext", picture.look.range + " decibels");
+  find("brightness").value = picture.look.brightness;
   find("scale").value = picture.look.scale;
   drawMarks();
   render();
