@@ -21,7 +21,13 @@ SCRIPTS = ("assets/*.py",)  # they make the assets, and the Space has them
 TORCH = "2.13.0"
 # transformers imports torchaudio wherever it finds it, and nothing here needs it.
 LEFT_OUT = ("torchaudio",)
-BINARY = ("safetensors", "wav", "png", "npz")  # the hub refuses binary files that are not stored as LFS
+BINARY = (
+    "safetensors",
+    "wav",
+    "flac",
+    "png",
+    "npz",
+)  # the hub refuses binary files that are not stored as LFS
 
 
 def build(folder: Path) -> None:

@@ -24,6 +24,7 @@ def begun_payload(work: Partwise, clip: dict[str, Any]) -> dict[str, Any]:
         "method": work.method,
         "domain": work.domain,
         "evidence": "unknown",
+        "where": "",
         "seconds": None,
         "mask": None,
         "kept": None,

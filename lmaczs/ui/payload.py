@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from lmaczs.hearing.verdict import verdict_row
+from lmaczs.report.picture import where_the_mask_lies
 from lmaczs.types import AudioClip, ExplainResult, Prediction
 
 # Makes one of several neighbours: (values, axis=...) -> values.
@@ -134,6 +135,7 @@ def explanation_payload(
         "method": result.explanation.method,
         "domain": result.explanation.domain,
         "evidence": result.explanation.evidence,
+        "where": where_the_mask_lies(result),
         "seconds": round(seconds, 2),
         "mask": {"file": f"{folder.name}/mask.png"},
         "kept": {"file": f"{folder.name}/{kept}"},

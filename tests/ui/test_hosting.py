@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, tone_bursts
 from page_server import ROOT, running_page
 
+RATE = 16000
 HOSTING = ROOT / "docs/hosting.md"
 # A piece of a promise -> the test that would fail if it were broken.
 PROMISES = {
@@ -72,8 +73,8 @@ def page(home: Path):
         yield url
 
 
-def write_bursts(path: Path, seconds: float = 2.0) -> Path:
-    soundfile.write(path, tone_bursts(seconds), RATE)
+def write_noise(path: Path, seconds: float = 2.0) -> Path:
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, round(seconds * RATE)), RATE)
     return path
 
 
@@ -97,7 +98,7 @@ def test_links_work_for_whoever_has_them(page: str, tmp_path: Path):
     told = answer(
         page,
         "explain",
-        upload(page, write_bursts(tmp_path / "mine.wav")),
+        upload(page, write_noise(tmp_path / "mine.wav")),
         ["a beep", "rain"],
         None,
         None,
@@ -110,7 +111,7 @@ def test_links_work_for_whoever_has_them(page: str, tmp_path: Path):
 
 
 def test_nothing_of_a_visitor_is_in_the_log(page: str, home: Path, tmp_path: Path):
-    sound = upload(page, write_bursts(tmp_path / "canary-name.wav"))
+    sound = upload(page, write_noise(tmp_path / "canary-name.wav"))
     assert "event: complete" in answer(
         page, "explain", sound, ["canary sentence", "rain"], None, None, "stft"
     )
@@ -123,7 +124,7 @@ def test_nothing_of_a_visitor_is_in_the_log(page: str, home: Path, tmp_path: Pat
 
 def test_a_page_that_is_full_says_so(page: str, tmp_path: Path):
     """Nobody reads these answers, so that what has begun ends at its next step."""
-    sound = upload(page, write_bursts(tmp_path / "long.wav", 60))
+    sound = upload(page, write_noise(tmp_path / "long.wav", 60))
     sent = [
         ask(page, "explain", sound, ["a beep", f"rain {number}"], None, "rise", "stft")
         for number in range(70)
@@ -174,7 +175,7 @@ def test_a_page_that_ends_takes_the_files_along(sent: signal.Signals, tmp_path: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess, "Popen", lambda *a, **k: started.append(real(*a, **k)) or started[-1])
         with running_page(tmp_path, environment=environment) as url:
-            upload(url, write_bursts(tmp_path / "mine.wav"))
+            upload(url, write_noise(tmp_path / "mine.wav"))
             assert [path for path in files.rglob("mine.wav")]
             started[-1].send_signal(sent)
             started[-1].wait(30)

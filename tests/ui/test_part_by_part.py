@@ -132,6 +132,7 @@ def test_the_part_under_the_playhead_is_explained_first(visit: Visit, begin):
 
 
 def test_undo_leaves_a_partial_explanation_and_comes_back_to_it(visit: Visit, begin):
+    visit.ready()
     prompt = visit.state()["prompt"]
     begin()
     stop(visit)

@@ -273,3 +273,22 @@ def test_components_without_a_lane_count_as_they_did_when_the_server_was_asked(v
     assert [state["kept"] for state in found] == [[155, 150], [150, 90], [50, 90]]
     assert [state["removed"] for state in found] == [[100, 105], [105, 165], [100, 105]]
     assert found[2]["words"] == "what counted, without component 1 and the others that count"
+
+
+def test_muting_what_counts_is_what_was_ignored(explained: Visit):
+    """To 1e-3, sample by sample: the same call, from two sides."""
+    visit = explained
+    player = "document.querySelector('.lz-player')"
+    visit.track("original").click()
+    counted = [
+        number
+        for number, lane in enumerate(visit.page.locator(".lz-lane").all())
+        if lane.get_attribute("data-counts") == "yes"
+    ]
+    for number in counted:
+        visit.page.locator(".lz-lane").nth(number).get_by_role("button", name=re.compile("^Mute")).click()
+    heard = visit.page.evaluate(f"Array.from({player}.heard())")
+    visit.page.locator(".lz-mix-reset").click()
+    visit.track("removed").click()
+    ignored = visit.page.evaluate(f"Array.from({player}.heard())")
+    assert counted and np.abs(np.array(heard) - np.array(ignored)).max() < 1e-3

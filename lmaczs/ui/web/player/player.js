@@ -137,6 +137,9 @@ root.state = () => ({
 root.samples = () =>
   Object.fromEntries(Object.entries(sound.tracks).map(([name, buffer]) => [name, buffer.getChannelData(0)]));
 
+// What is heard now, sample by sample.
+root.heard = () => sound.mixdown(sound.mix(sound.active));
+
 // Loudness of what a blind comparison plays, by name.
 root.blindSound = () =>
   Object.fromEntries(

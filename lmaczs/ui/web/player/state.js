@@ -3,7 +3,7 @@ import { Library } from "./library.js";
 
 /**
  * The player's own node; the tests ask it for more.
- * @type {HTMLElement & { state?: () => object, samples?: () => object, blindSound?: () => object }}
+ * @type {HTMLElement & { state?: () => object, samples?: () => object, heard?: () => Float32Array, blindSound?: () => object }}
  */
 export const root = element.querySelector(".lz-player");
 /**

@@ -175,6 +175,8 @@ export const fill = () => {
     button.hidden = partial(state.shown);
     setText(button, trackName(name));
   }
+  const alternative = "Spectrogram coloured by the mask. " + payload.where;
+  if (find("picture").getAttribute("aria-label") !== alternative) find("picture").setAttribute("aria-label", alternative);
   const seconds = payload.clip.duration_s;
   setText(find("length"), shownTime(seconds, seconds) + (seconds < 60 ? " s" : ""));
   find("canvas").setAttribute("aria-valuemax", seconds.toFixed(2));
