@@ -38,8 +38,9 @@ export const drawWave = () => {
   const original = sound.tracks.original.getChannelData(0);
   const whole = envelopeOf(original, columns);
   const top = whole.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6);
-  const draw = (values, colour) => {
-    context.fillStyle = colour;
+  const draw = (values, name, alpha) => {
+    context.fillStyle = style.getPropertyValue(name);
+    context.globalAlpha = alpha;
     const middle = canvas.height / 2;
     for (let column = 0; column < columns; column++) {
       const [high, low] = [values[2 * column + 1], values[2 * column]].map((value) => middle - (value / top) * (middle - 1));
@@ -47,6 +48,7 @@ export const drawWave = () => {
     }
   };
   const heard = heardSamples();
-  draw(whole, style.getPropertyValue(heard ? "--lz-line" : "--lz-quiet"));
-  if (heard) draw(envelopeOf(heard, columns), style.getPropertyValue("--lz-ember"));
+  // Fainter, but seen in the dark, too.
+  draw(whole, "--lz-quiet", heard ? 0.5 : 1);
+  if (heard) draw(envelopeOf(heard, columns), "--lz-ember", 1);
 };
