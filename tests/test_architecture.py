@@ -14,6 +14,7 @@ MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 350, 50
 LAYERS = {
     "errors": 0,
     "types": 0,
+    "sorting": 0,
     "settings": 0.2,
     "release_config": 0.3,
     "release_files": 0.4,
@@ -225,7 +226,12 @@ def test_the_exceptions_of_the_one_way_are_used():
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("metrics/")])
 def test_metrics_know_tensors_only(name):
-    assert {part_of(module) for module in imported_modules(parse(name))} <= {"metrics", "errors", "types"}
+    assert {part_of(module) for module in imported_modules(parse(name))} <= {
+        "metrics",
+        "errors",
+        "types",
+        "sorting",
+    }
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("explainers/") and "__init__" not in n])

@@ -26,7 +26,7 @@ from lmaczs.hearing import explain, listen
 from lmaczs.hub import save_release
 from lmaczs.metrics.registry import explanation_keys
 from lmaczs.signal.audio import load_clip
-from lmaczs.ui import archive
+from lmaczs.ui import archive, endpoints
 from lmaczs.ui.endpoints import Endpoints
 from lmaczs.ui.handlers import Handlers
 from lmaczs.ui.settings import Settings
@@ -96,7 +96,11 @@ def releases(folder):
             save_release(folder / f"l2i-{name}", "l2i", config, interpreter.state_dict())
             places.append(f"l2i-{name}-debug={folder / f'l2i-{name}'}")
         patch.setenv("LMACZS_RELEASES", " ".join(places))
-        patch.setattr(results, "save_explanation_figure", lambda result, path, label: path.write_bytes(b""))
+        # Pictures have tests of their own, and take longer than all the rest.
+        for module in (results, endpoints):
+            patch.setattr(
+                module, "save_explanation_figure", lambda result, path, label: path.write_bytes(b"")
+            )
         for name in METHODS:
             patch.setitem(METHODS, name, quick(name))
         yield

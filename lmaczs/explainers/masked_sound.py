@@ -1,5 +1,6 @@
 """What a classifier hears of masked windows: the sound that a mask leaves, differentiable in the mask."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
@@ -34,11 +35,34 @@ def encode_parts(
     Returns:
         (pairs, embed_dim), (pairs, embed_dim).
     """
+    kept, removed = encode_kept(backend, audio, rows, mask, domain)
+    return kept, removed(slice(None))
+
+
+def encode_kept(
+    backend: CLAPBackend, audio: AudioState, rows: Tensor, mask: Tensor, domain: str
+) -> tuple[Tensor, Callable[[Tensor | slice], Tensor]]:
+    """`encode_parts` for a caller that does not need to hear everything that is removed.
+
+    Args:
+        backend: as in `encode_parts`, and so are the other arguments.
+
+    Returns:
+        (pairs, embed_dim) of what is kept; and a function from an index into the pairs to the embeddings of what these
+        remove.
+    """
     windows = replace(audio, hidden=())[rows]
     kept = _sounding(backend, windows, mask, domain)
-    # Both STFT masks add up to 1, and so do their sounds: the second one is had without its way through the waveform.
-    removed = windows.stft - kept if domain == "stft" else _sounding(backend, windows, 1 - mask, domain)
-    return _encode(backend, windows, power_of(kept)), _encode(backend, windows, power_of(removed))
+
+    def removed(pairs: Tensor | slice) -> Tensor:
+        some = windows[pairs]
+        # Both STFT masks add up to 1, and so do their sounds: the second one is had without its way through the waveform.
+        rest = (
+            some.stft - kept[pairs] if domain == "stft" else _sounding(backend, some, 1 - mask[pairs], domain)
+        )
+        return _encode(backend, some, power_of(rest))
+
+    return _encode(backend, windows, power_of(kept)), removed
 
 
 def _sounding(backend: CLAPBackend, windows: AudioState, mask: Tensor, domain: str) -> Tensor:

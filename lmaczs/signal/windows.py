@@ -19,6 +19,8 @@ from lmaczs.signal.spectral import SpectralConfig
 TAIL = 0.01
 BLOCK_S = 0.01
 LOUDEST_BLOCKS = 10
+# Measured together: in double precision a whole recording of minutes would take hundreds of MB.
+BLOCKS_AT_ONCE = 1000
 SILENT_DB = 40.0
 
 
@@ -98,7 +100,8 @@ def sounding_blocks(waveform: Tensor, block: int) -> Tensor:
         block: samples of a part.
     """
     padding = -waveform.shape[-1] % block
-    power = F.pad(waveform, (0, padding)).view(-1, block).double().square().mean(1)
+    parts = F.pad(waveform, (0, padding)).view(-1, block).split(BLOCKS_AT_ONCE)
+    power = torch.cat([part.double().square().mean(1) for part in parts])
     size = min(LOUDEST_BLOCKS, len(power))
     loudest = F.avg_pool1d(power[None, None], size, stride=1).amax()
     return power >= loudest * 10 ** (-SILENT_DB / 10)
@@ -113,8 +116,9 @@ def _stretches(
     for part in places.tensor_split(gaps.cpu()):
         first, stop = int(part[0]) * block, min((int(part[-1]) + 1) * block, waveform.shape[-1])
         # The same sound between zeros gets the same window, to the sample.
-        heard = torch.nonzero(waveform[first:stop])[:, 0]
-        yield (first + int(heard[0]), first + int(heard[-1]) + 1) if len(heard) else (first, stop)
+        heard = (waveform[first:stop] != 0).byte()
+        last = stop - int(heard.flip(0).argmax())
+        yield (first + int(heard.argmax()), last) if heard.any() else (first, stop)
 
 
 def _cover(first: int, stop: int, length: int, clip_samples: int) -> Iterator[tuple[int, int, int]]:

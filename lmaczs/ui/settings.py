@@ -21,6 +21,7 @@ STYLES = (
     "lanes.css",
     "compare.css",
     "faithfulness.css",
+    "phone.css",
 )
 MOST_KEEP_MINUTES = 45
 PORT = 7860

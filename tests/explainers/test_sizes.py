@@ -17,7 +17,7 @@ from lmaczs.explainers.lmac_zs.sizes import (
     brought_out,
     smallest_that_is_enough,
 )
-from lmaczs.explainers.masked_sound import encode_masked, encode_parts
+from lmaczs.explainers.masked_sound import encode_kept, encode_masked, encode_parts
 from lmaczs.hearing import make_target
 
 PROMPTS = ("a beep", "rain", "a dog")
@@ -118,13 +118,41 @@ def test_no_mask_of_a_window_is_heard_twice(planted_backend, make_beep, monkeypa
         heard.extend(
             (row, round(float(part.mean()), 4)) for row, part in zip(rows.tolist(), mask, strict=True)
         )
-        return encode_parts(backend, audio, rows, mask, domain)
+        return encode_kept(backend, audio, rows, mask, domain)
 
-    monkeypatch.setattr("lmaczs.explainers.lmac_zs.sizes.encode_parts", listening)
+    monkeypatch.setattr("lmaczs.explainers.lmac_zs.sizes.encode_kept", listening)
     for logits in (energy(audio), energy(audio, before=0.07), -energy(audio)):
         heard.clear()
         smallest_that_is_enough(planted_backend, audio, target, logits, "stft")
         assert len(set(heard)) == len(heard) >= 2 * len(audio.embedding)
+
+
+@pytest.mark.parametrize("domain", ["stft", "mel"])
+def test_what_is_removed_is_heard_only_where_it_decides(planted_backend, make_beep, monkeypatch, domain):
+    """Of windows for which too little is kept it would change nothing."""
+    audio = windows(planted_backend, make_beep(6.0, 16000, 0))
+    target = make_target(planted_backend, "a beep", PROMPTS)
+    logits = energy(audio) if domain == "stft" else audio.mel_power
+    heard = []
+
+    def listening(backend, audio, rows, mask, domain):
+        kept, removed = encode_kept(backend, audio, rows, mask, domain)
+        assert torch.allclose(kept, encode_parts(backend, audio, rows, mask, domain)[0], atol=1e-6)
+
+        def watched(pairs):
+            heard.extend(pairs.tolist())
+            found, expected = removed(pairs), encode_parts(backend, audio, rows, mask, domain)[1]
+            assert torch.allclose(found, expected[pairs], atol=1e-6)
+            return found
+
+        return kept, watched
+
+    monkeypatch.setattr("lmaczs.explainers.lmac_zs.sizes.encode_kept", listening)
+    smallest_that_is_enough(planted_backend, audio, target, logits, domain)
+    assert heard
+    heard.clear()
+    smallest_that_is_enough(planted_backend, audio, target, -logits, domain)
+    assert not heard
 
 
 def test_few_rivals_ask_for_more_certainty():

@@ -8,18 +8,23 @@ Every round brings a new sound of 5 s, so that nothing comes from a cache; the f
 import json
 import os
 import statistics
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
+import torch
 from page_server import ROOT, chromium, running_page
 from visit import Visit
+
+from lmaczs.clap import load_backend
 
 ROUNDS, WARM_UP, RATE = 12, 2, 44100
 # Of ten minutes, and of first visits.
 LONG_ROUNDS, LONG_S = 3, 600
 PRESS_ROUNDS = 6
+SIREN = "a siren wailing"
 PROMPTS = ("rain falling", "a dog barking", "wind blowing")
 SLOW = {"offline": False, "latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 0.75e6 / 8}
 
@@ -106,6 +111,72 @@ def presses(visit: Visit, path: Path) -> dict[str, float]:
     return found
 
 
+# From the end of a drag until the scores of what is left are on screen, s; `window.muted` holds them.
+MUTED = """prompt => {
+    window.muted = undefined;
+    const share = () => {
+        const bar = document.querySelector(`.lz-bar[data-prompt="${prompt}"] .lz-fill`);
+        return Number(getComputedStyle(bar).getPropertyValue("--share"));
+    };
+    const player = document.querySelector(".lz-player");
+    const before = share(), old = player.state().method;
+    const begin = () => {
+        const start = performance.now();
+        const look = () => {
+            const { method, pending } = player.state();
+            if (method === old || !method.startsWith("boxes:") || pending) return requestAnimationFrame(look);
+            window.muted = { seconds: (performance.now() - start) / 1000, from: before, to: share() };
+        };
+        look();
+    };
+    document.addEventListener("pointerup", begin, { once: true, capture: true });
+}"""
+
+
+def mute(visit: Visit) -> list[float]:
+    """Seconds until the siren of the example is muted and all is asked again; the box is another one each time."""
+    visit.ready()
+    visit.try_example(1)
+    visit.until(f"state.prompt === {json.dumps(SIREN)}")
+    visit.ready()
+    found, mouse = [], visit.page.mouse
+    for round_number in range(PRESS_ROUNDS):
+        visit.page.keyboard.press("1")
+        visit.page.wait_for_timeout(500)
+        visit.page.keyboard.press("b")
+        visit.page.evaluate(MUTED, SIREN)
+        box = visit.page.locator(".lz-canvas").bounding_box()
+        right, bottom = box["x"] + box["width"] - 1 - round_number, box["y"] + 0.86 * box["height"]
+        mouse.move(box["x"] + 2, box["y"] + 2)
+        mouse.down()
+        mouse.move((box["x"] + right) / 2, bottom)
+        mouse.move(right, bottom)
+        mouse.up()
+        visit.page.wait_for_function("window.muted")
+        muted = visit.page.evaluate("window.muted")
+        assert muted["from"] > 0.9 and muted["to"] < 0.2, muted
+        found.append(round(muted["seconds"], 3))
+        visit.ready()
+        visit.page.get_by_role("button", name="Undo box", exact=True).click()
+        visit.until("state.boxes === 0")
+        visit.page.keyboard.press("Escape")
+        visit.ready()
+    return found
+
+
+def encoder_pass_ms(rounds: int = 40) -> float:
+    """What the embedded encoder takes for a window of 5 s: a measure of the machine."""
+    backend = load_backend("compact-2", "cpu")
+    power = torch.rand(1, backend.spectral.n_mels, backend.clip_samples // backend.spectral.hop_length + 1)
+    seconds = []
+    with torch.no_grad():
+        for _ in range(rounds):
+            start = time.perf_counter()
+            backend.encode(power)
+            seconds.append(time.perf_counter() - start)
+    return round(1000 * statistics.median(seconds), 1)
+
+
 def first_visit(url: str, folder: Path) -> dict[str, float]:
     """What a first visit brings, kB, and seconds until the outline is seen and the explanation can be played."""
     with chromium(folder) as browser:
@@ -144,6 +215,7 @@ def noise(folder: Path, name: str, seconds: float, generator: np.random.Generato
 def main() -> None:
     """Write all values, and the median of the most important one."""
     generator = np.random.default_rng(0)
+    machine = encoder_pass_ms()
     with TemporaryDirectory() as name, running_page(Path(name)) as url:
         folder = Path(name)
         with chromium(folder / "profile") as browser:
@@ -157,6 +229,7 @@ def main() -> None:
                 presses(visit, noise(folder, f"press-{number}", 4.5 - number / 100, generator))
                 for number in range(PRESS_ROUNDS)
             ]
+            muted = mute(visit)
             rounds = [
                 long_round(visit, noise(folder, f"long-{number}", LONG_S - number / 100, generator))
                 for number in range(LONG_ROUNDS)
@@ -167,9 +240,12 @@ def main() -> None:
         "median_s": round(statistics.median(seconds), 3),
         "seconds": seconds,
         "cpus": os.cpu_count(),
+        "encoder_pass_ms": machine,
         "presses": {
-            "what": "from a press to what it asks for on screen, s; three_methods: of another prompt",
+            "what": "from a press to what it asks for on screen, s; three_methods: of another prompt; "
+            "muted_siren: from the end of a drag over the siren of the example to the scores without it",
             **together(pressed),
+            "muted_siren": muted,
         },
         "ten_minutes": {
             "what": "from the scores of 10 minutes to the first part, all of it and its check, s",

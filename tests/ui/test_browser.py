@@ -146,6 +146,34 @@ def test_click_on_the_picture_seeks_and_the_end_returns_to_play(visit: Visit):
     assert visit.play.get_attribute("aria-label") == "Play"
 
 
+def test_a_playhead_that_moves_leaves_the_rest_of_the_page_alone(visit: Visit):
+    """What is set on the page's root at each frame would be handed down to all of its nodes: most of a processor."""
+    visit.ready()
+    visit.play.click()
+    visit.until("state.pos > 0.3")
+    visit.page.evaluate(
+        """() => {
+            const watch = new MutationObserver((found) => (window.changes = (window.changes || 0) + found.length));
+            watch.observe(document.querySelector(".lz-player"), { attributes: true, attributeFilter: ["style"] });
+            window.line = document.querySelector(".lz-canvas .lz-head-line").getBoundingClientRect().x;
+        }"""
+    )
+    visit.until("state.pos > 1")
+    assert visit.page.evaluate("window.changes || 0") == 0
+    assert (
+        visit.page.locator(".lz-canvas .lz-head-line").bounding_box()["x"]
+        > visit.page.evaluate("window.line") + 20
+    )
+    visit.play.click()
+    visit.open_tab("Compare")
+    share = visit.state()["pos"] / visit.state()["dur"]
+    panel, line = (
+        visit.page.locator('.lz-panel[data-method="lmac-zs"] ' + part).bounding_box()
+        for part in (".lz-panel-picture", ".lz-head-line")
+    )
+    assert line["x"] + 1 - panel["x"] == pytest.approx(share * panel["width"], abs=2)
+
+
 def test_hover_tells_time_frequency_level_and_mask(visit: Visit):
     visit.ready()
     box = visit.page.locator(".lz-canvas").bounding_box()

@@ -119,3 +119,12 @@ def test_every_module_is_used_and_every_export_imported():
     for path in SCRIPTS:
         for name in exports(path):
             assert (path.resolve(), name) in asked or re.search(rf"\b{name}\b", tests), f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("path", sorted(WEB.glob("*.css")), ids=lambda path: path.name)
+def test_gradio_can_put_its_own_selector_before_every_rule_for_a_size(path: Path):
+    """Within @media it writes `.gradio-container… .contain` before each part between commas, and nothing else is left."""
+    for block in re.findall(r"@media[^{]*\{\n((?:[ }].*\n)*?)\}\n", path.read_text("utf-8")):
+        for selector in re.findall(r"^ {2}([^ @/}].*?)\{", block, re.MULTILINE | re.DOTALL):
+            assert not re.match(r"html|body|:root|\.gradio-container", selector), selector
+            assert not re.search(r"\([^)]*,", selector), selector

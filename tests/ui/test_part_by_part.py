@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from visit import Visit
 
+# Four parts.
+SECONDS = 160
 GAPS = ".lz-gaps span"
 # Loudness of what counts and of what is ignored within [from, to] s, relative to the original there.
 SHARES = """([from, to]) => {
@@ -28,11 +30,11 @@ def begin(
     write_bursts: Callable[[Path, float, int], None],
     request: pytest.FixtureRequest,
 ) -> Callable[[], None]:
-    """Choose four minutes of bursts, another sound for each test, and wait for the first part of their explanation."""
+    """Choose minutes of bursts, another sound for each test, and wait for the first part of their explanation."""
 
     def begin() -> None:
         hertz = 700.0 + 100 * len(request.node.name)
-        write_bursts(tmp_path / "minutes.wav", hertz, 48)
+        write_bursts(tmp_path / "minutes.wav", hertz, SECONDS // 5)
         visit.ready()
         visit.type_prompts("a beep", "rain falling")
         visit.take(tmp_path / "minutes.wav")
@@ -53,7 +55,7 @@ def stop(visit: Visit) -> None:
 
 def test_first_parts_can_be_heard_while_others_are_explained(visit: Visit, begin):
     begin()
-    assert visit.state()["dur"] == 240 and visit.page.locator(GAPS).count() == 1
+    assert visit.state()["dur"] == SECONDS and visit.page.locator(GAPS).count() == 1
     assert visit.player.get_attribute("data-stale") == "no"
     visit.track("kept").click()
     visit.play.click()
@@ -89,7 +91,7 @@ def test_a_stop_keeps_what_is_explained_and_a_press_goes_on(visit: Visit, begin)
     begin()
     stop(visit)
     said = visit.page.locator(".lz-check").inner_text()
-    assert said.endswith("Press the prompt to go on.") and "of 4:00" in said
+    assert said.endswith("Press the prompt to go on.") and "of 2:40" in said
     # A part that came just before the stop is fetched, and then shown.
     visit.page.wait_for_function(
         "parseFloat([...document.querySelectorAll('.lz-gaps span')].at(-1).style.left) > 0"
@@ -97,18 +99,18 @@ def test_a_stop_keeps_what_is_explained_and_a_press_goes_on(visit: Visit, begin)
     gap = visit.page.locator(GAPS).last.evaluate(
         "gap => [parseFloat(gap.style.left), parseFloat(gap.style.left) + parseFloat(gap.style.width)]"
     )
-    assert 15 < gap[0] < 100 == gap[1]
-    end = 2.4 * gap[0]
+    assert 20 < gap[0] < 100 == gap[1]
+    end = SECONDS / 100 * gap[0]
     early = visit.page.evaluate(SHARES, [2, 38])
     assert max(early) > 0.5
     # What is not explained belongs to neither.
-    assert visit.page.evaluate(SHARES, [end + 0.1, 239]) == [0, 0]
+    assert visit.page.evaluate(SHARES, [end + 0.1, SECONDS - 1]) == [0, 0]
     assert visit.page.locator(".lz-get-kept").is_hidden()
     visit.page.locator(".lz-bar").first.click()
     visit.ready()
     assert visit.page.locator(GAPS).count() == 0
     assert np.allclose(visit.page.evaluate(SHARES, [2, 38]), early, atol=1e-3)
-    assert max(visit.page.evaluate(SHARES, [end + 0.1, 239])) > 0.5
+    assert max(visit.page.evaluate(SHARES, [end + 0.1, SECONDS - 1])) > 0.5
     assert visit.page.locator(".lz-get-kept").is_visible()
 
 
@@ -118,7 +120,7 @@ def test_the_part_under_the_playhead_is_explained_first(visit: Visit, begin):
     canvas = visit.page.locator(".lz-canvas")
     box = canvas.bounding_box()
     canvas.click(position={"x": 0.9 * box["width"], "y": box["height"] / 2})
-    visit.until("state.pos > 200")
+    visit.until("state.pos > 130")
     visit.page.locator(".lz-bar").last.click()
     visit.page.wait_for_function(
         """() => {
@@ -128,7 +130,7 @@ def test_the_part_under_the_playhead_is_explained_first(visit: Visit, begin):
         }"""
     )
     stop(visit)
-    assert max(visit.page.evaluate(SHARES, [202, 238])) > 0.5
+    assert max(visit.page.evaluate(SHARES, [130, SECONDS - 1])) > 0.5
 
 
 def test_undo_leaves_a_partial_explanation_and_comes_back_to_it(visit: Visit, begin):
@@ -140,6 +142,6 @@ def test_undo_leaves_a_partial_explanation_and_comes_back_to_it(visit: Visit, be
     visit.until(f"state.prompt === {prompt!r}")
     assert visit.page.locator(GAPS).count() == 0
     visit.page.go_forward()
-    visit.until("state.dur === 240")
+    visit.until(f"state.dur === {SECONDS}")
     assert visit.page.locator(GAPS).count() == 1
     assert max(visit.page.evaluate(SHARES, [2, 38])) > 0.5

@@ -44,6 +44,30 @@ def test_on_a_narrow_page_the_stage_comes_before_what_is_asked(visit: Visit, wid
     visit.picture(f"stage-{width}")
 
 
+@pytest.mark.parametrize(("width", "height"), [(320, 700), (390, 844)])
+def test_on_a_phone_picture_and_player_are_on_the_first_view(visit: Visit, width: int, height: int):
+    """The buttons of the player stay at the bottom of the screen while the page moves under them."""
+    visit.page.set_viewport_size({"width": width, "height": height})
+    visit.ready()
+    visit.settle()
+    canvas, player = (visit.page.locator(part).bounding_box() for part in (".lz-canvas", ".lz-transport"))
+    seen = min(canvas["y"] + canvas["height"], player["y"]) - canvas["y"]
+    assert seen >= 0.25 * height if width > 320 else seen >= 150
+    assert abs(player["y"] + player["height"] - height) <= 1
+    for part in (".lz-choose", ".lz-record", ".lz-play", ".lz-time", ".lz-tracks"):
+        box = visit.page.locator(part).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, part
+    visit.page.evaluate("scrollTo(0, 300)")
+    visit.settle()
+    assert abs(visit.page.locator(".lz-transport").bounding_box()["y"] - player["y"]) <= 1
+    # What is pressed is not under them.
+    visit.page.locator(".lz-scale").focus()
+    scale, player = (visit.page.locator(part).bounding_box() for part in (".lz-scale", ".lz-transport"))
+    assert scale["y"] + scale["height"] <= player["y"] or scale["y"] >= player["y"] + player["height"]
+    visit.page.evaluate("scrollTo(0, 0)")
+    visit.picture(f"phone-{width}")
+
+
 def test_a_file_that_is_dropped_on_the_stage_takes_the_place_of_the_example(visit: Visit, sounds: Path):
     visit.ready()
     visit.type_prompts("a whistle", "rain falling")

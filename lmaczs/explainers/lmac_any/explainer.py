@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
-from lmaczs.explainers.areas import AREAS, as_normal, cut_at_area, descending
+from lmaczs.explainers.areas import AREAS, as_normal, cut_at_area
 from lmaczs.explainers.base import FORWARD_AND_BACKWARD, MethodEntry, WindowMaps, WindowMethod
 from lmaczs.explainers.gradients import grid_power
 from lmaczs.explainers.lmac_any.network import AnyConfig, AnyDecoder, CellDetails, cell_details
 from lmaczs.explainers.lmac_any.relevance import Relevance, grid_attribution, relevance
 from lmaczs.hub import load_release, rebuild, save_release, value_of
 from lmaczs.signal.spectral import mel_to_bins
+from lmaczs.sorting import descending_places
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
 
 KIND, RELEASE = "lmac-any", "lmac-any"
@@ -165,7 +166,7 @@ def mask_that_holds(logits: Tensor, attribution: Tensor) -> Tensor:
     Returns:
         (windows, freq, frames) in (0, 1).
     """
-    order = descending(logits.flatten(1))
+    order = descending_places(logits.flatten(1))
     held = attribution.clamp_min(0).flatten(1).gather(1, order).cumsum(1)
     area = (held < SHARE * held[:, -1:]).float().mean(1).clamp(AREAS[0], AREAS[-1])
     return cut_at_area(as_normal(logits), area, EDGE)

@@ -106,7 +106,7 @@ class GuidedLMACZS(LMACAny):
         return cls(backend, domain, network=network.eval(), needed_gain=value_of(found, "needed_gain", float))
 
     def passes(self) -> float:
-        """See `Method.passes`: the classifier hears what is kept and what is removed in three sizes."""
+        """See `Method.passes`: at most, as what is removed is heard only where enough is kept of one of three sizes."""
         return FORWARD_AND_BACKWARD + 2 * HALVINGS
 
     @property

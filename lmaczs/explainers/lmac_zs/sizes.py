@@ -6,7 +6,7 @@ from torch import Tensor
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.target import Target
 from lmaczs.explainers.areas import as_normal, cut_normal
-from lmaczs.explainers.masked_sound import encode_parts
+from lmaczs.explainers.masked_sound import encode_kept
 from lmaczs.types import AudioState
 
 # Shares of the cells that the classifier is asked about, by halving: three masks decide.
@@ -66,10 +66,15 @@ def smallest_that_is_enough(
         if not len(rows):
             break
         mask = cut_normal(ranks[rows], sizes[asked[rows]], EDGE)
-        heard = [target.margin(part) for part in encode_parts(backend, audio, rows, mask, domain)]
-        kept, removed = (torch.sigmoid(target.scale * (margin - origin[rows])) for margin in heard)
-        said[rows] |= kept >= likely
-        enough = (kept >= needed[rows]) & (removed <= LEFT * whole[rows])
+        kept, encode_removed = encode_kept(backend, audio, rows, mask, domain)
+        sure = torch.sigmoid(target.scale * (target.margin(kept) - origin[rows]))
+        said[rows] |= sure >= likely
+        enough = sure >= needed[rows]
+        # What is removed is heard only where it decides.
+        decides = torch.nonzero(enough)[:, 0]
+        if len(decides):
+            margin = target.margin(encode_removed(decides)) - origin[rows[decides]]
+            enough[decides] = torch.sigmoid(target.scale * margin) <= LEFT * whole[rows[decides]]
         last[rows] = asked[rows]
         largest[rows] = torch.where(enough, asked[rows], largest[rows])
         smallest[rows] = torch.where(enough, smallest[rows], (asked[rows] + 1).minimum(largest[rows]))

@@ -90,6 +90,8 @@ export const render = () => {
   find("match").setAttribute("aria-pressed", String(sound.matched));
   root.dataset.track = sound.active;
   root.dataset.playing = playing ? "yes" : "no";
+  // Lines that are made later stand there, too.
+  root.style.setProperty("--head", headPlace());
   move();
   tellPlace();
   if (playing && !moving) {
@@ -104,10 +106,14 @@ const frame = () => {
   if (moving) requestAnimationFrame(frame);
 };
 
+const headPlace = () => String(sound.duration ? sound.position / sound.duration : 0);
+
 // One playhead: every line on the page stands where this says.
 const move = () => {
   const position = sound.position;
-  root.style.setProperty("--head", String(sound.duration ? position / sound.duration : 0));
+  // On the lines themselves: at every frame, all nodes below the page's root would have to take it over from there.
+  const place = headPlace();
+  for (const line of root.getElementsByClassName("lz-head-line")) line.style.setProperty("--head", place);
   follow();
   setText(find("now"), shownTime(position, sound.duration));
   const canvas = find("canvas");
