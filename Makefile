@@ -1,6 +1,6 @@
 # make demo     start the page (sets everything up on the first call)
 # make test     run every test, the browser's included
-# make fuzz     try recordings, prompts and more that are made by chance: 20 s and 1 GB a case (COUNT=100 for fewer)
+# make fuzz     try recordings, prompts, messages and releases made by chance: 20 s and 1 GB a case (COUNT=100 for fewer)
 # make lint     lint, format and types: a minute or two
 # make scripts  types and tests of the page's scripts (needs Node)
 # make check    lint and scripts, then test: what has to pass before a change lands

@@ -15,8 +15,23 @@ INTERRUPTION = "Interrupted: nothing was left half-written."
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
+# A value from a file or a visitor may be of any length: the first and last letters of a sentence are kept.
+FIRST_LETTERS, LAST_LETTERS = 700, 250
+
+
 class LMACError(Exception):
-    """A wrong input, file or choice; the message is one plain sentence or two, without paths of the server."""
+    """A wrong input, file or choice; the message is one plain sentence or two, without paths of the server.
+
+    Values in it may come from anybody: what cannot be printed (control characters of a terminal, halves of an emoji) is
+    shown as "?", and what is far too long is cut in the middle.
+    """
+
+    def __str__(self) -> str:
+        """The message as it may be shown anywhere that takes plain text."""
+        said = "".join(letter if letter.isprintable() else "?" for letter in super().__str__())
+        if len(said) <= FIRST_LETTERS + LAST_LETTERS:
+            return said
+        return f"{said[:FIRST_LETTERS]}…{said[-LAST_LETTERS:]}"
 
 
 class AudioError(LMACError):

@@ -113,7 +113,9 @@ const move = () => {
   const position = sound.position;
   // On the lines themselves: at every frame, all nodes below the page's root would have to take it over from there.
   const place = headPlace();
-  for (const line of root.getElementsByClassName("lz-head-line")) line.style.setProperty("--head", place);
+  for (const line of root.getElementsByClassName("lz-head-line")) {
+    /** @type {HTMLElement} */ (line).style.setProperty("--head", place);
+  }
   follow();
   setText(find("now"), shownTime(position, sound.duration));
   const canvas = find("canvas");
