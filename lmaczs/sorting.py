@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def descending_places(values: Tensor) -> Tensor:
     """
     if not values.is_cpu:
         return values.argsort(dim=1, descending=True)
-    rows = np.array_split(-values.detach().numpy(), min(len(values), _threads(values.numel())))
+    rows = np.array_split(-values.detach().numpy(), max(1, min(len(values), _threads(values.numel()))))
     return torch.from_numpy(np.concatenate(_each(rows, lambda part: part.argsort(1))))
 
 
@@ -43,9 +44,9 @@ def _threads(count: int) -> int:
     return max(1, min(torch.get_num_threads(), count // WORTH_A_THREAD))
 
 
-def _each(parts: Sequence[np.ndarray], work: Callable[[np.ndarray], np.ndarray | None]) -> list[np.ndarray]:
+def _each(parts: Sequence[np.ndarray], work: Callable[[np.ndarray], Any]) -> list[Any]:
     """Work on all parts at once: NumPy lets other threads run while it sorts."""
     if len(parts) == 1:
-        return [work(parts[0])]  # type: ignore[list-item]  # sorting in place returns nothing
+        return [work(parts[0])]
     with ThreadPoolExecutor(len(parts)) as pool:
-        return list(pool.map(work, parts))  # type: ignore[arg-type]
+        return list(pool.map(work, parts))

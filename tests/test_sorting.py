@@ -30,7 +30,7 @@ def test_rows_are_sorted_and_left_as_they_were(threads, rows, count):
     assert torch.equal(values, before)
 
 
-@pytest.mark.parametrize(("rows", "count"), [(1, COUNT), (3, COUNT), (5, COUNT), (1, 1), (2, 5)])
+@pytest.mark.parametrize(("rows", "count"), [(1, COUNT), (3, COUNT), (5, COUNT), (1, 1), (2, 5), (0, 5)])
 def test_places_lead_from_the_largest_value_to_the_smallest(threads, rows, count):
     values = cells(rows, count)
     places = descending_places(values)
