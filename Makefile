@@ -40,9 +40,8 @@ demo: $(DEMO_READY)
 	$(BIN)/python app.py
 
 test: $(TEST_READY) $(BROWSER_READY)
-	@# One thread each: processes with two threads wait for one another. Tests of the page wait for sounds and answers, so
-	@# three processes keep two cores busy.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=25 \
+	@# One thread each: two processes with two threads wait for one another.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=25 \
 		-m "not alone"
 	@# What is heard, and how long something takes, is not to wait for other tests.
 	$(BIN)/python -m pytest --durations=5 -m alone

@@ -48,11 +48,6 @@ def begin(
     return begin
 
 
-def stop(visit: Visit) -> None:
-    visit.page.get_by_role("button", name="Stop", exact=True).click()
-    visit.page.wait_for_selector('.lz-player[data-busy="no"]')
-
-
 def test_first_parts_can_be_heard_while_others_are_explained(visit: Visit, begin):
     begin()
     assert visit.state()["dur"] == SECONDS and visit.page.locator(GAPS).count() == 1
@@ -89,7 +84,7 @@ def test_the_part_under_the_playhead_comes_first(visit: Visit, begin):
 
 def test_a_stop_keeps_what_is_explained_and_a_press_goes_on(visit: Visit, begin):
     begin()
-    stop(visit)
+    visit.stop()
     said = visit.page.locator(".lz-check").inner_text()
     assert said.endswith("Press the prompt to go on.") and "of 2:40" in said
     # A part that came just before the stop is fetched, and then shown.
@@ -116,7 +111,7 @@ def test_a_stop_keeps_what_is_explained_and_a_press_goes_on(visit: Visit, begin)
 
 def test_the_part_under_the_playhead_is_explained_first(visit: Visit, begin):
     begin()
-    stop(visit)
+    visit.stop()
     canvas = visit.page.locator(".lz-canvas")
     box = canvas.bounding_box()
     canvas.click(position={"x": 0.9 * box["width"], "y": box["height"] / 2})
@@ -129,7 +124,7 @@ def test_the_part_under_the_playhead_is_explained_first(visit: Visit, begin):
             return gaps.length === 1 && left === 0 && width < 90;
         }"""
     )
-    stop(visit)
+    visit.stop()
     assert max(visit.page.evaluate(SHARES, [130, SECONDS - 1])) > 0.5
 
 
@@ -137,7 +132,7 @@ def test_undo_leaves_a_partial_explanation_and_comes_back_to_it(visit: Visit, be
     visit.ready()
     prompt = visit.state()["prompt"]
     begin()
-    stop(visit)
+    visit.stop()
     visit.page.locator(".lz-undo").click()
     visit.until(f"state.prompt === {prompt!r}")
     assert visit.page.locator(GAPS).count() == 0
