@@ -46,13 +46,15 @@ def cut_at_area(logits: Tensor, area: Tensor, softness: float | Tensor = 0.25) -
     return torch.sigmoid((logits - cut) / width)
 
 
-def as_normal(logits: Tensor) -> Tensor:
+def as_normal(logits: Tensor, order: Tensor | None = None) -> Tensor:
     """The same order of cells with values of a normal distribution: tails of logits differ between classifiers.
 
     Args:
         logits: (windows, freq, frames).
+        order: `descending_places` of them, where it is known.
     """
-    order = descending_places(logits.flatten(1))
+    if order is None:
+        order = descending_places(logits.flatten(1))
     count = order.shape[1]
     quantile = 1 - (torch.arange(count, device=logits.device) + 0.5) / count
     ranks = torch.empty_like(logits).flatten(1)

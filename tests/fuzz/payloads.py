@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -14,9 +15,8 @@ import soundfile
 from lmaczs.errors import LMACError
 from lmaczs.ui.call_check import fault_of
 from lmaczs.ui.endpoints import Endpoints
-from lmaczs.ui.events import _sent
-from lmaczs.ui.handlers import Handlers, Update
-from lmaczs.ui.request_order import Request
+from lmaczs.ui.events import Actions
+from lmaczs.ui.handlers import Handlers
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
 from tests.fuzz.runner import Fault
@@ -32,6 +32,8 @@ RIGHT = {
     "at": 0.0,
     "also": [1],
 }
+NAMES = ("scores", "player", "notice", "progress")
+VISITOR = SimpleNamespace(session_hash="visitor")
 
 
 def prepare() -> None:
@@ -54,36 +56,20 @@ def try_payload(seed: int, number: int, folder: Path) -> None:
 
 
 def _explain(chance: random.Random, sound: str | None, sent: dict[str, Any]) -> str | None:
-    data, asked = _received(sent)
-    values = (
-        data["prompts"],
-        data["target"],
-        data["methods"],
-        data["domain"],
-        asked,
-        data["at"],
-        data["also"],
-    )
-    return _answered(_handlers().explain(sound, *values))
+    return _answered(_actions().ask(sound, gr.EventData(None, sent), VISITOR))
 
 
 def _archive(chance: random.Random, sound: str | None, sent: dict[str, Any]) -> str | None:
-    data, _ = _received(sent)
-    return _answered(
-        _handlers().archive(sound, data["prompts"], data["target"], data["method"], data["domain"])
-    )
+    return _answered(_actions().archive(sound, gr.EventData(None, sent), VISITOR))
 
 
 def _report(chance: random.Random, sound: str | None, sent: dict[str, Any]) -> str | None:
-    data, _ = _received(sent)
-    return _answered(
-        _handlers().report(sound, data["prompts"], data["target"], data["methods"], data["domain"])
-    )
+    return _answered(_actions().report(sound, gr.EventData(None, sent), VISITOR))
 
 
 def _analyse(chance: random.Random, sound: str | None, sent: dict[str, Any]) -> str | None:
     # Gradio's field sends text.
-    return _answered(_handlers().analyse(sound, str(sent.get("prompts"))))
+    return _answered(_actions().analyse(sound, str(sent.get("prompts")), sent.get("turn"), VISITOR))
 
 
 def _program(chance: random.Random, sound: str | None, sent: dict[str, Any]) -> str | None:
@@ -108,19 +94,15 @@ def _check(chance: random.Random, sound: str | None, sent: dict[str, Any]) -> st
     return fault_of(data)
 
 
-def _received(sent: dict[str, Any]) -> tuple[dict[str, Any], Request]:
-    """As the page's events read it."""
-    return _sent(gr.EventData(None, sent)), Request()
-
-
-def _answered(updates: Iterator[Update]) -> str | None:
+def _answered(answers: Iterator[tuple[Any, ...]]) -> str | None:
     """Read all answers; the sentence with which it was refused, if it was."""
     refused = None
-    for update in updates:
-        for value in (update.player, update.scores, update.notice, update.progress):
+    for values in answers:
+        for value in values:
             _sendable(value)
-        if update.notice and update.notice.get("refused"):
-            refused = update.notice["message"]
+        notice = values[NAMES.index("notice")]
+        if notice.get("refused"):
+            refused = notice["message"]
     return refused
 
 
@@ -130,6 +112,12 @@ def _sendable(value: Any) -> None:
         json.dumps(value, allow_nan=False, default=str)
     except ValueError as error:
         raise Fault("not JSON", repr(value)[:500]) from error
+
+
+@lru_cache(1)
+def _actions() -> Actions:
+    """The page's, with one classifier for everybody."""
+    return Actions(SimpleNamespace(of=lambda asked: _handlers()), NAMES)
 
 
 @lru_cache(1)

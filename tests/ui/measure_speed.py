@@ -139,19 +139,13 @@ def mute(visit: Visit) -> list[float]:
     visit.try_example(1)
     visit.until(f"state.prompt === {json.dumps(SIREN)}")
     visit.ready()
-    found, mouse = [], visit.page.mouse
+    found = []
     for round_number in range(PRESS_ROUNDS):
         visit.page.keyboard.press("1")
         visit.page.wait_for_timeout(500)
         visit.page.keyboard.press("b")
         visit.page.evaluate(MUTED, SIREN)
-        box = visit.page.locator(".lz-canvas").bounding_box()
-        right, bottom = box["x"] + box["width"] - 1 - round_number, box["y"] + 0.86 * box["height"]
-        mouse.move(box["x"] + 2, box["y"] + 2)
-        mouse.down()
-        mouse.move((box["x"] + right) / 2, bottom)
-        mouse.move(right, bottom)
-        mouse.up()
+        visit.drag((0.002, 0.004), (0.999 - round_number / 1000, 0.86))
         visit.page.wait_for_function("window.muted")
         muted = visit.page.evaluate("window.muted")
         assert muted["from"] > 0.9 and muted["to"] < 0.2, muted

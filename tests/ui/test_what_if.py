@@ -92,13 +92,8 @@ def test_without_the_siren_it_is_no_siren_any_more(visit: Visit, eventually):
     assert before["a siren wailing"] > 0.9
     page = visit.page
     page.keyboard.press("b")
-    box = page.locator(".lz-canvas").bounding_box()
     top, bottom = (share_of(visit, hz) for hz in (15000, 450))
-    page.mouse.move(box["x"] + 2, box["y"] + box["height"] * (1 - top))
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] * (1 - bottom))
-    page.mouse.up()
+    visit.drag((0.003, 1 - top), (0.999, 1 - bottom))
     visit.until("state.boxes === 1 && state.method.startsWith('boxes:') && state.active === 'removed'")
     eventually(lambda: scores(visit)["a siren wailing"] < 0.2)
     after = scores(visit)
@@ -128,21 +123,12 @@ def test_boxes_are_moved_and_downloaded(visit: Visit):
     page = visit.page
     page.keyboard.press("b")
 
-    def drag(start: tuple[float, float], end: tuple[float, float]) -> None:
-        box = page.locator(".lz-canvas").bounding_box()
-        places = [(box["x"] + x * box["width"], box["y"] + (1 - y) * box["height"]) for x, y in (start, end)]
-        page.mouse.move(*places[0])
-        page.mouse.down()
-        page.mouse.move(*((a + b) / 2 for a, b in zip(*places, strict=True)))
-        page.mouse.move(*places[1])
-        page.mouse.up()
-
-    drag((0.2, 0.4), (0.4, 0.7))
+    visit.drag((0.2, 0.6), (0.4, 0.3))
     visit.until("state.boxes === 1 && state.method.startsWith('boxes:')")
     visit.ready()
     # Before the pointer moves: the answer may be there at once.
     before, old = boxes_of(visit), visit.state()["method"]
-    drag((0.3, 0.5), (0.5, 0.5))
+    visit.drag((0.3, 0.5), (0.5, 0.5))
     page.wait_for_function(
         "old => { const key = document.querySelector('.lz-player').state().method;"
         " return key.startsWith('boxes:') && key !== old; }",

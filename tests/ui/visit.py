@@ -112,6 +112,16 @@ class Visit:
             }"""
         )
 
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Pull over the picture from one place to another: shares of its width, and of its height from the top."""
+        box, mouse = self.page.locator(".lz-canvas").bounding_box(), self.page.mouse
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+        mouse.move(*places[0])
+        mouse.down()
+        mouse.move(*((a + b) / 2 for a, b in zip(*places, strict=True)))
+        mouse.move(*places[1])
+        mouse.up()
+
     def until(self, condition: str) -> None:
         """Wait for a condition on `state`, e.g. "state.pos > 1"."""
         self.page.wait_for_function(

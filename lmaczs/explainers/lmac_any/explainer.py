@@ -169,7 +169,7 @@ def mask_that_holds(logits: Tensor, attribution: Tensor) -> Tensor:
     order = descending_places(logits.flatten(1))
     held = attribution.clamp_min(0).flatten(1).gather(1, order).cumsum(1)
     area = (held < SHARE * held[:, -1:]).float().mean(1).clamp(AREAS[0], AREAS[-1])
-    return cut_at_area(as_normal(logits), area, EDGE)
+    return cut_at_area(as_normal(logits, order), area, EDGE)
 
 
 def load_decoder(name: str, device: torch.device) -> tuple[AnyDecoder, float]:
