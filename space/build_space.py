@@ -21,13 +21,8 @@ SCRIPTS = ("assets/*.py",)  # they make the assets, and the Space has them
 TORCH = "2.13.0"
 # transformers imports torchaudio wherever it finds it, and nothing here needs it.
 LEFT_OUT = ("torchaudio",)
-BINARY = (
-    "safetensors",
-    "wav",
-    "flac",
-    "png",
-    "npz",
-)  # the hub refuses binary files that are not stored as LFS
+# The hub refuses binary files that are not stored as LFS.
+BINARY = ("safetensors", "wav", "flac", "png", "npz")
 
 
 def build(folder: Path) -> None:

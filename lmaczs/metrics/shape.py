@@ -38,10 +38,11 @@ def mask_shape(mask: Tensor) -> dict[str, Tensor]:
         total += part.sum(1)
         weighted += part @ (2 * rank - (count - 1))
         logs += torch.xlogy(part, part).sum(1)
-    sounding = torch.where(total > 0, total, 1.0)
+    divisor = torch.where(total > 0, total, 1.0)
     return {
-        "sps": (weighted / sounding / count).clamp_min(0.0),  # rounding goes below
-        "comp": (sounding.log() - logs / sounding).clamp_min(0.0),
+        "sps": (weighted / divisor / count).clamp_min(0.0),  # rounding goes below
+        # The entropy of cells / total, from sums over the cells themselves.
+        "comp": (divisor.log() - logs / divisor).clamp_min(0.0),
         "mm": total / count,
     }
 
