@@ -56,7 +56,8 @@ lint: $(TEST_READY)
 
 # The types of what the page is sent are made of the schema that Python's tests use, too.
 scripts: $(SCRIPTS_READY)
-	@$(NODE)/node_modules/.bin/json2ts --input lmaczs/ui/web/payload.schema.json --output $(NODE)/payload.d.ts
+	@mkdir -p out
+	@$(NODE)/node_modules/.bin/json2ts --input lmaczs/ui/web/payload.schema.json --output out/payload.d.ts
 	@$(NODE)/node_modules/.bin/tsc --project tests/js/tsconfig.json || { echo "Types of the page's scripts do not fit: mend what is listed."; exit 1; }
 	@node --test --test-reporter spec tests/js/*.test.mjs
 
