@@ -38,6 +38,14 @@ def test_places_lead_from_the_largest_value_to_the_smallest(threads, rows, count
     assert torch.equal(places.sort(1).values, torch.arange(count).expand(rows, -1))
 
 
+def test_places_of_values_of_every_kind(threads):
+    inf = float("inf")
+    values = torch.tensor([[1.0, -inf, 0.0, -1e-40, 3e38, -0.0, inf, 1e-40, -1.0, -3e38]])
+    found = values.gather(1, descending_places(values))[0].tolist()
+    assert found == [inf, values[0, 4], 1.0, values[0, 7], 0.0, 0.0, values[0, 3], -1.0, values[0, 9], -inf]
+    assert descending_places(values.double()).tolist()[0][:3] == [6, 4, 0]
+
+
 def test_a_graph_of_gradients_is_not_followed(threads):
     values = cells(2, 5).requires_grad_()
     assert not ascending(values).requires_grad

@@ -14,6 +14,8 @@ from lmaczs.types import AudioClip, AudioState, Progress, no_progress
 
 # In one pass of the encoder: bounds the memory of long recordings.
 WINDOWS_AT_ONCE = 8
+# Of a recording that takes more than one pass: something of it can be seen soon.
+EXPLAINED_FIRST = 2
 # Encoder passes of recordings of so many windows are kept for further prompts; longer ones are encoded again.
 WINDOWS_KEPT = 4
 
@@ -41,7 +43,9 @@ class Recording:
         Args:
             backend: that has heard the recording.
         """
-        yield from self.states or _encode_windows(self.clip.waveform, self.plan, backend)
+        yield from self.states or _encode_windows(
+            self.clip.waveform, self.plan, backend, explained_at_once(len(self.plan.windows))
+        )
 
     def spectra(self, backend: CLAPBackend) -> Iterator[Tensor]:
         """STFT of each window in order, (bins, frames) complex64 on the backend's device, without the encoder."""
@@ -156,9 +160,21 @@ def _plan(waveform: Tensor, backend: CLAPBackend) -> WindowPlan:
     return plan_windows(waveform, backend.clip_samples, backend.spectral.sample_rate)
 
 
-def _encode_windows(waveform: Tensor, plan: WindowPlan, backend: CLAPBackend) -> Iterator[AudioState]:
-    for first in range(0, len(plan.windows), WINDOWS_AT_ONCE):
-        windows = cut_windows(waveform, plan, first, first + WINDOWS_AT_ONCE)
+def explained_at_once(count: int) -> list[range]:
+    """Which of so many windows go through the encoder together, in order, when they are explained."""
+    first = count if count <= WINDOWS_AT_ONCE else EXPLAINED_FIRST
+    return [range(first), *_batches(first, count)]
+
+
+def _batches(first: int, count: int) -> list[range]:
+    return [range(at, min(at + WINDOWS_AT_ONCE, count)) for at in range(first, count, WINDOWS_AT_ONCE)]
+
+
+def _encode_windows(
+    waveform: Tensor, plan: WindowPlan, backend: CLAPBackend, batches: Sequence[range] = ()
+) -> Iterator[AudioState]:
+    for some in batches or _batches(0, len(plan.windows)):
+        windows = cut_windows(waveform, plan, some.start, some.stop)
         yield _analyze(windows, torch.full((len(windows),), plan.valid_samples), backend)
 
 

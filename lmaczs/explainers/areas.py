@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lmaczs.explainers.details import deviation
 from lmaczs.sorting import descending_places
 from lmaczs.types import MaskDomain
 
@@ -42,7 +43,7 @@ def cut_at_area(logits: Tensor, area: Tensor, softness: float | Tensor = 0.25) -
     index = (index + torch.arange(-reach, reach + 1, device=logits.device)).clamp(0, ranked.shape[1] - 1)
     cut = ranked.gather(1, index).mean(1, keepdim=True).unsqueeze(2)
     softness = torch.as_tensor(softness, device=logits.device).view(-1, 1, 1)
-    width = softness * logits.std(dim=(1, 2), keepdim=True) + 1e-6
+    width = softness * deviation(logits) + 1e-6
     return torch.sigmoid((logits - cut) / width)
 
 

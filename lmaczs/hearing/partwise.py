@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.recording import WINDOWS_AT_ONCE, Recording
+from lmaczs.clap.recording import Recording, explained_at_once
 from lmaczs.explainers.base import Method
 from lmaczs.hearing.explaining import ask, audible, axes_of, result_of
 from lmaczs.signal.windows import Window, WindowPlan, clip_frames
@@ -79,9 +79,7 @@ class Partwise:
             axes[name] for name in ("magnitude_db", "frequencies_hz", "times_s")
         )
         windows = recording.plan.windows
-        self._parts = [
-            windows[first : first + WINDOWS_AT_ONCE] for first in range(0, len(windows), WINDOWS_AT_ONCE)
-        ]
+        self._parts = [windows[some.start : some.stop] for some in explained_at_once(len(windows))]
         self._found: dict[int, tuple[ExplainedPart, Explanation]] = {}
 
     def __len__(self) -> int:

@@ -93,7 +93,9 @@ def heard_spectrum(spectrum: Tensor, mask: Tensor, config: SpectralConfig, num_s
     Returns:
         (batch, bins, frames) complex64.
     """
-    return stft(istft(spectrum * mask, config, num_samples), config)
+    # As pairs of numbers: a product with complex ones makes the mask complex first.
+    masked = torch.view_as_complex(torch.view_as_real(spectrum) * mask.unsqueeze(-1))
+    return stft(istft(masked, config, num_samples), config)
 
 
 def masked_waveform(waveform: Tensor, mask: Tensor, config: SpectralConfig) -> Tensor:

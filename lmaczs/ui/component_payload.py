@@ -45,7 +45,7 @@ def component_payload(result: ExplainResult, folder: Path) -> dict[str, Any]:
         return {"lanes": {"most_s": most_s}}
     sounds, gains = _parts(result)
     names = [Path(name).stem for name in [*component_files(result)][: len(found)]] + ["more"]
-    whole = increments(sounds * track_gain(result), FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
+    whole = increments(sounds * track_gain(result.clip), FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
     for name, sound in zip(names, whole.astype(np.int16), strict=False):
         soundfile.write(folder / f"{name}.flac", sound, result.clip.sample_rate, compression_level=FLAC_LEVEL)
     shares = columns_of(gains.reshape(-1, gains.shape[-1]), result, np.mean)

@@ -9,7 +9,9 @@ from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
+from gradio.processing_utils import save_file_to_cache
 
+from lmaczs.ui.cache import visitors_folder
 from lmaczs.ui.modules import joined
 from lmaczs.ui.web_files import WEB, read
 
@@ -74,12 +76,22 @@ def _component(name: str, value: Any, script: str | None = None, **props: Any) -
     )
 
 
-def with_files(value: Any, folder: Path) -> Any:
-    """Turn every {"file": name} of a payload into what Gradio serves."""
+def with_files(value: Any, folder: Path, copies: dict[str, str] | None = None) -> Any:
+    """Turn every {"file": name} of a payload into what Gradio serves.
+
+    Args:
+        value: the payload, or a part of it.
+        folder: names are relative to it.
+        copies: name -> the visitors' copy, of files that were given out; those that were not are added. Gradio makes its
+            own copies where there is None, and reads all of a value's files for that, each time that one is sent.
+    """
     if isinstance(value, dict):
         if value.keys() == {"file"}:
-            return FileData(path=str(folder / value["file"])).model_dump()
-        return {key: with_files(item, folder) for key, item in value.items()}
+            name, path = value["file"], str(folder / value["file"])
+            if copies is not None and name not in copies:
+                copies[name] = save_file_to_cache(path, visitors_folder().name)
+            return FileData(path=path if copies is None else copies[name]).model_dump()
+        return {key: with_files(item, folder, copies) for key, item in value.items()}
     if isinstance(value, list):
-        return [with_files(item, folder) for item in value]
+        return [with_files(item, folder, copies) for item in value]
     return value

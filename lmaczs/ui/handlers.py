@@ -25,6 +25,7 @@ from lmaczs.ui.payload import (
     explanation_payload,
     over_time_payload,
     scores_payload,
+    write_original,
 )
 from lmaczs.ui.progress import Report, Stopped, watched
 from lmaczs.ui.prompts import check_prompts, split_prompts
@@ -85,6 +86,7 @@ class Found:
         results: `explanation_payload` of each.
         controls: `control_payload` of each.
         over_time: `over_time_payload`, of a recording that is longer than a window.
+        copies: as `with_files` takes them.
     """
 
     folder: Path
@@ -93,6 +95,7 @@ class Found:
     results: list[dict[str, Any]] = field(default_factory=list)
     controls: list[dict[str, Any]] = field(default_factory=list)
     over_time: dict[str, Any] | None = None
+    copies: dict[str, str] = field(default_factory=dict)
 
     def update(self) -> Update:
         """As a value of the player."""
@@ -101,7 +104,7 @@ class Found:
             "controls": self.controls,
             "over_time": self.over_time,
         }
-        return Update(player=with_files(value, self.folder))
+        return Update(player=with_files(value, self.folder, self.copies))
 
 
 class Handlers:
@@ -318,7 +321,10 @@ class Handlers:
         """
         heard, studio = question.heard, self.studio
         asked = (heard, question.prompts, question.target, method, question.domain)
-        work = yield from self._watched(lambda report: studio.partwise(*asked), request, method)
+        beginning = self._begin(lambda report: studio.partwise(*asked), request)
+        # Meanwhile: the browser has to read it before it shows anything.
+        write_original(heard.recording.clip, found.folder)
+        work = yield from _reported(beginning, method)
         if work is None:
             return
         left = set(range(len(work)))

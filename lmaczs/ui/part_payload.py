@@ -55,7 +55,7 @@ def part_payload(work: Partwise, part: ExplainedPart, folder: Path) -> dict[str,
     around = ((0, 0), (before, after))
     mask = np.pad(linear_rows(part.mask.numpy(), work.frequencies_hz.numpy()), around)
     save_picture(mask_picture(mask, step), folder / f"mask-{part.start}.png")
-    kept = write_track(work, part.kept.numpy(), folder / f"kept-{part.start}")
+    kept = write_track(work.clip, part.kept.numpy(), folder / f"kept-{part.start}")
     return {
         "start": part.start,
         "samples": len(part.kept),

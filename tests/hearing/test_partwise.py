@@ -84,12 +84,13 @@ def test_what_is_heard_of_a_part_is_what_will_be_heard_of_it(planted_backend, re
 
 def test_the_part_that_sounds_comes_first(planted_backend, recording, loud_cells):
     work = Partwise(recording, PROMPTS, planted_backend, loud_cells(planted_backend))
-    assert len(work) == 3
-    assert work.order() == [0, 1, 2]
-    assert work.order(at_s=17.0) == [1, 2, 0]
-    assert work.order(at_s=45.2) == [2, 0, 1]
+    assert len(work) == 4
+    assert work.order() == [0, 1, 2, 3]
+    assert work.order(at_s=3.9) == [0, 1, 2, 3]
+    assert work.order(at_s=17.0) == [1, 2, 3, 0]
+    assert work.order(at_s=45.2) == [3, 0, 1, 2]
     # Beyond the end.
-    assert work.order(at_s=1e9) == [0, 1, 2]
+    assert work.order(at_s=1e9) == [0, 1, 2, 3]
 
 
 def test_a_part_is_explained_once(planted_backend, recording, loud_cells, monkeypatch):

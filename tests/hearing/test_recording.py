@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lmaczs.clap.recording import WINDOWS_AT_ONCE, WINDOWS_KEPT
+from lmaczs.clap.recording import EXPLAINED_FIRST, WINDOWS_AT_ONCE, WINDOWS_KEPT, explained_at_once
 from lmaczs.hearing import classify, embed, explain, explain_clip, listen
 from lmaczs.types import AudioClip
 
@@ -33,8 +33,17 @@ def test_windows_are_in_memory_a_few_at_a_time(debug_backend, make_beep, loud_ce
 
     monkeypatch.setattr(type(debug_backend), "analyze", watched)
     explain_clip(make_beep(21.0), PROMPTS, debug_backend, loud_cells(debug_backend), measure=False)
-    # 11 windows: heard once to classify, once to explain.
-    assert sizes == [(WINDOWS_AT_ONCE, 32000), (11 - WINDOWS_AT_ONCE, 32000)] * 2
+    # 11 windows: heard once to classify, once to explain, where the first ones come soon.
+    assert [count for count, _ in sizes] == [8, 3, EXPLAINED_FIRST, 8, 1]
+    assert {samples for _, samples in sizes} == {32000}
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 10, 11, 26, 120])
+def test_every_window_is_explained_once_and_of_many_the_first_come_soon(count):
+    batches = explained_at_once(count)
+    assert [window for some in batches for window in some] == list(range(count))
+    assert max(map(len, batches)) <= WINDOWS_AT_ONCE
+    assert len(batches[0]) == (count if count <= WINDOWS_AT_ONCE else EXPLAINED_FIRST)
 
 
 def test_a_long_recordings_windows_are_explained_where_they_lie(planted_backend, make_beep, fixed_mask):

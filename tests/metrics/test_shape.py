@@ -48,6 +48,22 @@ def test_gini_and_entropy_of_four_cells_worked_out_by_hand():
     assert shape["comp"].item() == pytest.approx(entropy, abs=1e-7)
 
 
+@pytest.mark.parametrize("name", ["even", "soft", "faint", "steep"])
+def test_cells_within_one_level_cost_less_than_a_millionth(name):
+    noise = torch.randn(64, 690, generator=torch.Generator().manual_seed(0))
+    mask = {
+        "even": torch.special.ndtr(noise),
+        "soft": torch.sigmoid(5 * noise - 6),
+        "faint": 1e-4 * torch.special.ndtr(noise),
+        "steep": noise.abs() ** 12 / noise.abs().amax() ** 12,
+    }[name]
+    cells = mask.flatten().double().sort().values
+    weights = 2 * torch.arange(CELLS, dtype=torch.float64) - (CELLS - 1)
+    assert mask_shape(mask[None])["sps"].item() == pytest.approx(
+        float(weights @ cells / cells.sum() / CELLS), abs=1e-6
+    )
+
+
 def test_shape_does_not_depend_on_the_masks_level_and_keeps_its_input():
     mask = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
     before = mask.clone()

@@ -9,7 +9,8 @@ import soundfile
 from PIL import Image
 
 from lmaczs.errors import LMACError
-from lmaczs.ui import text
+from lmaczs.ui import components, text
+from lmaczs.ui.cache import visitors_folder
 from lmaczs.ui.handlers import Handlers
 from lmaczs.ui.request_order import Request
 from lmaczs.ui.settings import Settings
@@ -27,7 +28,7 @@ def studio() -> Studio:
 
 @pytest.fixture
 def long_clip(tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """45 s, another one for each test: 23 windows, 3 parts."""
+    """45 s, another one for each test: 23 windows, 4 parts."""
     seed = sum(map(ord, request.node.name))
     path = tmp_path / "long.wav"
     soundfile.write(path, np.random.default_rng(seed).normal(0, 0.1, 45 * 16000), 16000, subtype="FLOAT")
@@ -59,7 +60,7 @@ def test_the_part_where_the_visitor_goes_meanwhile_comes_next(handlers: Handlers
                 starts = [part["start"] for part in payload["parts"]]
     # The first one was under way, and all parts came, each once.
     assert starts[0] == 0 and starts[1] > 30 * 16000
-    assert len(starts) == len(set(starts)) == 3
+    assert len(starts) == len(set(starts)) == 4
 
 
 def test_parts_come_one_after_the_other_and_then_the_whole(handlers: Handlers, long_clip: str):
@@ -78,7 +79,7 @@ def test_parts_come_one_after_the_other_and_then_the_whole(handlers: Handlers, l
             elif payload["metrics"] is None:
                 mask, kept = grey(payload["mask"]), track(payload["kept"])
                 original = track(payload["clip"]["original"])
-    assert counts == [0, 1, 2, 3]
+    assert counts == [0, 1, 2, 3, 4]
     whole, sound = np.zeros_like(mask), np.zeros(len(original))
     for part, picture, samples in pieces:
         assert len(samples) == part["samples"]
@@ -109,7 +110,7 @@ def test_the_part_under_the_playhead_comes_first(handlers: Handlers, long_clip: 
         for payload in results(update)
         if payload.get("parts")
     ]
-    assert starts == [[16], [16, 32], [16, 32, 0]]
+    assert starts == [[20], [20, 36], [20, 36, 0], [20, 36, 0, 4]]
 
 
 def test_what_was_stopped_goes_on_where_it_was(handlers: Handlers, long_clip: str, monkeypatch):
@@ -136,7 +137,26 @@ def test_the_time_of_all_parts_is_that_of_the_explanation(handlers: Handlers, lo
 
     monkeypatch.setattr(handlers.studio, "explain_part", slow)
     *_, last = asked(handlers, long_clip)
-    assert results(last)[0]["seconds"] == pytest.approx(300, abs=60)
+    assert results(last)[0]["seconds"] == pytest.approx(400, abs=60)
+
+
+def test_a_file_is_given_out_once_however_often_it_is_sent(handlers: Handlers, long_clip: str, monkeypatch):
+    real, given = components.save_file_to_cache, []
+
+    def counted(path, folder):
+        given.append(path)
+        return real(path, folder)
+
+    monkeypatch.setattr(components, "save_file_to_cache", counted)
+    sent = [update.player for update in asked(handlers, long_clip) if update.player]
+    # The original and its picture, two of each part, two of the whole.
+    assert len(given) == len(set(given)) == 2 + 2 * 4 + 2
+    assert sum("original.flac" in str(player) for player in sent) > 5
+    # Gradio makes no copies of files that lie here.
+    paths = [
+        part["kept"]["path"] for player in sent for one in player["results"] for part in one.get("parts", [])
+    ]
+    assert paths and all(Path(path).is_relative_to(visitors_folder().name) for path in paths)
 
 
 def test_others_are_served_between_two_parts(handlers: Handlers, long_clip: str):

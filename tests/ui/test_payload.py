@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from lmaczs.ui.cache import visitors_folder, workshop
 from lmaczs.ui.handlers import Handlers
 from lmaczs.ui.payload import (
     FLOOR_DB,
@@ -16,6 +17,7 @@ from lmaczs.ui.payload import (
     linear_rows,
     mask_picture,
     track_gain,
+    write_original,
     write_sound,
 )
 from lmaczs.ui.studio import Studio
@@ -32,7 +34,7 @@ def removed_of(handlers: Handlers, clip: str, payload: dict) -> np.ndarray:
     heard = handlers.studio.hear(clip)
     target = payload["prompts"][payload["target"]]
     result = handlers.studio.explain(heard, PROMPTS, target, payload["method"]).result
-    return result.listening.removed.waveform.numpy() * track_gain(result)
+    return result.listening.removed.waveform.numpy() * track_gain(result.clip)
 
 
 def first_shown(updates) -> dict:
@@ -57,8 +59,10 @@ def test_payload_is_as_long_as_the_sound_and_its_parts_add_up(handlers: Handlers
     assert spectrogram.size == mask.size == (1 + len(original) // 320, 257)
     assert payload["clip"]["column_s"] == pytest.approx(0.02)
     json.dumps(payload, allow_nan=False)
+    # The visitors' copy, which `sweep` deletes in the end; what it was made from goes with the request.
+    assert Path(payload["mask"]["path"]).is_relative_to(visitors_folder().name)
     outputs.close()
-    assert not Path(payload["mask"]["path"]).exists()  # Gradio serves its own copies; ours go
+    assert not list(Path(workshop().name).rglob("mask.png"))
 
 
 def test_loud_peaks_get_one_gain_for_all_tracks(handlers: Handlers, tmp_path: Path):
@@ -85,6 +89,14 @@ def test_a_sound_has_16_bits_unless_it_would_be_cut(tmp_path: Path):
     ]
     assert soundfile.info(tmp_path / "a.flac").subtype == "PCM_16"
     assert np.array_equal(soundfile.read(tmp_path / "b.wav")[0], loud)
+
+
+def test_the_original_is_written_once(handlers: Handlers, clip: str, tmp_path: Path):
+    recording = handlers.studio.hear(clip).recording.clip
+    name = write_original(recording, tmp_path)
+    before = (tmp_path / name).stat().st_mtime_ns
+    assert write_original(recording, tmp_path) == name == "original.flac"
+    assert (tmp_path / name).stat().st_mtime_ns == before
 
 
 def test_pictures_put_high_frequencies_on_top_and_fixed_ends(handlers: Handlers, clip: str):

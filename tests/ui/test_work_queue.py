@@ -1,7 +1,9 @@
 """Who comes first is served first, and everybody is told how many come before."""
 
+import os
+import sys
 from contextvars import ContextVar
-from threading import Event
+from threading import Event, get_native_id
 
 import pytest
 
@@ -11,7 +13,7 @@ from lmaczs.ui.progress import Stopped, watched
 from lmaczs.ui.request_order import Request
 from lmaczs.ui.settings import Settings
 from lmaczs.ui.studio import Studio
-from lmaczs.ui.work_queue import WorkQueue
+from lmaczs.ui.work_queue import NICE, WorkQueue
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +42,15 @@ def test_place_in_line_falls_as_others_are_done():
         last.result()
         assert queue.before(last) == 0
     assert served == [0, 1, 2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ranks threads")
+def test_whoever_is_to_be_answered_comes_before_work():
+    def rank() -> int:
+        return os.getpriority(os.PRIO_PROCESS, get_native_id())
+
+    with WorkQueue() as queue:
+        assert queue.submit(rank).result() == min(rank() + NICE, 19)
 
 
 def test_mistake_in_work_leaves_the_line_moving():

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmaczs.explainers.areas import AREAS
-from lmaczs.explainers.details import details, standardise
+from lmaczs.explainers.details import contrasts, standardise
 from lmaczs.explainers.lmac_any.relevance import CHANNELS, SCALARS, Relevance, in_deviations
+from lmaczs.signal.spectral import power_to_db
 
 # Of the detail of single cells: their contrast in time and in frequency, and their own gradient x power.
 DETAILS = 3
@@ -53,10 +54,22 @@ class Level(nn.Module):
         self.second = nn.Conv2d(wide_out, wide_out, 3, padding=1)
         self.norms = nn.ModuleList(nn.GroupNorm(4, wide_out) for _ in range(2))
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """(windows, in, time, freq) -> (windows, out, time, freq)."""
-        maps = F.silu(self.norms[0](self.first(maps)))
-        return F.silu(self.norms[1](self.second(maps)))
+    def forward(self, maps: Tensor, skip: Tensor | None = None) -> Tensor:
+        """(windows, in, time, freq) -> (windows, out, time, freq); the last of the `in` channels may come as `skip`."""
+        # Without a graph in place: fresh memory for maps of this size takes longer than the values in it.
+        in_place = not torch.is_grad_enabled()
+        maps = F.silu(self.norms[0](self._enter(maps, skip)), in_place)
+        return F.silu(self.norms[1](self.second(maps)), in_place)
+
+    def _enter(self, maps: Tensor, skip: Tensor | None) -> Tensor:
+        if skip is None:
+            entered: Tensor = self.first(maps)
+            return entered
+        # What the convolution of both joined gives: joining them takes as long as the convolution.
+        weight, split = self.first.weight, maps.shape[1]
+        entered = F.conv2d(maps, weight[:, :split], self.first.bias, padding=1)
+        entered += F.conv2d(skip, weight[:, split:], padding=1)
+        return entered
 
 
 class AnyDecoder(nn.Module):
@@ -109,7 +122,7 @@ class AnyDecoder(nn.Module):
         summary = torch.cat([maps.mean(dim=(2, 3)), found.scalars], dim=1)
         for level, skip in zip(self.up, skips[-2::-1], strict=True):
             maps = F.interpolate(maps, skip.shape[-2:], mode="bilinear", align_corners=False)
-            maps = level(torch.cat([maps, skip], dim=1))
+            maps = level(maps, skip)
         parts = self.last(maps).float().transpose(2, 3)
         order = standardise(parts[:, 0] + found.maps[:, 1:].mean(dim=1).transpose(1, 2))
         sharpening = SHARPENING * torch.sigmoid(parts[:, 1:])
@@ -128,6 +141,6 @@ def cell_details(power: Tensor, attribution: Tensor, spread: Tensor | None) -> C
         attribution: same shape, gradient x power.
         spread: (rows, n_mels) as in `CellDetails`; None where the mask lies on mel bands.
     """
-    own = in_deviations(attribution)
-    contrast = details(10 * torch.log10(power.clamp_min(1e-10)))[:, 1:]
-    return CellDetails(torch.tanh(torch.cat([contrast, own[:, None]], dim=1)), spread)
+    loudness = standardise(power_to_db(power))
+    found = torch.stack([*contrasts(loudness), in_deviations(attribution)], dim=1)
+    return CellDetails(found.tanh_(), spread)

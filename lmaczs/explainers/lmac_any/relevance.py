@@ -5,7 +5,7 @@ with the gradient of the margin, so a network that reads these maps can read tho
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -54,6 +54,10 @@ class Relevance:
     log_odds: Tensor
     depends: Tensor
     region: Tensor
+
+    def __getitem__(self, rows: slice) -> "Relevance":
+        """Pick windows."""
+        return Relevance(*(getattr(self, part.name)[rows] for part in fields(self)))
 
 
 def relevance(
