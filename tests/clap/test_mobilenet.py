@@ -1,13 +1,15 @@
 """The AudioSet MobileNet: what the published weights give, four maps, and its front end worked out by hand."""
 
+import copy
 import math
 
 import pytest
 import torch
 from published_mobilenet import published_scores, published_state
+from torch import nn
 
 from lmaczs.clap.htk_mel import band_centres_hz, centred_window, htk_filterbank, to_mel
-from lmaczs.clap.mobilenet import HIDDEN_AFTER, MobileNet, from_published
+from lmaczs.clap.mobilenet import HIDDEN_AFTER, ConvNorm, MobileNet, from_published
 from lmaczs.signal.spectral import SpectralConfig, mel_to_bins, power_of, stft
 
 GRID = SpectralConfig(32000, 1024, 320, 128, 0.0, 15000.0, window=centred_window(800, 1024))
@@ -104,3 +106,67 @@ def test_bands_that_share_a_bin_still_have_a_way_back_to_bins():
     """The two lowest bands hold bin 1 alone; rows of the weights sum to 1."""
     weights = mel_to_bins(htk_filterbank(GRID))
     torch.testing.assert_close(weights.sum(1), torch.ones(513))
+
+
+@pytest.fixture
+def layer():
+    """As a release leaves it: frozen, with statistics of its own."""
+    torch.manual_seed(0)
+    made = ConvNorm((4, 6), kernel=3, stride=2)
+    for value in (made.norm.weight, made.norm.bias, made.norm.running_mean):
+        nn.init.normal_(value)
+    nn.init.uniform_(made.norm.running_var, 0.5, 2)
+    return made.eval().requires_grad_(False)
+
+
+def apart(layer, maps):
+    return layer.norm(layer.conv(maps))
+
+
+def retrained(layer):
+    layer.load_state_dict({name: 2 * value for name, value in layer.state_dict().items()})
+
+
+def measured(layer):
+    """As the sanity checks do: the norm alone takes its statistics anew."""
+    layer.norm.training, layer.norm.momentum = True, 1.0
+    layer(3 * torch.randn(2, 4, 20, 16))
+    layer.norm.training = False
+
+
+def scaled(layer):
+    with torch.no_grad():
+        layer.norm.weight.mul_(3)
+
+
+@pytest.mark.parametrize("change", [retrained, measured, scaled, nn.Module.double])
+def test_convolution_and_norm_in_one_follow_every_change(layer, change):
+    maps = torch.randn(2, 4, 20, 16)
+    with torch.inference_mode():
+        layer(maps)
+    torch.testing.assert_close(layer(maps), apart(layer, maps), atol=1e-5, rtol=1e-5)
+    before = layer(maps)
+    change(layer)
+    maps = maps.to(layer.conv.weight)
+    torch.testing.assert_close(layer(maps), apart(layer, maps), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(layer(maps).float(), before) or change is nn.Module.double
+    # A copy goes its own way.
+    twin = copy.deepcopy(layer)
+    scaled(twin)
+    torch.testing.assert_close(twin(maps), apart(twin, maps), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(layer(maps), apart(layer, maps), atol=1e-5, rtol=1e-5)
+
+
+def test_weights_that_are_learnt_get_their_gradients(layer):
+    layer(torch.randn(1, 4, 20, 16))
+    layer.requires_grad_(True)
+    layer(torch.randn(1, 4, 20, 16)).sum().backward()
+    assert all(value.grad.any() for value in (layer.conv.weight, layer.norm.weight, layer.norm.bias))
+
+
+def test_the_input_gets_the_gradient_of_both(layer):
+    maps = torch.randn(1, 4, 20, 16, requires_grad=True)
+    found = [
+        torch.autograd.grad(run(maps).square().sum(), maps)[0] for run in (layer, lambda x: apart(layer, x))
+    ]
+    torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
