@@ -119,9 +119,10 @@ class ConvNorm(nn.Module):
         state = [(value.data_ptr(), value._version) for value in values]
         if self._folded is None or self._folded.state != state:
             with torch.inference_mode(False), torch.no_grad():
-                scale = norm.weight * torch.rsqrt(variance + norm.eps)
+                # In doubles: a gradient jumps where rounding carries a value over the corner of a ReLU.
+                scale = norm.weight.double() * torch.rsqrt(variance.double() + norm.eps)
                 weight, bias = conv.weight * scale.view(-1, 1, 1, 1), norm.bias - mean * scale
-            self._folded = _Folded(state, values, weight, bias)
+            self._folded = _Folded(state, values, weight.to(conv.weight), bias.to(norm.bias))
         return self._folded
 
 

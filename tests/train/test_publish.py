@@ -152,6 +152,17 @@ def test_a_release_that_gives_something_else_is_not_published(release, hub, monk
         golden_error(release)
 
 
+def test_a_corner_that_rounding_turns_is_no_other_release(release):
+    """As between 1 and 2 threads: of a shipped release .4 % of the cells moved, by .025 at most."""
+    golden = {**load_golden(release)}
+    cells = golden["mask"].flatten().clone()
+    cells[: round(0.004 * len(cells))] += 0.01
+    config, state, _ = load_release(release, "lmac-zs")
+    golden["mask"] = cells.view_as(golden["mask"])
+    save_release(release, "lmac-zs", config, state, training=TRAINING, golden=golden)
+    assert 0 < golden_error(release) < TOLERANCE["lmac-zs"]
+
+
 def test_who_is_not_logged_in_is_told_so(release, hub, monkeypatch, capsys):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert run(monkeypatch, "--release", release, "--to", OWNER, "--push") == 2
