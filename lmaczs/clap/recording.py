@@ -14,7 +14,7 @@ from lmaczs.types import AudioClip, AudioState, Progress, no_progress
 
 # In one pass of the encoder: bounds the memory of long recordings.
 WINDOWS_AT_ONCE = 8
-# Of a recording that takes more than one pass: something of it can be seen soon.
+# In the first pass of a recording that is explained in several: something of it can be seen soon.
 EXPLAINED_FIRST = 2
 # Encoder passes of recordings of so many windows are kept for further prompts; longer ones are encoded again.
 WINDOWS_KEPT = 4

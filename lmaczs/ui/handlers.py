@@ -256,7 +256,7 @@ class Handlers:
         failed = []
         asked = [(question, method) for method in methods]
         asked += [(replace(question, target=prompt), methods[0]) for prompt in others]
-        # Gradio serves its own copies.
+        # What visitors get are copies: see `Found.update`.
         with passing_folder() as name:
             found = Found(Path(name), self.offer())
             for one, method in asked:

@@ -71,7 +71,7 @@ def test_parts_come_one_after_the_other_and_then_the_whole(handlers: Handlers, l
             if "parts" in payload:
                 assert payload["mask"] is payload["kept"] is payload["metrics"] is payload["verdict"] is None
                 counts.append(len(payload["parts"]))
-                # Gradio serves copies of its own: the files are gone with the request.
+                # The visitors' copies stay; what is compared is what was sent at that moment.
                 pieces = [
                     (part, grey(part["mask"]), soundfile.read(part["kept"]["path"])[0])
                     for part in payload["parts"]

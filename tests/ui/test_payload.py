@@ -38,7 +38,7 @@ def removed_of(handlers: Handlers, clip: str, payload: dict) -> np.ndarray:
 
 
 def first_shown(updates) -> dict:
-    """The first explanation; its files are there as long as the caller keeps `updates`."""
+    """The first explanation; its files are the visitors' copies."""
     return next(update.player["results"][0] for update in updates if update.player)
 
 
