@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from lmaczs.errors import BackendUnavailableError, CheckpointError
+from lmaczs.pins import check_pinned
 from lmaczs.release_config import CONFIG, read_config
 
 EMBEDDED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -70,7 +71,9 @@ def find_release(name: str | Path, *, revision: str | None = None) -> Path:
     """Folder of a release; a hub repository is fetched, or taken from the hub's cache.
 
     Raises:
-        BackendUnavailableError: there is no such release, or it cannot be fetched.
+        BackendUnavailableError: there is no such release, it cannot be fetched, or a file of it has no pin where
+            `lmaczs.pins` asks for one.
+        CheckpointError: a file of a hub repository is not the pinned one.
     """
     text = named_releases().get(str(name), str(name))
     if EMBEDDED_NAME.fullmatch(text):
@@ -82,7 +85,10 @@ def find_release(name: str | Path, *, revision: str | None = None) -> Path:
     repository, pinned, commit = text.partition("@")
     revision = commit if pinned else revision
     if HUB_NAME.fullmatch(repository) and revision is not None:
-        return _fetch(repository, revision)
+        folder = _fetch(repository, revision)
+        inside = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors"))
+        check_pinned(repository, revision, {path.relative_to(folder).as_posix(): path for path in inside})
+        return folder
     known = ", ".join(embedded_releases()) or "none"
     raise BackendUnavailableError(
         f"There is no release '{Path(text).name}'. This installation carries: {known}. Name one of them, a "

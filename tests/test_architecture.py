@@ -16,6 +16,7 @@ LAYERS = {
     "types": 0,
     "sorting": 0,
     "settings": 0.2,
+    "pins": 0.2,
     "release_config": 0.3,
     "release_files": 0.4,
     "release_names": 0.4,

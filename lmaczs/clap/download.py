@@ -1,7 +1,8 @@
 """Published files from the hub: at a pinned commit, announced before they start, checked each time they are used.
 
 The hub's own cache keeps the files, and resumes or repeats what was broken off. It trusts a file once it is there; here
-every file is also held against the checksum that the cache filed it under, so that a damaged one is fetched again.
+every file is also held against the checksum that the cache filed it under, so that a damaged one is fetched again, and
+against the sha256 that `lmaczs.pins` has for it.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lmaczs.errors import BackendUnavailableError, CheckpointError
+from lmaczs.pins import check_pinned
 from lmaczs.types import Progress
 
 BLOCK_BYTES = 1 << 22
@@ -43,7 +45,7 @@ class Published:
 
 
 def fetch(published: Published, progress: Progress | None = None) -> dict[str, Path]:
-    """Bring files into the hub's cache, or find them there.
+    """Bring files into the hub's cache, or find them there; with LMACZS_PINS each is held against its pinned sha256.
 
     Args:
         published: what to fetch.
@@ -53,9 +55,15 @@ def fetch(published: Published, progress: Progress | None = None) -> dict[str, P
         Path of each file by its name, one entry for each group.
 
     Raises:
-        BackendUnavailableError: they are not here and cannot be fetched.
-        CheckpointError: a file stays damaged after it was fetched again.
+        BackendUnavailableError: they are not here and cannot be fetched, or a file has no pin where pins are asked for.
+        CheckpointError: a file stays damaged after it was fetched again, or is not the pinned one.
     """
+    found = _found(published, progress)
+    check_pinned(published.repository, published.commit, found)
+    return found
+
+
+def _found(published: Published, progress: Progress | None) -> dict[str, Path]:
     found: dict[str, Path] = {}
     wanted: list[tuple[tuple[str, ...], bool]] = []  # (group, a damaged copy lies in the cache)
     for group in published.files:

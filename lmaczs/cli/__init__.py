@@ -30,6 +30,7 @@ COMMANDS = {
     "study": "lmaczs.cli.study",
     "datasets": "lmaczs.cli.datasets",
     "list": "lmaczs.cli.list_models",
+    "pin": "lmaczs.cli.pin",
 }
 SUMMARIES = {
     "classify": "rank prompts for recordings",
@@ -42,6 +43,7 @@ SUMMARIES = {
     "study": "let people rate explanations in a listening study",
     "datasets": "list the known datasets, or check what is in a folder",
     "list": "show backends, explainers and embedded releases",
+    "pin": "write down the sha256 of models from the hub",
 }
 
 
