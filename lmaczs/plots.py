@@ -4,12 +4,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmaczs.charts import INK, PAPER
-from lmaczs.types import ExplainResult
+from lmaczs.charts import INK, METHOD_COLOURS, PAPER
+from lmaczs.types import ExplainResult, OverTime
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,10 +57,15 @@ def explanation_figure(result: ExplainResult, method_label: str | None = None) -
     sounds = [10 * np.log10(np.maximum(values / drawn[0].max(), 1e-20)) for values in drawn]
 
     layout = ConstrainedLayoutEngine(h_pad=0.08, hspace=0.04)
-    figure = Figure(figsize=(10, 8.2), layout=layout, facecolor=PAPER)
-    panels = figure.subplots(3, 1, sharex=True, sharey=True)
+    strip = 0.0 if result.over_time is None else 0.35
+    figure = Figure(figsize=(10, 8.2 * (3 + strip) / 3), layout=layout, facecolor=PAPER)
+    rows = figure.add_gridspec(4 if strip else 3, 1, height_ratios=[1.0] * 3 + [strip] * bool(strip))
+    panels: list[Axes] = []
+    for place in range(3):
+        first = panels[0] if panels else None
+        panels.append(figure.add_subplot(rows[place], sharex=first, sharey=first))
     extent = (0.0, result.clip.duration_s, 0.0, float(mel_scale(frequencies[-1])))
-    level = {"cmap": "magma", "vmin": -RANGE_DB, "vmax": 0.0}
+    level: dict[str, Any] = {"cmap": "magma", "vmin": -RANGE_DB, "vmax": 0.0}
     peak = float(mask.max())
     brightest = peak if 0 < peak < FAINT else 1.0
     titles = (
@@ -78,11 +83,35 @@ def explanation_figure(result: ExplainResult, method_label: str | None = None) -
         scale = figure.colorbar(image, ax=panel, pad=0.012, aspect=14)
         scale.set_label(bar, color=INK, fontsize=9)
         scale.ax.tick_params(colors=INK, labelsize=9)
-    panels[-1].set_xlabel("time (s)", color=INK, fontsize=9)
+    for panel in panels[:-1]:
+        panel.tick_params(labelbottom=False)
+    lowest = panels[-1]
+    if result.over_time is not None:
+        lowest.tick_params(labelbottom=False)
+        lowest = figure.add_subplot(rows[3], sharex=panels[0])
+        _draw_over_time(lowest, result.over_time)
+    lowest.set_xlabel("time (s)", color=INK, fontsize=9)
     _write_heading(figure, result.target)
     numbers = panels[0].set_title(_numbers(result, method_label), loc="right", fontsize=10.5, color=INK)
     numbers.set_parse_math(False)
     return figure
+
+
+def _draw_over_time(panel: "Axes", found: OverTime) -> None:
+    """The prompt's score in the model's own frames, under the pictures."""
+    panel.fill_between(
+        found.times_s.numpy(), found.probability.numpy(), color=METHOD_COLOURS[0], alpha=0.35, linewidth=0
+    )
+    panel.plot(found.times_s.numpy(), found.probability.numpy(), color=METHOD_COLOURS[0], linewidth=1.2)
+    panel.set_ylim(0, 1)
+    panel.set_yticks([0, 1])
+    panel.tick_params(colors=INK, labelsize=9)
+    panel.spines[["top", "right"]].set_visible(False)
+    title = "The prompt's probability in each frame of the model itself"
+    panel.set_title(title, loc="left", fontsize=10.5, color=INK)
+    if not np.isnan(found.agreement):
+        said = f"correlation with what is kept {found.agreement:.2f}"
+        panel.set_title(said, loc="right", fontsize=10.5, color=INK)
 
 
 def _mask_title(peak: float, brightest: float, result: ExplainResult) -> str:

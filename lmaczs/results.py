@@ -11,7 +11,7 @@ from lmaczs import __version__
 from lmaczs.hearing.verdict import verdict_row
 from lmaczs.plots import save_explanation_figure
 from lmaczs.signal.audio import save_wav
-from lmaczs.types import AudioClip, ExplainResult, Prediction
+from lmaczs.types import AudioClip, ExplainResult, OverTime, Prediction
 
 
 def prediction_row(prediction: Prediction) -> dict[str, Any]:
@@ -48,9 +48,19 @@ def result_row(result: ExplainResult, backend_name: str) -> dict[str, Any]:
         "prediction": prediction_row(result.prediction),
         "metrics": {key: value if math.isfinite(value) else None for key, value in result.metrics.items()},
         "probability": dict(result.probability) or None,
+        **_over_time_row(result.over_time),
         "verdict": verdict_row(result),
         "lmaczs": __version__,
     }
+
+
+def _over_time_row(found: OverTime | None) -> dict[str, Any]:
+    """What the model's own frames say; nothing for models that have none."""
+    if found is None:
+        return {}
+    shares = [None if math.isnan(share) else share for share in found.probability.tolist()]
+    agreement = None if math.isnan(found.agreement) else found.agreement
+    return {"over_time": {"times_s": found.times_s.tolist(), "probability": shares, "agreement": agreement}}
 
 
 def component_files(result: ExplainResult) -> dict[str, AudioClip]:

@@ -190,6 +190,22 @@ class Listening:
 
 
 @dataclass(frozen=True)
+class OverTime:
+    """What the model's own frames say of the explained prompt, as a witness of the mask.
+
+    Attributes:
+        times_s: (places,), middles of the frames.
+        probability: (places,) of the prompt among the same prompts, in [0, 1]; nan where nothing sounds.
+        agreement: Pearson's correlation of the amplitude that is kept with that probability, over the places that sound;
+            nan where one of both does not change.
+    """
+
+    times_s: Tensor
+    probability: Tensor
+    agreement: float
+
+
+@dataclass(frozen=True)
 class ExplainResult:
     """Everything one explanation produced, on the CPU; what the page, the CLI and the plots read.
 
@@ -208,6 +224,7 @@ class ExplainResult:
             sound; empty where that was not measured.
         shares: probabilities of all prompts, the target last where it is none of them, on the same sounds; empty where
             that was not measured, or where each prompt is decided on by itself.
+        over_time: of a model that embeds parts of windows; None of others, and where nothing was measured.
     """
 
     clip: AudioClip
@@ -222,3 +239,4 @@ class ExplainResult:
     metrics: dict[str, float]
     probability: dict[str, float]
     shares: dict[str, list[float]] = field(default_factory=dict)
+    over_time: OverTime | None = None

@@ -35,12 +35,14 @@ class CLAPBackend(nn.Module, ABC):
         name: key in `lmaczs.clap.BACKENDS`, e.g. "compact".
         spectral: grid of the front end.
         clip_samples: audio length that the encoder sees, in samples.
-        embed_dim: width of the joint space.
+        embed_dim: width of the joint space; embeddings have unit norm where similarities are cosines.
         hidden_channels: channels of the four hidden maps, shallow to deep.
         mel_filters: (n_mels, n_fft // 2 + 1) buffer; the model's own filterbank.
         max_tokens: of one prompt, as `prompt_tokens` counts them.
+        unit: what the similarity of a sound and a prompt is: "similarity" (a cosine) or "logit".
         match_limits: cosine similarity from which a prompt matches weakly, and strongly; None: not calibrated.
         source: what `load_backend` takes to load it again, where that is not its name.
+        frame_s: of one embedding of `frame_embeddings`, s; None: the model embeds whole windows only.
         labels: that it was trained for, if it takes no other prompts; None: it takes any.
         multi_label: whether each prompt is decided on its own, by a sigmoid; only with labels.
     """
@@ -52,6 +54,8 @@ class CLAPBackend(nn.Module, ABC):
     hidden_channels: tuple[int, ...]
     mel_filters: Tensor
     max_tokens: int = 2000
+    unit: str = "similarity"
+    frame_s: float | None = None
     match_limits: tuple[float, float] | None = None
     source: str = ""
     labels: tuple[str, ...] | None = None
@@ -134,6 +138,17 @@ class CLAPBackend(nn.Module, ABC):
             As `encode`.
         """
         return self.encode(self.mel_power(power) if domain == "stft" else power)
+
+    def frame_embeddings(self, audio: AudioState) -> Tensor | None:
+        """Embeddings over time, of a model that has them; the encoder runs once more.
+
+        Args:
+            audio: windows of the same number of valid samples.
+
+        Returns:
+            (batch, frames, embed_dim), a frame every `frame_s`; None where the model embeds whole windows only.
+        """
+        return None
 
     def pool(self, embeddings: Tensor, votes: Tensor) -> Tensor:
         """One embedding for a recording: the mean of those of its windows, by their votes.

@@ -143,7 +143,9 @@ def _meta(backend: CLAPBackend) -> "ModelMeta":
         public_training_code=None,
         public_training_data=None,
         framework=["PyTorch"],
-        similarity_fn_name=ScoringFunction.COSINE if backend.labels is None else ScoringFunction.DOT_PRODUCT,
+        similarity_fn_name=ScoringFunction.COSINE
+        if backend.unit == "similarity"
+        else ScoringFunction.DOT_PRODUCT,
         use_instructions=False,
         training_datasets=None,
         modalities=["audio", "text"],

@@ -104,10 +104,10 @@ def embed(waveforms: Sequence[Tensor], backend: CLAPBackend) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class HeardOverTime:
-    """A recording as a classifier hears it through a window that moves on.
+    """A recording as a classifier hears it through a window that moves on, or frame by frame.
 
     Attributes:
-        times: (places,) s, the middle of each window.
+        times: (places,) s, the middle of each window or frame.
         embeddings: (places, embed_dim), unit norm (logits of a classifier with labels), on the CPU.
         sounds: (places,) bool; where nothing sounds in the window there is nothing to say.
     """
@@ -124,18 +124,20 @@ def listen_over_time(
     most: int = 120,
     progress: Progress = no_progress,
 ) -> HeardOverTime:
-    """Let the classifier hear a window at a time, from the first sample to the last.
+    """Let the classifier hear a window at a time, from the first sample to the last; frames of a model that has them.
 
     Args:
         recording: from `listen` with the same backend.
         backend: the classifier.
-        hop_s: from one window to the next, s; longer where there would be more than `most`.
-        most: windows.
+        hop_s: from one window to the next, s; longer where there would be more than `most`. Of no use for frames.
+        most: windows; four times as many places where the model has frames, neighbours averaged.
         progress: called after each batch of windows; may raise to stop.
 
     Returns:
-        One place only, if the recording is not longer than a window.
+        One place only, if the recording is not longer than a window and the model has no frames.
     """
+    if backend.frame_s is not None:
+        return _frames_over_time(recording, backend, backend.frame_s, 4 * most, progress)
     waveform, rate = recording.clip.waveform, recording.clip.sample_rate
     length, size = waveform.shape[-1], backend.clip_samples
     block = max(1, round(BLOCK_S * rate))
@@ -154,6 +156,45 @@ def listen_over_time(
     sounds = [bool(sounding[start // block : -(-(start + heard) // block)].any()) for start in starts]
     times = torch.tensor([(start + heard / 2) / rate for start in starts], dtype=torch.float64)
     return HeardOverTime(times, torch.cat(found), torch.tensor(sounds))
+
+
+def _frames_over_time(
+    recording: Recording, backend: CLAPBackend, frame_s: float, most: int, progress: Progress
+) -> HeardOverTime:
+    """Frames of windows side by side; the last window ends with the recording, and gives those that are still missing."""
+    waveform, rate = recording.clip.waveform, recording.clip.sample_rate
+    length, size = waveform.shape[-1], backend.clip_samples
+    starts = list(range(0, max(length - size, 0) + 1, size))
+    if starts[-1] + size < length:
+        starts.append(length - size)
+    plan = WindowPlan(
+        length, size, tuple(Window(start, start, min(start + size, length), 1.0) for start in starts)
+    )
+    times: list[Tensor] = []
+    embeddings: list[Tensor] = []
+    for state in _encode_windows(waveform, plan, backend):
+        with torch.no_grad():
+            found = backend.frame_embeddings(state)
+        assert found is not None, "a model with frame_s has frames"
+        for frames in found.cpu():
+            start = starts[len(times)]
+            middle = start / rate + frame_s * (torch.arange(len(frames), dtype=torch.float64) + 0.5)
+            # Of a window that begins within the one before.
+            new = middle > (times[-1][-1] + frame_s / 2 if times else -1.0)
+            times.append(middle[new].clamp_max(length / rate))
+            embeddings.append(frames[new])
+        progress(len(times) / len(starts), "listening over time")
+    together = -(-sum(map(len, times)) // most)
+    block = max(1, round(BLOCK_S * rate))
+    sounding = sounding_blocks(waveform, block)
+    places = [part.mean() for part in torch.cat(times).split(together)]
+    half = together * frame_s / 2
+    blocks = [
+        slice(int(max(at - half, 0) * rate) // block, -(-int((at + half) * rate) // block)) for at in places
+    ]
+    means = torch.stack([part.mean(0) for part in torch.cat(embeddings).split(together)])
+    sounds = torch.tensor([bool(sounding[some].any()) for some in blocks])
+    return HeardOverTime(torch.stack(places), means, sounds)
 
 
 def _plan(waveform: Tensor, backend: CLAPBackend) -> WindowPlan:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lmaczs.clap.base import CLAPBackend
@@ -120,7 +121,8 @@ def make_target(
         vectors = backend.encode_text(sentences).embedding.clone()
         own = sentences.index(prompt.strip())
         embedding = vectors[own]
-        distinct = (vectors @ embedding) <= 1 - 1e-6
+        # Of models whose similarity is a logit the vectors have any length.
+        distinct = F.cosine_similarity(vectors, embedding[None]) <= 1 - 1e-6
         distinct[own] = False
         rival_embeddings = vectors[distinct]
         if backend.multi_label:

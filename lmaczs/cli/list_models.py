@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
         if name == UNTRAINED:
             origin = "without weights: give --weights"
         print(f"             {name}: {entry.label} ({origin}, licence {entry.licence})")
-    print("             hf:FOLDER or hf:owner/name@COMMIT: transformers' audio classifiers")
+    print("             hf:FOLDER or hf:owner/name@COMMIT: transformers' audio classifiers, Perception Encoder Audio")
     print("             py:FILE.py: what classifier() in a Python file of yours returns")
     print("explainers:", ", ".join(METHODS))
     releases = [f"{name} ({kind})" for name, kind in embedded_releases().items()]

@@ -3,8 +3,8 @@
 from lmaczs.clap.recording import HeardOverTime, Recording, embed, listen, listen_over_time
 from lmaczs.clap.target import Target, make_target
 from lmaczs.hearing.equal_area import at_equal_area
-from lmaczs.hearing.explaining import classify, classify_over_time, explain, explain_clip, explain_top, split
-from lmaczs.hearing.measuring import fill, logits_of_parts, measure
+from lmaczs.hearing.explaining import classify, explain, explain_clip, explain_top, split
+from lmaczs.hearing.measuring import classify_over_time, fill, logits_of_parts, measure
 from lmaczs.hearing.partwise import ExplainedPart, Partwise
 
 __all__ = [

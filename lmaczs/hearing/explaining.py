@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lmaczs.clap import similarity
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.recording import HeardOverTime, Recording, listen
+from lmaczs.clap.recording import Recording, listen
 from lmaczs.clap.target import Target, make_target
 from lmaczs.explainers.base import Method
 from lmaczs.hearing.measuring import measure as measure_result
@@ -43,29 +43,9 @@ def classify(recording: Recording, prompts: Sequence[str], backend: CLAPBackend)
         text,
         backend.logit_scale.detach().cpu(),
         backend.match_limits,
-        "similarity" if backend.labels is None else "logit",
+        backend.unit,
         backend.multi_label,
     )
-
-
-def classify_over_time(heard: HeardOverTime, prompts: Sequence[str], backend: CLAPBackend) -> Tensor:
-    """Probabilities of prompts in a window that moves on: (places, prompts), nan where nothing sounds.
-
-    Args:
-        heard: from `listen_over_time` with the same backend.
-        prompts: sentences to choose between.
-        backend: the classifier.
-
-    Raises:
-        PromptError: no prompt, or one that cannot be used.
-    """
-    text = backend.encode_text(prompts).embedding.cpu()
-    found = similarity.probabilities(
-        similarity.similarities(heard.embeddings, text),
-        backend.logit_scale.detach().cpu(),
-        backend.multi_label,
-    )
-    return found.masked_fill(~heard.sounds[:, None], torch.nan)
 
 
 def explain(
@@ -102,9 +82,7 @@ def explain(
     explanation = method.explain(recording, wanted, progress)
     axes = axes_of(recording.clip, explanation.domain, backend)
     result = result_of(recording, prediction, wanted, explanation, method, backend, axes)
-    if measure:
-        measure_result(result, recording, backend)
-    return result
+    return measure_result(result, recording, backend) if measure else result
 
 
 def ask(
@@ -147,7 +125,9 @@ def result_of(
         target_similarity=float(recording.embedding @ wanted.embedding.cpu()),
         explanation=explanation,
         listening=split(recording, explanation, method, backend),
-        **axes,
+        magnitude_db=axes["magnitude_db"],
+        frequencies_hz=axes["frequencies_hz"],
+        times_s=axes["times_s"],
         metrics={},
         probability={},
         shares={},

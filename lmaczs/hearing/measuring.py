@@ -1,23 +1,68 @@
 """The numbers of one explanation, measured on what is heard: the classifier listens to both parts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lmaczs.clap import similarity
 from lmaczs.clap.base import CLAPBackend
-from lmaczs.clap.recording import Recording, listen
+from lmaczs.clap.recording import HeardOverTime, Recording, listen, listen_over_time
 from lmaczs.metrics.registry import MaskSample
 from lmaczs.metrics.registry import measure as measure_sample
-from lmaczs.types import ExplainResult, Progress, no_progress, part_of
+from lmaczs.metrics.statistics import pearson
+from lmaczs.types import ExplainResult, OverTime, Progress, no_progress, part_of
 
 TRACKS = ("original", "kept", "removed")
 
 
-def measure(result: ExplainResult, recording: Recording, backend: CLAPBackend) -> None:
-    """Let the classifier hear the parts of one explanation, and fill its `metrics` and `probability`."""
+def measure(result: ExplainResult, recording: Recording, backend: CLAPBackend) -> ExplainResult:
+    """Let the classifier hear the parts of one explanation.
+
+    Returns:
+        The same result, its `metrics`, `probability` and `shares` filled; with `over_time` of a model that has frames.
+    """
     fill(result, *logits_of_parts(result, recording, backend))
+    if backend.frame_s is None:
+        return result
+    return replace(result, over_time=_witness(result, listen_over_time(recording, backend), backend))
+
+
+def _witness(result: ExplainResult, heard: HeardOverTime, backend: CLAPBackend) -> OverTime:
+    """Hold what is kept against what the model's frames say."""
+    prompts = tuple(dict.fromkeys((*result.prediction.prompts, result.target)))
+    probability = classify_over_time(heard, prompts, backend)[:, prompts.index(result.target)]
+    kept, rate = result.listening.kept.waveform, result.clip.sample_rate
+    # From the middle between two places to the next; the first and the last reach to the ends.
+    between = ((heard.times[1:] + heard.times[:-1]) / 2 * rate).round().long().tolist()
+    parts = [
+        kept[first:last].double() for first, last in zip([0, *between], [*between, len(kept)], strict=True)
+    ]
+    amplitude = torch.stack([part.square().mean().sqrt() for part in parts])
+    # A single number, or one that never changes, agrees with nothing.
+    agreement = pearson(amplitude[heard.sounds], probability[heard.sounds])
+    return OverTime(heard.times, probability, agreement)
+
+
+def classify_over_time(heard: HeardOverTime, prompts: Sequence[str], backend: CLAPBackend) -> Tensor:
+    """Probabilities of prompts in a window that moves on: (places, prompts), nan where nothing sounds.
+
+    Args:
+        heard: from `listen_over_time` with the same backend.
+        prompts: sentences to choose between.
+        backend: the classifier.
+
+    Raises:
+        PromptError: no prompt, or one that cannot be used.
+    """
+    text = backend.encode_text(prompts).embedding.cpu()
+    found = similarity.probabilities(
+        similarity.similarities(heard.embeddings, text),
+        backend.logit_scale.detach().cpu(),
+        backend.multi_label,
+    )
+    return found.masked_fill(~heard.sounds[:, None], torch.nan)
 
 
 def logits_of(embedding: Tensor, prompts: Sequence[str], backend: CLAPBackend) -> Tensor:

@@ -85,7 +85,7 @@ class Found:
         clip: `clip_payload` of the recording, once there is an explanation.
         results: `explanation_payload` of each.
         controls: `control_payload` of each.
-        over_time: `over_time_payload`, of a recording that is longer than a window.
+        over_time: `over_time_payload`, where the scores change within a recording.
         copies: as `with_files` takes them.
     """
 

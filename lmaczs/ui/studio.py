@@ -237,12 +237,14 @@ class Studio:
         """How the scores of prompts change within a recording: see `lmaczs.hearing.classify_over_time`.
 
         Returns:
-            (places,) s and (places, prompts); None for a recording that fits into one window.
+            (places,) s and (places, prompts); None for a recording that fits into one window, unless the classifier
+            embeds parts of windows.
         """
         from lmaczs.hearing import classify_over_time
 
         backend = self.engine.backend
-        if len(cached.recording.clip.waveform) < backend.clip_samples + backend.spectral.sample_rate:
+        fits = len(cached.recording.clip.waveform) < backend.clip_samples + backend.spectral.sample_rate
+        if fits and backend.frame_s is None:
             return None
         with self._lock:
             if cached.id not in self._over_time:

@@ -11,7 +11,11 @@ from lmaczs.types import Progress
 PREFIX = "hf:"
 # Of classifiers that a Python file makes, see `lmaczs.clap.labels.python_file`.
 PYTHON = "py:"
-CONFIG, EXTRACTOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+CONFIG, WEIGHTS, SHARDS = "config.json", "model.safetensors", "model.safetensors.index.json"
+EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
+VOCABULARY = (("tokenizer.json",), ("tokenizer_config.json",))
+# Kinds of models (`model_type`) that take any prompt.
+OPEN = ("pe_audio",)
 MAX_JSON_BYTES = 10_000_000
 
 
@@ -25,14 +29,20 @@ def shown_name(name: str) -> str:
     return f"{kind}:{Path(place).resolve().name}" if place and Path(place).exists() else name
 
 
-def labels_of(name: str) -> tuple[str, ...]:
-    """Labels of "hf:...", in the order of its logits; files of the hub are fetched.
+def takes_any_prompt(config: dict[str, Any]) -> bool:
+    """Whether a configuration is that of a CLAP, and not of a classifier with labels."""
+    return config.get("model_type") in OPEN
+
+
+def labels_of(name: str) -> tuple[str, ...] | None:
+    """Labels of "hf:...", in the order of its logits; None: it takes any prompt. Files of the hub are fetched.
 
     Raises:
         BackendUnavailableError: see `folder_of`.
         CheckpointError: its configuration is damaged.
     """
-    return labels_in(read_json(folder_of(name) / CONFIG))
+    config = read_json(folder_of(name) / CONFIG)
+    return None if takes_any_prompt(config) else labels_in(config)
 
 
 def folder_of(name: str, progress: Progress | None = None) -> Path:
@@ -59,11 +69,26 @@ def folder_of(name: str, progress: Progress | None = None) -> Path:
             f"'{place}' names no commit: write 'hf:{repository}@COMMIT' with the full hash (40 hexadecimal digits), so "
             "that the same name always means the same model."
         )
+    return _fetched(repository, commit, progress)
+
+
+def _fetched(repository: str, commit: str, progress: Progress | None) -> Path:
+    """Folder in the hub's cache, with all files that its model needs."""
     from lmaczs.clap.download import Published, fetch
 
-    files = ((CONFIG,), (EXTRACTOR,), (WEIGHTS,))
-    found = fetch(Published(repository, commit, "of its authors", files), progress)
-    return found[CONFIG].parent
+    def bring(*files: tuple[str, ...]) -> dict[str, Path]:
+        return fetch(Published(repository, commit, "of its authors", files), progress)
+
+    config = bring((CONFIG,))[CONFIG]
+    vocabulary = VOCABULARY if takes_any_prompt(read_json(config)) else ()
+    found = bring(EXTRACTORS, (WEIGHTS, SHARDS), *vocabulary)
+    if SHARDS in found:
+        places = read_json(found[SHARDS]).get("weight_map")
+        names = sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
+        if not names:
+            raise CheckpointError(f"'{SHARDS}' of {repository} names no file: choose another commit.")
+        bring(*((name,) for name in names))
+    return config.parent
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """transformers' audio classifiers as backends: "hf:FOLDER", or "hf:owner/name@COMMIT" on the hub.
 
-Whatever `AutoModelForAudioClassification` loads, from safetensors, without code of the repository's own.
+Whatever `AutoModelForAudioClassification` loads, from safetensors, without code of the repository's own; and Perception
+Encoders, which take any prompt (`lmaczs.clap.pe_audio`).
 """
 
 import re
@@ -10,9 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.labels.base import LabelClassifier
 from lmaczs.clap.labels.features import ASTFeatures, Fbank, Normalised, SeamlessFeatures, WhisperFeatures
-from lmaczs.clap.labels.folders import CONFIG, folder_of, labels_in, read_json, shown_name
+from lmaczs.clap.labels.folders import (
+    CONFIG,
+    OPEN,
+    folder_of,
+    labels_in,
+    read_json,
+    shown_name,
+    takes_any_prompt,
+)
 from lmaczs.clap.labels.front_ends import Waveform, waveform_grid
 from lmaczs.clap.labels.layers import LAYERS, MapLayer, find_layers
 from lmaczs.clap.labels.own import probes
@@ -26,8 +36,8 @@ CLIP_SECONDS = 10.0
 LEAST_SAMPLES = 3200
 
 
-def load_hugging_face(name: str, progress: Progress | None = None) -> LabelClassifier:
-    """Load a classifier.
+def load_hugging_face(name: str, progress: Progress | None = None) -> CLAPBackend:
+    """Load a classifier with labels, or a CLAP.
 
     Args:
         name: "hf:" and a folder, or "owner/name@COMMIT" with the full hash of a commit.
@@ -39,6 +49,10 @@ def load_hugging_face(name: str, progress: Progress | None = None) -> LabelClass
     """
     folder = folder_of(name, progress)
     config = read_json(folder / CONFIG)
+    if takes_any_prompt(config):
+        from lmaczs.clap.pe_audio import load_pe_audio
+
+        return load_pe_audio(folder, shown_name(name), name)
     labels = labels_in(config)
     model, extractor = _opened(folder, config)
     front_end, features = _front_end(extractor, name)
@@ -58,7 +72,8 @@ def _opened(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, Any]:
     kind = config.get("model_type")
     if kind not in KINDS:
         raise BackendUnavailableError(
-            f"transformers has no audio classifier of the kind '{kind}': it has {', '.join(sorted(KINDS))}."
+            f"transformers has no audio classifier of the kind '{kind}': it has {', '.join(sorted(KINDS))}; and of "
+            f"models for any prompt {', '.join(OPEN)} can be loaded."
         )
     if not list(folder.glob("*.safetensors")):
         raise BackendUnavailableError(

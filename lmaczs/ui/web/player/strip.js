@@ -1,5 +1,5 @@
-// How the scores change within a recording that is longer than a window: a line for each prompt under the picture, on
-// its time axis. The prompt that is explained stands out.
+// How the scores change within a recording that is longer than a window, or from frame to frame of a model that has
+// frames: a line for each prompt under the picture, on its time axis. The prompt that is explained stands out.
 import { percent } from "../prompts.js";
 import { SVG, setText } from "./nodes.js";
 
