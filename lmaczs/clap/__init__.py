@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 VARIABLE = "LMACZS_BACKEND"
 # Comes with every installation and works without a network.
 EMBEDDED = "compact-2"
-# What `train.train_clap` makes; comes without weights.
+# What `train.train_clap` makes.
 UNTRAINED = "compact"
+# Come without weights: they need --weights.
+WITHOUT_WEIGHTS = (UNTRAINED, "glap")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ def _laion(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]
     return load
 
 
+def _glap(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
+    from lmaczs.clap.glap import load_glap
+
+    return load_glap(weights)
+
+
 def _own(name: str) -> Callable[[Path | None, Progress | None], "CLAPBackend"]:
     def load(weights: Path | None, progress: Progress | None) -> "CLAPBackend":
         from lmaczs.clap.labels.hugging_face import load_hugging_face
@@ -112,6 +120,7 @@ BACKENDS: dict[str, BackendEntry] = {
     "laion-music": BackendEntry(
         "LAION CLAP, larger, music and speech", "Apache-2.0", _laion("laion-music"), download_mb=777
     ),
+    "glap": BackendEntry("GLAP (Dasheng, SONAR)", "Apache-2.0", _glap),
 }
 
 _Key = tuple[str, str, str]  # name, device, weights

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.cnn14 import CNN14
+from lmaczs.clap.dasheng import Dasheng
 from lmaczs.clap.htsat import HTSAT
 from lmaczs.clap.text_towers import TextTower
 from lmaczs.signal.spectral import SpectralConfig, filter_centres_hz, power_to_db
@@ -26,7 +27,7 @@ class PublishedCLAP(CLAPBackend):
         spectral: SpectralConfig,
         clip_samples: int,
         embed_dim: int,
-        encoder: CNN14 | HTSAT,
+        encoder: CNN14 | HTSAT | Dasheng,
         audio_projection: nn.Module,
         text_tower: TextTower,
         text_projection: nn.Module,

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from lmaczs.clap import BACKENDS, UNTRAINED
+from lmaczs.clap import BACKENDS, WITHOUT_WEIGHTS
 from lmaczs.explainers import METHODS
 
 
@@ -24,10 +24,12 @@ def run(arguments: argparse.Namespace) -> None:
         origin = (
             f"fetched at the first use, about {entry.download_mb} MB" if entry.download_mb else "embedded"
         )
-        if name == UNTRAINED:
+        if name in WITHOUT_WEIGHTS:
             origin = "without weights: give --weights"
         print(f"             {name}: {entry.label} ({origin}, licence {entry.licence})")
-    print("             hf:FOLDER or hf:owner/name@COMMIT: transformers' audio classifiers, Perception Encoder Audio")
+    print(
+        "             hf:FOLDER or hf:owner/name@COMMIT: transformers' audio classifiers, Perception Encoder Audio"
+    )
     print("             py:FILE.py: what classifier() in a Python file of yours returns")
     print("explainers:", ", ".join(METHODS))
     releases = [f"{name} ({kind})" for name, kind in embedded_releases().items()]

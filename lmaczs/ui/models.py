@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any
 
-from lmaczs.clap import BACKENDS, UNTRAINED, entry_for, forget_backend, labels_for, load_backend
+from lmaczs.clap import BACKENDS, WITHOUT_WEIGHTS, entry_for, forget_backend, labels_for, load_backend
 from lmaczs.clap.labels.folders import shown_name
 from lmaczs.errors import LMACError
 from lmaczs.release_names import decoder_release, embedded_releases
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 # For tests.
 TEST = "debug"
 # Offered only where the page was started with them.
-HIDDEN = (TEST, UNTRAINED)
+HIDDEN = (TEST, *WITHOUT_WEIGHTS)
 LOADED_AT_ONCE = 4
 
 
