@@ -55,10 +55,11 @@ class AudioState:
     """What a backend knows about a batch of windows; input of every explainer.
 
     Attributes:
-        waveform: (batch, clip_samples) float32 at the backend's rate, already tiled or cropped.
+        waveform: (batch, samples) float32 at the backend's rate, already tiled or cropped: `CLAPBackend.window_samples`.
         stft: (batch, n_fft // 2 + 1, frames) complex64, on the masking grid.
         mel_power: (batch, n_mels, frames) float32 >= 0, linear power, on the backend's grid.
-        hidden: four maps, shallow to deep, each (batch, channels, time, freq); none of a classifier with labels.
+        hidden: four maps, shallow to deep, each (batch, channels, time, freq); none of a classifier in which no layer
+            with a map was found.
         embedding: (batch, embed_dim), unit norm; (batch, labels) logits of a classifier with labels.
         valid_samples: (batch,) int64, samples that belong to the recording and not to its tiled copy.
     """

@@ -97,7 +97,7 @@ class CLAPBackend(nn.Module, ABC):
         """Run front end and encoder once.
 
         Args:
-            waveform: (batch, clip_samples) at `spectral.sample_rate`.
+            waveform: (batch, samples) at `spectral.sample_rate`, as long as `window_samples` says.
             valid_samples: (batch,) int64; None means that every sample belongs to the recording.
 
         Returns:
@@ -162,12 +162,17 @@ class CLAPBackend(nn.Module, ABC):
         """
         return F.normalize(votes @ embeddings, dim=0)
 
-    def layer_map(self, layer: str, output: Tensor) -> Tensor:
-        """What a layer puts out, as a map: (batch, channels, time, freq).
+    def window_samples(self, num_samples: int) -> int:
+        """Length of the windows of a recording that has so many samples: a shorter one is repeated up to there."""
+        return self.clip_samples
+
+    def layer_map(self, layer: str, output: Tensor, samples: int) -> Tensor:
+        """What a layer puts out, as a map: (batch, channels, time, freq), its time the whole window.
 
         Args:
             layer: key in `cam_layers`.
             output: of that layer, or a gradient with respect to it.
+            samples: of the windows that were heard.
         """
         return output
 

@@ -7,21 +7,26 @@ import torch
 from torch import Tensor, nn
 
 from lmaczs.clap.base import CLAPBackend, full_precision
-from lmaczs.clap.labels.front_ends import FrontEnd, MelPower
+from lmaczs.clap.hooks import outputs_of
+from lmaczs.clap.labels.front_ends import FrontEnd, MelPower, Waveform
 from lmaczs.clap.labels.layers import MapLayer
 from lmaczs.errors import LMACError
 from lmaczs.signal.spectral import filter_centres_hz, mel_filterbank, power_of, stft
 from lmaczs.types import AudioState, MaskDomain
 
+# That decoders and interpreters read.
+MAPS = 4
+
 
 class FrontEndBackend(CLAPBackend):
     """A frozen model behind a `FrontEnd`: masks lie on an STFT of the sound, whatever the model itself reads.
 
-    The similarity of a sound and a prompt is the model's logit for both, and the logit scale is 1.
+    The similarity of a sound and a prompt is the model's logit for both, and the logit scale is 1. Its hidden maps are
+    what its `layers` put out; where there are fewer than four, the shallowest stands for those that are missing.
 
     Attributes:
         front_end: what the model hears.
-        layers: layers with maps, shallow to deep, by name; may be none.
+        layers: layers with maps, shallow to deep, by name; may be none, and then there are no hidden maps.
     """
 
     unit = "logit"
@@ -40,7 +45,7 @@ class FrontEndBackend(CLAPBackend):
         self.spectral = front_end.spectral
         self.clip_samples = round(front_end.clip_seconds * self.spectral.sample_rate)
         self.embed_dim = embed_dim
-        self.hidden_channels = ()
+        self._channels: tuple[int, ...] | None = None
         # A plain dictionary: as modules of their own their weights would stand in the state twice.
         self.layers: dict[str, MapLayer] = {}
         own = front_end.mel_filters if isinstance(front_end, MelPower) else None
@@ -50,6 +55,20 @@ class FrontEndBackend(CLAPBackend):
     @abstractmethod
     def embed_heard(self, heard: Tensor) -> Tensor:
         """Embed what the front end gives: (batch, ...) -> (batch, embed_dim) float32; differentiable."""
+
+    @property
+    def hidden_channels(self) -> tuple[int, ...]:
+        """Channels of the hidden maps; found when they are asked for first, by a run on silence."""
+        if self._channels is None:
+            weights = self.mel_filters
+            with torch.inference_mode(False), torch.no_grad():
+                state = self.analyze(torch.zeros(1, self.clip_samples, device=weights.device))
+            self._channels = tuple(level.shape[1] for level in state.hidden)
+        return self._channels
+
+    @hidden_channels.setter
+    def hidden_channels(self, channels: tuple[int, ...]) -> None:
+        self._channels = channels
 
     def train(self, mode: bool = True) -> "FrontEndBackend":
         """Stay in evaluation mode: it is explained as it decides."""
@@ -65,9 +84,19 @@ class FrontEndBackend(CLAPBackend):
         """Layers with maps; none where none was found or named."""
         return {name: layer.module for name, layer in self.layers.items()}
 
-    def layer_map(self, layer: str, output: Tensor) -> Tensor:
-        """See `CLAPBackend.layer_map`."""
-        return self.layers[layer].to_map(output)
+    def window_samples(self, num_samples: int) -> int:
+        """See `CLAPBackend.window_samples`: a model that takes waveforms hears a short recording as long as it is."""
+        if not isinstance(self.front_end, Waveform):
+            return self.clip_samples
+        # An STFT needs a little more than half of its window, and the model some samples, too.
+        return min(max(num_samples, self.front_end.least_samples, self.spectral.n_fft), self.clip_samples)
+
+    def layer_map(self, layer: str, output: Tensor, samples: int) -> Tensor:
+        """See `CLAPBackend.layer_map`: without what a model that pads what it hears makes of the padding."""
+        found = self.layers[layer]
+        level, share = found.to_map(output), samples / self.clip_samples
+        padded = level.shape[2] == found.cells and share < 1
+        return level[:, :, : max(round(found.cells * share), 1)] if padded else level
 
     @property
     def mel_frequencies_hz(self) -> Tensor:
@@ -77,13 +106,17 @@ class FrontEndBackend(CLAPBackend):
     def analyze(self, waveform: Tensor, valid_samples: Tensor | None = None) -> AudioState:
         """See `CLAPBackend.analyze`."""
         audio = self.spectra(waveform, valid_samples)
-        embedding = audio.embedding
-        # Recordings of different lengths may share a batch, and a waveform is heard as long as it is.
-        for length in audio.valid_samples.unique():
-            rows = torch.nonzero(audio.valid_samples == length)[:, 0]
-            found = self.embed_heard(self.front_end.original(audio[rows]))
-            embedding = embedding.index_copy(0, rows, found)
-        return replace(audio, embedding=embedding)
+        embedding, hidden = self._run(self.front_end.original(audio), waveform.shape[-1])
+        return replace(audio, embedding=embedding, hidden=hidden)
+
+    def _run(self, heard: Tensor, samples: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Embedding and hidden maps of what the front end gave for windows of so many samples."""
+        layers = self.cam_layers
+        with outputs_of(list(layers.values())) as outputs:
+            embedding = self.embed_heard(heard)
+        maps = [self.layer_map(*pair, samples).float() for pair in zip(layers, outputs, strict=True)]
+        missing = MAPS - len(maps) if maps else 0
+        return embedding, (*maps[:1] * missing, *maps)
 
     def spectra(self, waveform: Tensor, valid_samples: Tensor | None = None) -> AudioState:
         """What `analyze` gives, without a run of the model: the embedding is 0."""
@@ -105,7 +138,7 @@ class FrontEndBackend(CLAPBackend):
             raise LMACError(
                 f"The classifier '{self.name}' does not take mel power: give the windows too, with encode_changed."
             )
-        return self.embed_heard(self.front_end.transform(mel_power)), ()
+        return self._run(self.front_end.transform(mel_power), self.clip_samples)
 
     def encode_changed(
         self, power: Tensor, audio: AudioState, domain: MaskDomain
@@ -113,7 +146,7 @@ class FrontEndBackend(CLAPBackend):
         """See `CLAPBackend.encode_changed`."""
         with full_precision(power):
             heard = self.front_end.changed(power, audio, domain, self.mel_filters)
-        return self.embed_heard(heard), ()
+        return self._run(heard, audio.waveform.shape[-1])
 
     def pool(self, embeddings: Tensor, votes: Tensor) -> Tensor:
         """Mean logits of the windows, by their votes; see `CLAPBackend.pool`."""

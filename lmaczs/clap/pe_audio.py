@@ -67,7 +67,8 @@ class PEAudio(FrontEndBackend):
         )
         self.model, self.tokenizer, self.hop = model, tokenizer, hop
         self.frame_s = hop / sample_rate if type(model).__name__ == FRAMES else None
-        self.layers = _layers(model.audio_encoder, read_by_frames=self.frame_s is not None)
+        cells = -(-self.clip_samples // hop)
+        self.layers = _layers(model.audio_encoder, cells, read_by_frames=self.frame_s is not None)
         longest = min(int(model.config.text_config.max_position_embeddings), tokenizer.model_max_length)
         self.longest = longest
         self.max_tokens = longest - int(tokenizer.num_special_tokens_to_add())
@@ -171,7 +172,7 @@ def load_pe_audio(folder: Path, name: str, source: str) -> PEAudio:
     return PEAudio(model.eval(), tokenizer, rate, hop, name, source).eval().requires_grad_(False)
 
 
-def _layers(encoder: Any, read_by_frames: bool) -> dict[str, MapLayer]:
+def _layers(encoder: Any, cells: int, read_by_frames: bool) -> dict[str, MapLayer]:
     """The codec's encoder and blocks of the transformer, evenly spaced.
 
     Where only the class token is read, what the last block makes of the frames has no effect.
@@ -179,8 +180,8 @@ def _layers(encoder: Any, read_by_frames: bool) -> dict[str, MapLayer]:
     blocks = list(encoder.layers) if read_by_frames else list(encoder.layers)[:-1]
     count = min(LAYERS - 1, len(blocks))
     places = [round((place + 1) * len(blocks) / count) - 1 for place in range(count)]
-    found = {"codec": MapLayer(encoder.embedder.dac_encoder, _over_time)}
-    return found | {f"block{place}": MapLayer(blocks[place], _frames) for place in places}
+    found = {"codec": MapLayer(encoder.embedder.dac_encoder, _over_time, cells)}
+    return found | {f"block{place}": MapLayer(blocks[place], _frames, cells) for place in places}
 
 
 def _over_time(output: Tensor) -> Tensor:

@@ -87,19 +87,25 @@ def embed(waveforms: Sequence[Tensor], backend: CLAPBackend) -> Tensor:
         (recordings, embed_dim), unit norm, on the CPU. Equal to those of `listen` but for float32 rounding.
     """
     plans = [_plan(waveform.cpu(), backend) for waveform in waveforms]
-    windows = torch.cat(
-        [
-            cut_windows(waveform, plan, 0, len(plan.windows))
-            for waveform, plan in zip(waveforms, plans, strict=True)
-        ]
-    )
-    valid = torch.tensor([plan.valid_samples for plan in plans for _ in plan.windows])
-    found = [
-        _analyze(some, samples, backend).embedding.cpu()
-        for some, samples in zip(windows.split(WINDOWS_AT_ONCE), valid.split(WINDOWS_AT_ONCE), strict=True)
+    windows = [
+        cut_windows(waveform, plan, 0, len(plan.windows))
+        for waveform, plan in zip(waveforms, plans, strict=True)
     ]
-    parts = torch.cat(found).split([len(plan.windows) for plan in plans])
-    return torch.stack([_mean(part, plan, backend) for part, plan in zip(parts, plans, strict=True)])
+    found: dict[int, Tensor] = {}
+    # Of a model that hears waveforms the windows of short recordings have lengths of their own.
+    for size in {plan.clip_samples for plan in plans}:
+        own = [number for number, plan in enumerate(plans) if plan.clip_samples == size]
+        valid = torch.tensor([plans[number].valid_samples for number in own for _ in plans[number].windows])
+        together = torch.cat([windows[number] for number in own])
+        parts = [
+            _analyze(some, samples, backend).embedding.cpu()
+            for some, samples in zip(
+                together.split(WINDOWS_AT_ONCE), valid.split(WINDOWS_AT_ONCE), strict=True
+            )
+        ]
+        counts = [len(plans[number].windows) for number in own]
+        found |= zip(own, torch.cat(parts).split(counts), strict=True)
+    return torch.stack([_mean(found[number], plan, backend) for number, plan in enumerate(plans)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +145,7 @@ def listen_over_time(
     if backend.frame_s is not None:
         return _frames_over_time(recording, backend, backend.frame_s, 4 * most, progress)
     waveform, rate = recording.clip.waveform, recording.clip.sample_rate
-    length, size = waveform.shape[-1], backend.clip_samples
+    length, size = waveform.shape[-1], backend.window_samples(waveform.shape[-1])
     block = max(1, round(BLOCK_S * rate))
     sounding = sounding_blocks(waveform, block)
     spare = max(length - size, 0)
@@ -163,7 +169,7 @@ def _frames_over_time(
 ) -> HeardOverTime:
     """Frames of windows side by side; the last window ends with the recording, and gives those that are still missing."""
     waveform, rate = recording.clip.waveform, recording.clip.sample_rate
-    length, size = waveform.shape[-1], backend.clip_samples
+    length, size = waveform.shape[-1], backend.window_samples(waveform.shape[-1])
     starts = list(range(0, max(length - size, 0) + 1, size))
     if starts[-1] + size < length:
         starts.append(length - size)
@@ -198,7 +204,8 @@ def _frames_over_time(
 
 
 def _plan(waveform: Tensor, backend: CLAPBackend) -> WindowPlan:
-    return plan_windows(waveform, backend.clip_samples, backend.spectral.sample_rate)
+    size = backend.window_samples(waveform.shape[-1])
+    return plan_windows(waveform, size, backend.spectral.sample_rate)
 
 
 def explained_at_once(count: int) -> list[range]:

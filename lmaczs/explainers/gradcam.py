@@ -104,7 +104,11 @@ class _CAM(GradientMethod):
             embedding, _ = self.backend.encode_changed(power.detach().clone(), audio, self.domain)
             # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
             (gradient,) = torch.autograd.grad(target(embedding).sum(), outputs[-1])
-        return self.backend.layer_map(name, outputs[-1].detach()), self.backend.layer_map(name, gradient)
+        samples = audio.waveform.shape[-1]
+        return (
+            self.backend.layer_map(name, outputs[-1].detach(), samples),
+            self.backend.layer_map(name, gradient, samples),
+        )
 
 
 @dataclass(frozen=True, eq=False)

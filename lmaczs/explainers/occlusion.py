@@ -46,10 +46,10 @@ class Occlusion(PerturbationMethod):
         """Height and width of a patch, in cells of the mel grid."""
         return patch_cells(self.backend, self.bands, self.seconds)
 
-    def patches(self) -> list[tuple[int, int]]:
-        """First mel band and first frame of every patch."""
-        grid, size = self.backend.spectral, self.size
-        lengths = (grid.n_mels, 1 + self.backend.clip_samples // grid.hop_length)
+    def patches(self, frames: int) -> list[tuple[int, int]]:
+        """First mel band and first frame of every patch of a window with so many frames."""
+        size = self.size
+        lengths = (self.backend.spectral.n_mels, frames)
         rows, columns = (
             patch_starts(length, cells, max(cells // self.overlap, 1))
             for length, cells in zip(lengths, size, strict=True)
@@ -58,12 +58,12 @@ class Occlusion(PerturbationMethod):
 
     def passes(self) -> float:
         """See `Method.passes`."""
-        return len(self.patches())
+        return len(self.patches(1 + self.backend.clip_samples // self.backend.spectral.hop_length))
 
     def map_window(self, window: AudioState, target: Target, progress: Progress) -> Tensor:
         """See `PerturbationMethod.map_window`."""
         grid = window.mel_power[0]
-        patches = self.patches()
+        patches = self.patches(grid.shape[1])
         whole = target(window.embedding)
         fall, cover, done = torch.zeros_like(grid), torch.zeros_like(grid), 0
         masks = self._kept(patches, *grid.shape)

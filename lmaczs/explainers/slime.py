@@ -46,17 +46,11 @@ class SLIME(PerturbationMethod):
         """Check the options."""
         check_whole("n", self.n, 2)
         check_whole("seed", self.seed, 0)
-        n_mels, frames = self._grid
-        check_whole("rows", self.rows, 1, n_mels)
-        check_whole("columns", self.columns, 1, frames)
+        grid = self.backend.spectral
+        check_whole("rows", self.rows, 1, grid.n_mels)
+        check_whole("columns", self.columns, 1, 1 + self.backend.clip_samples // grid.hop_length)
         check_number("alpha", self.alpha, 1e-4)
         check_number("width", self.width, 0.01)
-
-    @property
-    def _grid(self) -> tuple[int, int]:
-        """Mel bands and frames of a window."""
-        grid = self.backend.spectral
-        return grid.n_mels, 1 + self.backend.clip_samples // grid.hop_length
 
     def passes(self) -> float:
         """See `Method.passes`."""
@@ -65,11 +59,12 @@ class SLIME(PerturbationMethod):
     def map_window(self, window: AudioState, target: Target, progress: Progress) -> Tensor:
         """See `PerturbationMethod.map_window`."""
         weights = self.segment_weights(window, target, progress)
-        return to_grid(self.backend, self.spread(weights.unsqueeze(0))[0], self.domain)
+        spread = self.spread(weights.unsqueeze(0), window.mel_power.shape[2])
+        return to_grid(self.backend, spread[0], self.domain)
 
-    def spread(self, values: Tensor) -> Tensor:
+    def spread(self, values: Tensor, frames: int) -> Tensor:
         """Give every cell its segment's value: (batch, segments) -> (batch, n_mels, frames)."""
-        segment = segments(*self._grid, self.rows, self.columns)
+        segment = segments(self.backend.spectral.n_mels, frames, self.rows, self.columns)
         return values[:, segment.to(values.device)]
 
     @torch.no_grad()
@@ -87,7 +82,8 @@ class SLIME(PerturbationMethod):
         kept = random_halves(self.n, self.rows * self.columns, self.seed)
         whole = target(window.embedding)
         found: list[Tensor] = []
-        masks = (self.spread(chunk) for chunk in kept.to(whole).split(PASSES_AT_ONCE))
+        frames = window.mel_power.shape[2]
+        masks = (self.spread(chunk, frames) for chunk in kept.to(whole).split(PASSES_AT_ONCE))
         for _, scores in self.score_masked(window, target, masks):
             found.append(target.zero_below_rounding(scores - whole, whole))
             done = min(PASSES_AT_ONCE * len(found), self.n)

@@ -131,7 +131,9 @@ def test_maps_of_the_layers_lie_in_time(backend):
     for sound in (first, second):
         with outputs_of(list(backend.cam_layers.values())) as outputs, torch.no_grad():
             backend.analyze(sound[None])
-        maps.append([backend.layer_map(*pair) for pair in zip(backend.cam_layers, outputs, strict=True)])
+        maps.append(
+            [backend.layer_map(*pair, len(sound)) for pair in zip(backend.cam_layers, outputs, strict=True)]
+        )
     for before, after in zip(*maps, strict=True):
         change = (after - before).abs().sum(dim=(0, 1, 3))
         assert float(change[len(change) // 2 :].sum() / change.sum()) > IN_PLACE

@@ -150,7 +150,7 @@ def test_layers_with_maps_are_found_by_experiment(own, kind):
         handle = layer.register_forward_hook(lambda module, inputs, output, to=outputs: to.append(output))
         classifier.analyze(sounds)
         handle.remove()
-        with_beep, without = classifier.layer_map(name, outputs[0])
+        with_beep, without = classifier.layer_map(name, outputs[0], sounds.shape[1])
         change = (with_beep - without).abs().sum(dim=(0, 2))
         assert float(change[len(change) // 2 :].sum() / change.sum()) > 0.9
 

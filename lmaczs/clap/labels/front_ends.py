@@ -108,10 +108,11 @@ class StftPower(FrontEnd):
 
 @dataclass(frozen=True)
 class Waveform(FrontEnd):
-    """The module takes the waveform, (batch, samples), full scale ±1. A short recording is not tiled for it.
+    """The module takes the waveform, (batch, samples), full scale ±1. A short recording has a short window.
 
     Attributes:
-        least_samples: that the module can read; a shorter recording is repeated up to there.
+        least_samples: that the module can read; a recording that is shorter, or shorter than a window of the STFT, is
+            repeated up to there.
     """
 
     least_samples: int = 1600
@@ -129,18 +130,13 @@ class Waveform(FrontEnd):
 
     def original(self, audio: AudioState) -> Tensor:
         """See `FrontEnd.original`."""
-        return self.transform(self._heard(audio.waveform, audio))
+        return self.transform(audio.waveform)
 
     def changed(self, power: Tensor, audio: AudioState, domain: MaskDomain, mel_filters: Tensor) -> Tensor:
         """See `FrontEnd.changed`."""
         gain = amplitude_of(gain_on_power(power, audio, domain, mel_filters))
         samples = audio.waveform.shape[-1]
-        return self.transform(self._heard(istft(audio.stft * gain, self.spectral, samples), audio))
-
-    def _heard(self, waveform: Tensor, audio: AudioState) -> Tensor:
-        """What of windows is the recording and no tiled copy: the same length for all of a batch."""
-        length = max(int(audio.valid_samples.max()), self.least_samples)
-        return waveform[:, :length]
+        return self.transform(istft(audio.stft * gain, self.spectral, samples))
 
 
 def gain_on_power(power: Tensor, audio: AudioState, domain: MaskDomain, mel_filters: Tensor) -> Tensor:

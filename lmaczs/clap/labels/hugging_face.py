@@ -179,6 +179,7 @@ def _patch_layers(config: Any, numbered: dict[str, nn.Module]) -> dict[str, MapL
     The last block is left out: what it makes of patches is never read.
     """
     rows = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
+    columns = (config.max_length - config.patch_size) // config.time_stride + 1
 
     def to_map(output: Tensor) -> Tensor:
         patches: Tensor = output[:, 2:]
@@ -186,7 +187,7 @@ def _patch_layers(config: Any, numbered: dict[str, nn.Module]) -> dict[str, MapL
         maps: Tensor = patches.transpose(1, 2).unflatten(2, (rows, -1))
         return maps.transpose(2, 3)
 
-    return _spaced({name: MapLayer(layer, to_map) for name, layer in list(numbered.items())[:-1]})
+    return _spaced({name: MapLayer(layer, to_map, columns) for name, layer in list(numbered.items())[:-1]})
 
 
 def _spaced(layers: dict[str, MapLayer]) -> dict[str, MapLayer]:

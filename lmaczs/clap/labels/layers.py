@@ -18,10 +18,12 @@ class MapLayer:
     Attributes:
         module: the layer.
         to_map: what makes its output, or a gradient at it, (batch, channels, time, freq).
+        cells: of the map of a whole window in time; a model that pads what it hears has as many for a shorter one.
     """
 
     module: nn.Module
     to_map: ToMap
+    cells: int
 
 
 # Shallow to deep: as many as the universal decoder reads.
@@ -72,7 +74,7 @@ def find_layers(
         # Called later is deeper; the last of a size takes the place of those before it.
         size = key if names is not None else tuple(to_map(value).shape[2:])
         maps.pop(size, None)
-        maps[size] = (key, MapLayer(candidates[key], to_map))
+        maps[size] = (key, MapLayer(candidates[key], to_map, to_map(value).shape[2]))
     deepest = list(maps.values())
     return dict(deepest if names is not None else deepest[-LAYERS:])
 

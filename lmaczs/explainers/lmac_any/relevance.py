@@ -91,8 +91,9 @@ def relevance(
         channels = [standardise(power_to_db(mel_power)), in_deviations(attribution)]
         grid = mel_power.shape[:0:-1]
         for layer, activation, gradient in zip(layers, outputs, gradients[1:], strict=True):
-            sloped = None if gradient is None else backend.layer_map(layer, gradient)
-            found = _contributions(backend.layer_map(layer, activation), sloped, grid)
+            samples = audio.waveform.shape[-1]
+            sloped = None if gradient is None else backend.layer_map(layer, gradient, samples)
+            found = _contributions(backend.layer_map(layer, activation, samples), sloped, grid)
             channels += [in_deviations(values) for values in found]
         # A classifier with fewer maps leaves the shallow ones out.
         missing = CHANNELS - len(channels)
