@@ -304,5 +304,6 @@ def cache_waveforms(clips: list[TrainingClip], backend: CLAPBackend, cache: Path
     def make(clip: TrainingClip) -> Array:
         return (_fitted(clip, backend).clamp(-1, 1) * 32767).round().to(torch.int16).numpy()
 
-    file = cache / f"{group}-{backend.name}.i16"
+    # A classifier of the hub has a slash in its name.
+    file = cache / f"{group}-{backend.name.replace('/', '-')}.i16"
     return _cached(clips, file, np.int16, (backend.clip_samples,), make)

@@ -173,7 +173,7 @@ def export_l2i(run: Path, out: Path) -> None:
     settings |= {"prompts_file": Path(stored["prompts_file"]).name, "classifier": bool(stored["classifier"])}
     backend = load_backend(settings["backend"], "cpu", weights=stored["weights"] or None)
     weights = run_weights(run).state
-    prompts = [line.strip() for line in _lines(stored["prompts_file"])] or None
+    prompts = [line.strip() for line in _lines(stored["prompts_file"])] or list(backend.labels or ()) or None
     head = load_head(stored["classifier"], backend) if stored["classifier"] else None
     check_explained(run, backend, head.head if head else None)
     if head is not None:

@@ -77,7 +77,7 @@ def make_golden(method: Method, waveform: Tensor) -> dict[str, Tensor]:
         waveform; text_embedding (1, embed_dim) and number () of the prompt in the closed set, 0 for any prompt; and what
         `repeat_golden` gives.
     """
-    prompts = method.prompts or PROMPTS
+    prompts = method.prompts or method.backend.labels or PROMPTS
     found: dict[str, Tensor] = {}
     for number, prompt in enumerate(prompts):
         target = make_target(method.backend, prompt)

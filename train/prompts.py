@@ -14,6 +14,13 @@ from train.texts import embed, sentences_by_concept
 from train.windows import NOBODY, ClipStore
 
 
+def read_names(file: str) -> tuple[str, ...]:
+    """Lines of a file; none for ""."""
+    if not file:
+        return ()
+    return tuple(line.strip() for line in Path(file).read_text("utf-8").splitlines() if line.strip())
+
+
 @dataclass(frozen=True)
 class Sentences:
     """What an open vocabulary is trained on.

@@ -39,7 +39,7 @@ from lmaczs.metrics.multi_label import multi_label_fidelity
 from train.clips import TrainingClip, cache_waveforms, only_open, split_clips, training_clips
 from train.common import RunConfig, TrainingRun, make_accelerator, start
 from train.explained import remember_explained
-from train.prompts import Prompts, load_sentences, open_prompts
+from train.prompts import Prompts, load_sentences, open_prompts, read_names
 from train.windows import BATCH, load_windows, open_store
 
 
@@ -51,7 +51,7 @@ class TrainConfig(RunConfig):
         backend: key of the CLAP that is explained.
         weights: file or folder with its weights in the place of the published ones, or "".
         dictionary: release folder of `train.fit_nmf`.
-        prompts_file: the closed set, a sentence a line; "" is any prompt.
+        prompts_file: the closed set, a sentence a line; "" is any prompt, or the labels of a classifier that has some.
         classifier: release folder of a head of `train.train_classifier`, mimicked in CLAP's place, with its labels.
         unheard: file of concepts, one a line, that are never used: neither their clips nor any sentence that names them.
         theta: pooling, "attention" or "max".
@@ -86,13 +86,6 @@ class TrainConfig(RunConfig):
     logit_weight: float = 0.05
     reconstruction_weight: float = 10.0
     sparsity_weight: float = 0.3
-
-
-def read_names(file: str) -> tuple[str, ...]:
-    """Lines of a file; none for ""."""
-    if not file:
-        return ()
-    return tuple(line.strip() for line in Path(file).read_text("utf-8").splitlines() if line.strip())
 
 
 class Validation:
@@ -216,6 +209,8 @@ def main(config: TrainConfig) -> None:
     drawn = (config.windows, config.mixed_share, config.seed)
     bank = load_windows(store, backend, dictionary, cache, *drawn, maps=config.maps)
     closed = tuple(prompts_from_labels(head.labels)) if head else read_names(config.prompts_file)
+    # A classifier with labels takes no other prompts.
+    closed = closed or backend.labels or ()
     multi_label = head is not None and head.multi_label
     judges = validations(config, clips, closed, backend, cache, head)
     sentences = None if closed else load_sentences(train, unheard, store, backend, cache)

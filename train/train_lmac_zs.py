@@ -3,6 +3,8 @@
     python -m train.train_lmac_zs --clips data/clips.csv --hold-out esc50:4 --hold-out urbansound8k:3 --run runs/lmac-zs
     python -m train.train_lmac_zs --datasets clotho --data-dir data --run runs/ct --objective paper --epochs 2 \\
         --backend msclap-2022 --batch-size 2 --learning-rate 1e-5 --weight-decay 0  # the paper's "CT"
+    python -m train.train_lmac_zs --clips data/clips.csv --run runs/l-mac --objective labels --backend hf:FOLDER \\
+        --prompt values --sparsity-weight 0.4                              # L-MAC, for a classifier with labels
     python -m train.train_lmac_zs --clips data/clips.csv --run runs/lmac-zs                     # the same folder resumes
     python -m train.train_lmac_zs --clips data/clips.csv --run runs/2022 --backend msclap-2022  # for any backend
     accelerate launch --num_processes 8 train/train_lmac_zs.py ...                              # on many GPUs
@@ -17,6 +19,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 if not __package__:  # started as a file: put the repository in the place of this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -29,6 +32,7 @@ from lmaczs import load_backend
 from lmaczs.clap import EMBEDDED
 from lmaczs.clap.base import CLAPBackend
 from lmaczs.errors import LMACError
+from lmaczs.explainers.lmac_zs.closed_set import closed_set_loss
 from lmaczs.explainers.lmac_zs.explainer import build_decoder, decoder_config
 from lmaczs.explainers.lmac_zs.loss import contrast_loss, paper_loss
 from lmaczs.explainers.lmac_zs.score_decoder import Decoder
@@ -38,6 +42,7 @@ from train.clips import ClipSampler, TrainingClip, cache_waveforms, split_clips,
 from train.common import TrainingRun, make_accelerator, start
 from train.explained import remember_explained
 from train.pairs import PairConfig, draw_areas, draw_sounds, make_pairs
+from train.prompts import read_names
 from train.texts import load_text_bank
 
 # Of the masks' edges, drawn for each pair: what is heard and what is counted is cut differently.
@@ -56,13 +61,17 @@ class TrainConfig(PairConfig):
         weights: file or folder with its weights in the place of the published ones, or "".
         domain: of the masks.
         prompt: how it enters the decoder, "scores" (order only from the classifier's maps) or "values" (version 1).
-        objective: "contrast" (ours) or "paper" (eq. 6 and 7, on clips with their own captions).
+        objective: "contrast" (ours), "paper" (eq. 6 and 7, on clips with their own captions) or "labels" (eq. 4 with the
+            mask-out term, for the labels of a classifier, or the sentences of `prompts_file`).
+        prompts_file: closed set of the objective "labels", a sentence a line; "": the labels of the classifier.
+        in_weight: with the objective "labels", of the mask-in term.
+        out_weight: with the objective "labels", of the mask-out term.
         epochs: with the paper's objective, passes over all pairs of clip and caption in the place of `steps`; or 0.
         removed_weight: of the mask-out term.
         partner_weight: of the term that looks for the other sound of a mixture in what is removed.
         worth_weight: of the head that learns how large a mask is worth keeping.
         worth_only: train that head alone: the order of the cells stays, the sizes of the masks are learnt again.
-        sparsity_weight: lambda 1 of the paper's objective.
+        sparsity_weight: lambda of eq. 4, lambda 1 of eq. 6.
         diversity_weight: lambda 2 of the paper's objective.
         pairs_at_once: pairs of sound and prompt whose activations are kept, the others are computed again: less memory
             for about a third more time; 0 keeps all.
@@ -77,6 +86,9 @@ class TrainConfig(PairConfig):
     domain: str = "stft"
     prompt: str = "scores"
     objective: str = "contrast"
+    prompts_file: str = ""
+    in_weight: float = 4.0
+    out_weight: float = 0.2
     epochs: float = 0.0
     removed_weight: float = 1.0
     partner_weight: float = 1.0
@@ -166,6 +178,42 @@ class CaptionFeed:
         return report, {"waveform": waveform, "own": own, "text": text}
 
 
+class LabelFeed:
+    """Clips and mixtures as they are, and L-MAC's objective over a closed set; nothing is read but the sounds."""
+
+    def __init__(
+        self, clips: list[TrainingClip], backend: CLAPBackend, cache: Path, config: TrainConfig
+    ) -> None:
+        prompts = read_names(config.prompts_file) or backend.labels
+        if prompts is None:
+            raise LMACError(
+                f"The backend '{backend.name}' has no labels of its own: give the closed set with --prompts-file, or "
+                "choose another --objective."
+            )
+        self._backend, self._config = backend, config
+        self._store = cache_waveforms(clips, backend, cache, "train")
+        self._sampler = ClipSampler(clips, config.emphasis)
+        concepts = len(self._sampler.members)
+        self._siblings = torch.zeros(concepts, concepts, dtype=torch.bool)
+        self._text = backend.encode_text(prompts).embedding
+
+    def report(
+        self, run: TrainingRun[Decoder], step: int, autocast: Autocast
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses of this process's own batch of the step, and the batch."""
+        config, backend, device = self._config, self._backend, self._backend.mel_filters.device
+        sounds = draw_sounds(self._store, self._sampler, self._siblings, config, run.own_generator())
+        with torch.no_grad(), autocast():
+            audio = backend.analyze(sounds.waveform.to(device))
+        weights = (config.in_weight, config.out_weight, config.sparsity_weight, config.pairs_at_once)
+        with autocast():
+            report = closed_set_loss(backend, run.network, audio, self._text, *weights)
+        return report, {"waveform": sounds.waveform}
+
+
+Feed: TypeAlias = type[MixtureFeed] | type[CaptionFeed] | type[LabelFeed]
+
+
 def main(config: TrainConfig) -> None:
     """seed -> data -> frozen backend -> decoder -> run (resumes) -> loop -> save.
 
@@ -198,7 +246,7 @@ def main(config: TrainConfig) -> None:
             run.save()
 
 
-def feed_of(config: TrainConfig) -> type[MixtureFeed] | type[CaptionFeed]:
+def feed_of(config: TrainConfig) -> Feed:
     """What the objective is trained on.
 
     Raises:
@@ -209,9 +257,9 @@ def feed_of(config: TrainConfig) -> type[MixtureFeed] | type[CaptionFeed]:
         raise LMACError(f"--objective is '{config.objective}': choose {' or '.join(FEEDS)}.")
     if config.domain not in ("stft", "mel"):
         raise LMACError(f"--domain is '{config.domain}': choose stft or mel.")
-    if config.worth_only and kind is CaptionFeed:
+    if config.worth_only and kind is not MixtureFeed:
         raise LMACError(
-            "--worth-only trains a head that --objective paper has no use for: use --objective contrast."
+            f"--worth-only trains a head that --objective {config.objective} has no use for: use --objective contrast."
         )
     if config.epochs and kind is not CaptionFeed:
         raise LMACError(
@@ -237,7 +285,7 @@ def fresh_decoder(config: TrainConfig, backend: CLAPBackend) -> Decoder:
     return decoder
 
 
-FEEDS: dict[str, type[MixtureFeed] | type[CaptionFeed]] = {"contrast": MixtureFeed, "paper": CaptionFeed}
+FEEDS: dict[str, Feed] = {"contrast": MixtureFeed, "paper": CaptionFeed, "labels": LabelFeed}
 
 if __name__ == "__main__":
     start(main, TrainConfig, __doc__)

@@ -223,7 +223,7 @@ class L2I(Method):
             activations: (batch, components, frames) >= 0, how strong each is when.
             contribution: (batch, components), signed.
         """
-        activations, pooled = self.interpreter(audio.hidden)
+        activations, pooled = self.interpreter(audio.hidden, audio.stft.shape[2])
         weights = self.interpreter.theta.class_weights(self._class_key(target))
         return activations, pooled * weights
 

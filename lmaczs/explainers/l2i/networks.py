@@ -100,10 +100,10 @@ class Psi(nn.Module):
         self.fine = nn.Conv1d(width, config.components, 5, padding=2)
         self.last = nn.Conv1d(config.components, config.components, 5, padding=2)
 
-    def forward(self, hidden: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, hidden: tuple[Tensor, ...], frames: int | None = None) -> Tensor:
         """Maps, shallow to deep, each (batch, channels, time, freq) -> (batch, components, frames) >= 0.
 
-        Of more maps than there are entrances the deepest are read.
+        Of more maps than there are entrances the deepest are read. Without `frames` there are those of a whole window.
         """
         hidden = hidden[-len(self.entrances) :]
         steps = max(maps.shape[2] for maps in hidden)
@@ -111,7 +111,8 @@ class Psi(nn.Module):
         rows = self.dropout(F.relu(rows.sum(0)))
         for mix, norm in zip(self.coarse, self.norms, strict=True):
             rows = rows + F.relu(norm(mix(rows)))
-        rows = F.interpolate(F.relu(self.fine(rows)), self.frames, mode="linear", align_corners=False)
+        size = self.frames if frames is None else frames
+        rows = F.interpolate(F.relu(self.fine(rows)), size, mode="linear", align_corners=False)
         return F.relu(self.last(rows))
 
 
@@ -215,16 +216,17 @@ class Interpreter(nn.Module):
         empty = torch.zeros(config.bins, config.components)
         self.register_buffer("dictionary", empty if dictionary is None else dictionary.clone())
 
-    def forward(self, hidden: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden: tuple[Tensor, ...], frames: int | None = None) -> tuple[Tensor, Tensor]:
         """Decompose windows.
 
         Args:
             hidden: four maps, shallow to deep, each (batch, channels, time, freq).
+            frames: of the windows, where they are shorter than those of the training.
 
         Returns:
             activations (batch, components, frames) >= 0; pooled (batch, components) >= 0.
         """
-        activations = self.psi(hidden)
+        activations = self.psi(hidden, frames)
         return activations, self.theta.pool(activations)
 
     def logits(self, pooled: Tensor, prompts: Tensor) -> Tensor:

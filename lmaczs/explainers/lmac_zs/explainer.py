@@ -23,7 +23,7 @@ from lmaczs.release_names import decoder_release
 from lmaczs.signal.spectral import mel_to_bins
 from lmaczs.types import AudioState, MaskDomain, Progress, no_progress
 
-# Amplitude that a mask of the paper's objective must leave of some cell (-26 dB): below, it is shut off.
+# Amplitude that a mask of the paper's objectives must leave of some cell (-26 dB): below, it is shut off.
 FAINTEST = 0.05
 
 
@@ -31,11 +31,12 @@ FAINTEST = 0.05
 class LMACZS(WindowMethod):
     """Ranks the cells of the spectrogram for a prompt, and keeps as many as promise the largest gain.
 
-    A decoder trained with the paper's objective gives its sigmoid output as the mask.
+    A decoder trained with the paper's objective, or with that of L-MAC over fixed labels, gives its sigmoid output as the
+    mask.
 
     Attributes:
         decoder: trained for the backend, in eval mode, on its device, of the same domain.
-        objective: that it was trained with, "contrast" or "paper".
+        objective: that it was trained with, "contrast", "paper" or "labels".
         needed_gain: that the best mask must promise, else nothing in the window speaks for the prompt.
     """
 
@@ -86,7 +87,7 @@ class LMACZS(WindowMethod):
             )
         spread = _spread(backend, shape)
         decoder = _placed(rebuild(lambda: new_decoder(shape, spread), found, "decoder"), backend)
-        objective = value_of(found, "objective", Literal["contrast", "paper"])
+        objective = value_of(found, "objective", Literal["contrast", "paper", "labels"])
         # Releases from before it was calibrated do not say.
         needed = value_of(found, "needed_gain", float) if "needed_gain" in found.config else NEEDED_GAIN
         return cls.wrap(backend, decoder, objective, needed)
@@ -115,7 +116,7 @@ class LMACZS(WindowMethod):
     def map_windows(self, audio: AudioState, target: Target, progress: Progress = no_progress) -> WindowMaps:
         """See `WindowMethod.map_windows`."""
         logits, gains = self.rank_windows(audio, target)
-        if self.objective == "paper":
+        if self.objective != "contrast":
             mask = torch.sigmoid(logits)
             evidence = mask.amax(dim=(1, 2)) >= FAINTEST
             mask = mask * evidence[:, None, None]
@@ -142,8 +143,17 @@ def _placed(decoder: Decoder, backend: CLAPBackend) -> Decoder:
 
 
 def decoder_config(backend: CLAPBackend, domain: MaskDomain, prompt: str = "values") -> DecoderConfig:
-    """The shape that fits a backend; `prompt` as in `DecoderConfig`."""
+    """The shape that fits a backend; `prompt` as in `DecoderConfig`.
+
+    Raises:
+        LMACError: the backend has no hidden maps.
+    """
     spectral = backend.spectral
+    if not backend.hidden_channels:
+        raise LMACError(
+            f"No layer of '{backend.name}' has a map over time that a decoder could read: name some with "
+            "wrap_classifier(..., layers=...), or use lmac-any."
+        )
     return DecoderConfig(
         hidden_channels=tuple(backend.hidden_channels),
         text_dim=backend.embed_dim,
