@@ -60,10 +60,10 @@ class FrontEndBackend(CLAPBackend):
     def hidden_channels(self) -> tuple[int, ...]:
         """Channels of the hidden maps; found when they are asked for first, by a run on silence."""
         if self._channels is None:
-            weights = self.mel_filters
             with torch.inference_mode(False), torch.no_grad():
-                state = self.analyze(torch.zeros(1, self.clip_samples, device=weights.device))
-            self._channels = tuple(level.shape[1] for level in state.hidden)
+                silence = self.spectra(torch.zeros(1, self.clip_samples, device=self.mel_filters.device))
+                _, hidden = self._run(self.front_end.original(silence), self.clip_samples)
+            self._channels = tuple(level.shape[1] for level in hidden)
         return self._channels
 
     @hidden_channels.setter
