@@ -1,6 +1,6 @@
 """Time every explainer once on each published CLAP at full size, beside the reference's own encoder pass.
 
-    python benchmarks/backends.py                              # writes benchmarks/backends.md and .json; 6 minutes
+    python benchmarks/backends.py                              # writes benchmarks/backends.md and .json; 12 minutes
     python benchmarks/backends.py                              # the same again goes on with the rows that are missing
     python benchmarks/backends.py --backends laion --methods lmac-zs grad-cam --out out/backends.md
 
@@ -30,9 +30,12 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from lmaczs import __version__, load_explainer
+from lmaczs.clap.base import CLAPBackend
+from lmaczs.clap.dasheng import DashengConfig
+from lmaczs.clap.glap import FILTERS, GRID, build_glap
 from lmaczs.clap.laion import build_laion
 from lmaczs.clap.msclap import VERSION_2022, VERSION_2023, build_msclap
-from lmaczs.clap.published import PublishedCLAP
+from lmaczs.clap.sonar import SonarConfig
 from lmaczs.explainers import METHODS
 from lmaczs.explainers.base import Method
 from lmaczs.explainers.l2i.explainer import L2I, interpreter_config
@@ -40,13 +43,17 @@ from lmaczs.explainers.l2i.networks import Interpreter
 from lmaczs.explainers.lmac_zs.guided import GuidedDecoder, GuidedLMACZS, guided_config
 from lmaczs.hearing import classify, explain, listen
 from lmaczs.signal.audio import make_clip
+from lmaczs.signal.spectral import mel_filterbank
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "clap"))  # the references are put together there
 
 from miniatures import BERT, GPT2, LAION_FRONT_END, reference_msclap  # noqa: E402
+from reference_glap import reference_dasheng  # noqa: E402
 
-KINDS = ("msclap-2022", "msclap-2023", "laion")
+KINDS = ("msclap-2022", "msclap-2023", "laion", "glap")
+# Text encoders are not measured: one layer, so that their memory is none of the audio's.
+SMALL_SONAR = SonarConfig(vocabulary=300, layers=1)
 CLASSIFY = "classify"  # the row without an explainer
 PROMPTS = ["a siren wailing", "an engine idling", "a dog barking", "church bells ringing", "rain falling"]
 ROUNDS = 5
@@ -98,15 +105,23 @@ class Bytes:
 
     def __call__(self, prompt: str, **_: object) -> dict[str, list[int]]:
         """A token for each byte."""
-        return {"input_ids": list(prompt.encode())}
+        return {"input_ids": self.ids(prompt)}
+
+    def ids(self, prompt: str) -> list[int]:
+        """The same for SONAR."""
+        return list(prompt.encode())
 
 
-def build(kind: str) -> PublishedCLAP:
+def build(kind: str) -> CLAPBackend:
     """The backend at full size with random weights; the prompts' embeddings are put into the cache."""
+    backend: CLAPBackend
     if kind == "laion":
         from transformers import ClapConfig
 
         backend = build_laion(kind, ClapConfig(), LAION_FRONT_END, Bytes())
+    elif kind == "glap":
+        filters = mel_filterbank(GRID).T
+        backend = build_glap(DashengConfig(), SMALL_SONAR, Bytes(), {FILTERS: filters})
     else:
         backend = build_msclap(VERSION_2022 if kind == "msclap-2022" else VERSION_2023, Bytes())
     generator = torch.Generator().manual_seed(0)
@@ -117,6 +132,8 @@ def build(kind: str) -> PublishedCLAP:
 
 def build_reference(kind: str) -> Callable[[torch.Tensor], object]:
     """The reference's audio encoder: waveform (1, samples) -> embedding."""
+    if kind == "glap":
+        return reference_dasheng()
     if kind != "laion":
         model = reference_msclap(kind[-4:], BERT if kind == "msclap-2022" else GPT2).audio_encoder
         return model.requires_grad_(False)
@@ -144,7 +161,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def prepare(backend: PublishedCLAP, name: str) -> tuple[Method, float]:
+def prepare(backend: CLAPBackend, name: str) -> tuple[Method, float]:
     """The method with the settings of this benchmark, and its share of the default amount of work."""
     if name == "lmac-zs":
         network = GuidedDecoder(guided_config(backend)).eval()
@@ -241,9 +258,10 @@ def report(rows: dict[str, dict[str, dict[str, Any]]], path: Path) -> None:
         "",
         "Made by `python benchmarks/backends.py`. One clip of the window's length, random weights, CPU, 2 threads; from "
         "the waveform to the decision, or to the sound of the parts, without faithfulness numbers. Encoder passes are "
-        "those of the reference code (the package msclap, transformers' `ClapModel`), timed in turn with the row: "
-        f"medians of {ROUNDS} rounds where all settings are the default ones, one round otherwise. Methods that need "
-        "hundreds of passes ran with fewer (column *with*); what their default settings take follows from that (≈). "
+        "those of the reference code (the packages msclap and dasheng, transformers' `ClapModel`), timed in turn with "
+        f"the row: medians of {ROUNDS} rounds where all settings are the default ones, one round otherwise. Methods "
+        "that need hundreds of passes ran with fewer (column *with*); what their default settings take follows from "
+        "that (≈). "
         f"{date.today()}, {machine}, lmaczs {__version__}.",
         "",
     ]

@@ -69,6 +69,16 @@ def modules() -> tuple[types.ModuleType, types.ModuleType, types.ModuleType]:
             sys.modules["torchaudio"] = before["torchaudio"]
 
 
+def reference_dasheng() -> nn.Module:
+    """Dasheng base as GLAP runs it, with random weights: waveform (1, samples) -> (1, width)."""
+    _, audio, _ = modules()
+    dasheng, audio.dasheng_base = audio.dasheng_base, sys.modules["dasheng.pretrained.pretrained"].Dasheng
+    try:
+        return audio.DashengWrapper(embed_dim=768, depth=12, num_heads=12).eval().requires_grad_(False)
+    finally:
+        audio.dasheng_base = dasheng
+
+
 def write_vocabulary(path: Path) -> None:
     """A SentencePiece vocabulary of a few pieces, with the marks of SONAR's."""
     import sentencepiece
