@@ -1,6 +1,7 @@
 """What is seen of the page before it runs: elsewhere a link's words and picture, on a slow network the page's outline."""
 
 import html
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lmaczs.ui.web_files import read
 PICTURE = Path(__file__).with_name("preview.png")
 ICON = Path(__file__).with_name("icon.png")
 PATH = "/preview.png"
+ROOT = "GRADIO_ROOT_PATH"
 # Gradio's template tells of Gradio.
 OTHERS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 # It leads to an icon that is only for pages that can be installed, which this one is not.
@@ -70,7 +72,7 @@ def own_tags(scope: Scope) -> str:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     said = headers.get("x-forwarded-proto", "").split(",")[0].strip()
     scheme = said if said in ("http", "https") else scope.get("scheme", "http")
-    url = f"{scheme}://{headers.get('host', 'localhost')}"
+    url = _under_root(f"{scheme}://{headers.get('host', 'localhost')}")
     tags = {
         'property="og:title"': text.TITLE,
         'property="og:type"': "website",
@@ -83,6 +85,14 @@ def own_tags(scope: Scope) -> str:
     return "".join(
         f'\n\t\t<meta {name} content="{html.escape(value, quote=True)}" />' for name, value in tags.items()
     )
+
+
+def _under_root(address: str) -> str:
+    """An address of the server with the prefix that a proxy gives it, which Gradio reads too; it may be a whole address."""
+    root = os.environ.get(ROOT, "").rstrip("/")
+    if re.match(r"https?://", root):
+        return root
+    return f"{address}/{root.lstrip('/')}" if root else address
 
 
 def outline() -> str:

@@ -160,7 +160,8 @@ def test_behind_a_proxy_everything_has_its_prefix(tmp_path: Path):
         config = httpx.get(f"{url}/config").json()
         assert config["root"].endswith("/hear")
         text = httpx.get(url).text
-    # What we write ourselves is relative to the page.
+    assert f'<meta property="og:image" content="{url}/hear/preview.png" />' in text
+    # What else we write ourselves is relative to the page.
     assert 'href=\\"cards/' in text and 'href=\\"/' not in text
 
 

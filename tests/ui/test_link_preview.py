@@ -97,3 +97,19 @@ def test_the_picture_is_where_others_reach_the_page(headers, address):
 def test_what_a_client_claims_is_escaped():
     tags = own_tags({"headers": [(b"host", b'"><script>alert(1)</script>')], "scheme": "http"})
     assert "<script" not in tags
+
+
+@pytest.mark.parametrize(
+    ("root", "page"),
+    [
+        ("", "http://host/"),
+        ("/", "http://host/"),
+        ("/hear/", "http://host/hear/"),
+        ("hear/why", "http://host/hear/why/"),
+        ("https://elsewhere.org/hear", "https://elsewhere.org/hear/"),
+    ],
+)
+def test_addresses_have_the_prefix_that_a_proxy_gives(monkeypatch, root, page):
+    monkeypatch.setenv("GRADIO_ROOT_PATH", root)
+    tags = own_tags({"headers": [(b"host", b"host")], "scheme": "http"})
+    assert f'content="{page}"' in tags and f'content="{page}preview.png"' in tags
