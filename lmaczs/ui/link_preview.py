@@ -88,7 +88,7 @@ def own_tags(scope: Scope) -> str:
 
 
 def _under_root(address: str) -> str:
-    """An address of the server with the prefix that a proxy gives it, which Gradio reads too; it may be a whole address."""
+    """An address of the server with the prefix of a proxy, which Gradio reads too and which may be a whole address."""
     root = os.environ.get(ROOT, "").rstrip("/")
     if re.match(r"https?://", root):
         return root
