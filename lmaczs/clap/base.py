@@ -6,6 +6,7 @@ embedding, unit vectors as those of its labels, and a logit scale of 1.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -103,13 +104,19 @@ class CLAPBackend(nn.Module, ABC):
         Returns:
             AudioState whose tensors keep the autograd graph of `waveform`.
         """
+        audio = self.spectra(waveform, valid_samples)
+        embedding, hidden = self.encode(audio.mel_power)
+        return replace(audio, embedding=embedding, hidden=hidden)
+
+    def spectra(self, waveform: Tensor, valid_samples: Tensor | None = None) -> AudioState:
+        """What `analyze` gives, without a run of the encoder: there are no hidden maps, and the embedding is 0."""
         with full_precision(waveform):
             spectrum = stft(waveform, self.spectral)
             mel = self.mel_power(power_of(spectrum))
-        embedding, hidden = self.encode(mel)
         if valid_samples is None:
             valid_samples = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
-        return AudioState(waveform, spectrum, mel, hidden, embedding, valid_samples)
+        embedding = waveform.new_zeros(len(waveform), self.embed_dim)
+        return AudioState(waveform, spectrum, mel, (), embedding, valid_samples)
 
     @abstractmethod
     def encode(self, mel_power: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -11,7 +11,7 @@ from lmaczs.clap.hooks import outputs_of
 from lmaczs.clap.labels.front_ends import FrontEnd, MelPower, Waveform
 from lmaczs.clap.labels.layers import MapLayer
 from lmaczs.errors import LMACError
-from lmaczs.signal.spectral import filter_centres_hz, mel_filterbank, power_of, stft
+from lmaczs.signal.spectral import filter_centres_hz, mel_filterbank
 from lmaczs.types import AudioState, MaskDomain
 
 # That decoders and interpreters read.
@@ -117,16 +117,6 @@ class FrontEndBackend(CLAPBackend):
         maps = [self.layer_map(*pair, samples).float() for pair in zip(layers, outputs, strict=True)]
         missing = MAPS - len(maps) if maps else 0
         return embedding, (*maps[:1] * missing, *maps)
-
-    def spectra(self, waveform: Tensor, valid_samples: Tensor | None = None) -> AudioState:
-        """What `analyze` gives, without a run of the model: the embedding is 0."""
-        with full_precision(waveform):
-            spectrum = stft(waveform, self.spectral)
-            mel = self.mel_power(power_of(spectrum))
-        if valid_samples is None:
-            valid_samples = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
-        embedding = waveform.new_zeros(len(waveform), self.embed_dim)
-        return AudioState(waveform, spectrum, mel, (), embedding, valid_samples)
 
     def encode(self, mel_power: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `CLAPBackend.encode`; only a model that takes mel power can do it.

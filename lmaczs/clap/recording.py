@@ -1,7 +1,7 @@
 """A recording as a classifier hears it: the only place that cuts windows and encodes them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -29,23 +29,34 @@ class Recording:
         plan: its windows and their votes.
         embedding: (embed_dim,), unit norm, on the CPU: the mean of its windows' embeddings, weighted by their votes. Of a
             classifier with labels: its logits.
+        window_embeddings: (windows, embed_dim), on the CPU: what `embedding` is the mean of.
         states: encoder passes of its windows; empty when there are more than WINDOWS_KEPT.
     """
 
     clip: AudioClip
     plan: WindowPlan
     embedding: Tensor
+    window_embeddings: Tensor = field(repr=False)
     states: tuple[AudioState, ...] = field(repr=False)
 
-    def batches(self, backend: CLAPBackend) -> Iterator[AudioState]:
-        """Encoder passes of all windows in order, a batch at a time; batches never hold two recordings.
+    def batches(self, backend: CLAPBackend, maps: bool = True) -> Iterator[AudioState]:
+        """All windows in order as the backend has heard them, a batch at a time; batches never hold two recordings.
 
         Args:
             backend: that has heard the recording.
+            maps: whether the hidden maps are needed: of a long recording the encoder runs again for them.
         """
-        yield from self.states or _encode_windows(
-            self.clip.waveform, self.plan, backend, explained_at_once(len(self.plan.windows))
-        )
+        if self.states:
+            yield from self.states
+            return
+        for some in explained_at_once(len(self.plan.windows)):
+            windows = cut_windows(self.clip.waveform, self.plan, some.start, some.stop)
+            valid = torch.full((len(windows),), self.plan.valid_samples)
+            if maps:
+                yield _analyze(windows, valid, backend)
+            else:
+                known = self.window_embeddings[some.start : some.stop].to(backend.mel_filters.device)
+                yield replace(_spectra(windows, valid, backend), embedding=known)
 
     def spectra(self, backend: CLAPBackend) -> Iterator[Tensor]:
         """STFT of each window in order, (bins, frames) complex64 on the backend's device, without the encoder."""
@@ -73,7 +84,8 @@ def listen(clip: AudioClip, backend: CLAPBackend, progress: Progress = no_progre
             states.append(state)
         done += len(state.embedding)
         progress(done / count, "listening")
-    return Recording(clip, plan, _mean(torch.cat(embeddings), plan, backend), tuple(states))
+    each = torch.cat(embeddings)
+    return Recording(clip, plan, _mean(each, plan, backend), each, tuple(states))
 
 
 def embed(waveforms: Sequence[Tensor], backend: CLAPBackend) -> Tensor:
@@ -218,10 +230,8 @@ def _batches(first: int, count: int) -> list[range]:
     return [range(at, min(at + WINDOWS_AT_ONCE, count)) for at in range(first, count, WINDOWS_AT_ONCE)]
 
 
-def _encode_windows(
-    waveform: Tensor, plan: WindowPlan, backend: CLAPBackend, batches: Sequence[range] = ()
-) -> Iterator[AudioState]:
-    for some in batches or _batches(0, len(plan.windows)):
+def _encode_windows(waveform: Tensor, plan: WindowPlan, backend: CLAPBackend) -> Iterator[AudioState]:
+    for some in _batches(0, len(plan.windows)):
         windows = cut_windows(waveform, plan, some.start, some.stop)
         yield _analyze(windows, torch.full((len(windows),), plan.valid_samples), backend)
 
@@ -230,6 +240,12 @@ def _encode_windows(
 def _analyze(windows: Tensor, valid_samples: Tensor, backend: CLAPBackend) -> AudioState:
     device = backend.mel_filters.device
     return backend.analyze(windows.to(device), valid_samples.to(device))
+
+
+@torch.no_grad()
+def _spectra(windows: Tensor, valid_samples: Tensor, backend: CLAPBackend) -> AudioState:
+    device = backend.mel_filters.device
+    return backend.spectra(windows.to(device), valid_samples.to(device))
 
 
 def _mean(embeddings: Tensor, plan: WindowPlan, backend: CLAPBackend) -> Tensor:

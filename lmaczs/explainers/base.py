@@ -85,10 +85,13 @@ class Method(ABC):
         domain: of the masks.
         partwise: whether what is said of a window depends on no other one, so that a recording can be explained part by
             part.
+        reads_maps: whether `map_windows` reads the hidden maps of the windows; of a long recording the encoder runs again
+            for them.
     """
 
     entry: ClassVar[MethodEntry]
     partwise: ClassVar[bool] = False
+    reads_maps: ClassVar[bool] = False
     backend: CLAPBackend = field(repr=False)
     domain: MaskDomain = "stft"
 
@@ -184,7 +187,7 @@ class WindowMethod(Method):
 
         def maps() -> Iterator[Tensor]:
             done, count = 0, len(recording.plan.windows)
-            for audio in recording.batches(self.backend):
+            for audio in recording.batches(self.backend, self.reads_maps):
                 share = part_of(progress, done / count, (done + len(audio.embedding)) / count)
                 found = self.map_windows(audio, target, share)
                 done += len(audio.embedding)

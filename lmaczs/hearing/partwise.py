@@ -11,7 +11,7 @@ from lmaczs.clap.base import CLAPBackend
 from lmaczs.clap.recording import Recording, explained_at_once
 from lmaczs.explainers.base import Method
 from lmaczs.hearing.explaining import ask, audible, axes_of, result_of
-from lmaczs.signal.windows import Window, WindowPlan, clip_frames
+from lmaczs.signal.windows import WindowPlan, clip_frames
 from lmaczs.types import AudioClip, Evidence, ExplainResult, Explanation, Progress, no_progress
 
 
@@ -79,7 +79,8 @@ class Partwise:
             axes[name] for name in ("magnitude_db", "frequencies_hz", "times_s")
         )
         windows = recording.plan.windows
-        self._parts = [windows[some.start : some.stop] for some in explained_at_once(len(windows))]
+        self._rows = explained_at_once(len(windows))
+        self._parts = [windows[some.start : some.stop] for some in self._rows]
         self._found: dict[int, tuple[ExplainedPart, Explanation]] = {}
 
     def __len__(self) -> int:
@@ -112,7 +113,7 @@ class Partwise:
             begun = time.perf_counter()
             windows = self._parts[number]
             hop = self._backend.spectral.hop_length
-            part, first = _excerpt(self._recording, windows, hop)
+            part, first = _excerpt(self._recording, self._rows[number], hop)
             explanation = self._method.explain(part, self._wanted, progress)
             gain = audible(explanation.mask, explanation.domain, self._backend)
             kept = self._method.play(part.clip.waveform, gain)
@@ -143,9 +144,10 @@ class Partwise:
         )
 
 
-def _excerpt(recording: Recording, windows: Sequence[Window], hop: int) -> tuple[Recording, int]:
+def _excerpt(recording: Recording, rows: range, hop: int) -> tuple[Recording, int]:
     """Some windows as a recording of their own, and its first sample in the recording, which is that of a frame."""
     plan = recording.plan
+    windows = plan.windows[rows.start : rows.stop]
     first = min(min(window.start, window.first) for window in windows) // hop * hop
     stop = max(max(window.stop, window.start + plan.clip_samples) for window in windows)
     moved = tuple(
@@ -155,4 +157,5 @@ def _excerpt(recording: Recording, windows: Sequence[Window], hop: int) -> tuple
     clip = recording.clip
     cut = AudioClip(clip.waveform[first:stop], clip.sample_rate, clip.name)
     excerpt = WindowPlan(len(cut.waveform), plan.clip_samples, moved)
-    return replace(recording, clip=cut, plan=excerpt, states=()), first
+    known = recording.window_embeddings[rows.start : rows.stop]
+    return replace(recording, clip=cut, plan=excerpt, window_embeddings=known, states=()), first

@@ -100,6 +100,7 @@ def test_the_network_takes_grids_of_any_size(frames, bands, rows):
         torch.zeros(2),
         torch.ones(2) > 0,
         torch.randn(2, bands, frames, generator=generator),
+        (),
     )
     spread = None if rows == bands else torch.softmax(torch.randn(rows, bands, generator=generator), dim=1)
     power, attribution = torch.rand(2, 2, rows, frames, generator=generator)

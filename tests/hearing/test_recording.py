@@ -5,6 +5,7 @@ import torch
 
 from lmaczs.clap.recording import EXPLAINED_FIRST, WINDOWS_AT_ONCE, WINDOWS_KEPT, explained_at_once
 from lmaczs.hearing import classify, embed, explain, explain_clip, listen
+from lmaczs.signal.audio import make_clip
 from lmaczs.types import AudioClip
 
 PROMPTS = ["a beep", "rain on a roof"]
@@ -24,17 +25,20 @@ def test_an_opened_recording_gives_what_a_fresh_one_gives(debug_backend, make_be
 
 
 def test_windows_are_in_memory_a_few_at_a_time(debug_backend, make_beep, loud_cells, monkeypatch):
-    sizes = []
-    analyze = type(debug_backend).analyze
+    sizes, encoded = [], []
+    spectra, encode = type(debug_backend).spectra, type(debug_backend).encode
 
     def watched(self, waveform, valid_samples=None):
         sizes.append(tuple(waveform.shape))
-        return analyze(self, waveform, valid_samples)
+        return spectra(self, waveform, valid_samples)
 
-    monkeypatch.setattr(type(debug_backend), "analyze", watched)
+    monkeypatch.setattr(type(debug_backend), "spectra", watched)
+    monkeypatch.setattr(
+        type(debug_backend), "encode", lambda self, mel: encoded.append(len(mel)) or encode(self, mel)
+    )
     explain_clip(make_beep(21.0), PROMPTS, debug_backend, loud_cells(debug_backend), measure=False)
-    # 11 windows: heard once to classify, once to explain, where the first ones come soon.
-    assert [count for count, _ in sizes] == [8, 3, EXPLAINED_FIRST, 8, 1]
+    # 11 windows: heard to classify, and cut again to explain, where the first ones come soon.
+    assert [count for count, _ in sizes] == [8, 3, EXPLAINED_FIRST, 8, 1] and encoded == [8, 3]
     assert {samples for _, samples in sizes} == {32000}
 
 
@@ -108,3 +112,21 @@ def test_the_same_bits_in_every_mode(debug_backend, make_beep, context):
         prediction = classify(found, PROMPTS, debug_backend)
     assert torch.equal(found.embedding, expected.embedding)
     assert torch.equal(prediction.probabilities, classify(expected, PROMPTS, debug_backend).probabilities)
+
+
+def test_a_long_recording_is_encoded_once_for_methods_that_read_no_maps(debug_backend, monkeypatch):
+    clip = make_clip(
+        0.1 * torch.randn(1, 20 * debug_backend.clip_samples), debug_backend.spectral.sample_rate
+    )
+    recording = listen(clip, debug_backend)
+    encoded = []
+    encode = debug_backend.encode
+    monkeypatch.setattr(debug_backend, "encode", lambda mel: encoded.append(len(mel)) or encode(mel))
+    with_maps = list(recording.batches(debug_backend))
+    assert sum(encoded) == 20
+    without = list(recording.batches(debug_backend, maps=False))
+    assert sum(encoded) == 20
+    for one, other in zip(with_maps, without, strict=True):
+        assert torch.equal(one.mel_power, other.mel_power) and torch.equal(one.stft, other.stft)
+        torch.testing.assert_close(one.embedding, other.embedding, atol=1e-5, rtol=0)
+        assert len(one.hidden) == 4 and other.hidden == ()

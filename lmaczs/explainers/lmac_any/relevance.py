@@ -6,6 +6,7 @@ with the gradient of the margin, so a network that reads these maps can read tho
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,7 @@ class Relevance:
         log_odds: (windows,), of the prompt against its rivals; 0 without rivals.
         depends: (windows,) bool, whether the decision depends on any cell by more than rounding.
         region: (windows, n_mels, frames), where gradient x power speaks for the prompt in the large; standardised.
+        hidden: the classifier's maps, as in `AudioState`.
     """
 
     maps: Tensor
@@ -54,10 +56,13 @@ class Relevance:
     log_odds: Tensor
     depends: Tensor
     region: Tensor
+    hidden: tuple[Tensor, ...]
 
     def __getitem__(self, rows: slice) -> "Relevance":
         """Pick windows."""
-        return Relevance(*(getattr(self, part.name)[rows] for part in fields(self)))
+        picked: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}
+        hidden = tuple(level[rows] for level in picked.pop("hidden"))
+        return Relevance(**{name: value[rows] for name, value in picked.items()}, hidden=hidden)
 
 
 def relevance(
@@ -82,7 +87,8 @@ def relevance(
         outputs_of(list(layers.values())) as outputs,
     ):
         power = mel_power.detach().clone().requires_grad_(True)
-        score = margin(backend.encode_changed(power, audio, "mel")[0])
+        embedding, hidden = backend.encode_changed(power, audio, "mel")
+        score = margin(embedding)
         # Windows do not influence each other in evaluation mode, so the sum's gradient holds all of theirs.
         gradients = torch.autograd.grad(score.sum(), [power, *outputs], allow_unused=True)
     with torch.no_grad():
@@ -114,7 +120,9 @@ def relevance(
         )
     maps = torch.stack(channels, dim=1).transpose(2, 3)
     region = region_of(attribution, backend.spectral.hop_length / backend.spectral.sample_rate)
-    return Relevance(maps, scalars.float(), gradients[0], odds, speaks + denies > LEAST_CHANGE, region)
+    depends = speaks + denies > LEAST_CHANGE
+    hidden = tuple(level.detach() for level in hidden)
+    return Relevance(maps, scalars.float(), gradients[0], odds, depends, region, hidden)
 
 
 def region_of(attribution: Tensor, hop_s: float) -> Tensor:

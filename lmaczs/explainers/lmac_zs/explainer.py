@@ -41,6 +41,7 @@ class LMACZS(WindowMethod):
     """
 
     entry = ENTRY
+    reads_maps = True
     decoder: Decoder = field(kw_only=True, repr=False)
     objective: str = field(default="contrast", kw_only=True)
     needed_gain: float = field(default=NEEDED_GAIN, kw_only=True)

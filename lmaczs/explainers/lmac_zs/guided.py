@@ -123,7 +123,7 @@ class GuidedLMACZS(LMACAny):
         self, audio: AudioState, target: Target, found: Relevance, cells: CellDetails
     ) -> tuple[Tensor, Tensor]:
         text = target.embedding.to(audio.waveform.device).expand(len(audio.embedding), -1)
-        logits, gains = self.network(found, cells, audio.hidden, text)
+        logits, gains = self.network(found, cells, found.hidden, text)
         return logits, gains
 
 
