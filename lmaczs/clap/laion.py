@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from transformers import ClapConfig, PreTrainedTokenizerBase
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-CONFIG, FRONT_END = "config.json", "preprocessor_config.json"
+CONFIG, FRONT_END, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
+# Of each the first that is there; older transformers wrote the files on the left.
+NEEDED = (
+    ((CONFIG,),),
+    ((FRONT_END,), (PROCESSOR,)),
+    (("vocab.json", "merges.txt"), ("tokenizer.json",)),
+)
 FILES = (WEIGHTS, (CONFIG,), (FRONT_END,), ("vocab.json",), ("merges.txt",))
 LICENCE = "Apache-2.0"
 
@@ -103,18 +109,36 @@ def load_laion(name: str, weights: Path | None = None, progress: Progress | None
                     f"'{path.name}' is no checkpoint of the package laion-clap: choose one, such as "
                     "630k-audioset-best.pt, or a folder with the files of the hub's repository."
                 )
-        for needed in (CONFIG, FRONT_END, "vocab.json", "merges.txt"):
-            if not (folder / needed).is_file():
+        for choice in NEEDED:
+            if not any(all((folder / needed).is_file() for needed in files) for files in choice):
+                lacks = next(needed for needed in choice[0] if not (folder / needed).is_file())
                 raise BackendUnavailableError(
-                    f"There is no '{needed}' beside the weights: give the folder with all files of "
+                    f"There is no '{lacks}' beside the weights: give the folder with all files of "
                     f"{SOURCES[name].repository}, or leave out --weights to fetch them."
                 )
     from transformers import ClapConfig, RobertaTokenizer
 
     config = ClapConfig.from_dict(_read_json(folder / CONFIG))
     tokenizer = RobertaTokenizer.from_pretrained(folder, local_files_only=True)
-    model = build_laion(name, config, _read_json(folder / FRONT_END), tokenizer)
+    model = build_laion(name, config, _front_end_values(folder), tokenizer)
     load_strictly(model, read_checkpoint(path), KEYS, path.name, REBUILT)
+    return model
+
+
+def load_clap_folder(folder: Path, name: str, source: str) -> PublishedCLAP:
+    """Load a ClapModel of one's own, as transformers' save_pretrained writes model and processor.
+
+    Args:
+        folder: with all files.
+        name: in result files.
+        source: what `load_backend` takes.
+
+    Raises:
+        BackendUnavailableError: a file is not there.
+        CheckpointError: a file is damaged, or the model is of a kind that is not supported.
+    """
+    model = load_laion("laion", folder)
+    model.name, model.source = name, source
     return model
 
 
@@ -217,6 +241,20 @@ def front_end_of(values: dict[str, Any]) -> tuple[SpectralConfig, int, Tensor]:
         raise CheckpointError(
             f"'{FRONT_END}' of this CLAP does not describe a front end: fetch it again."
         ) from error
+
+
+def _front_end_values(folder: Path) -> dict[str, Any]:
+    """Values of the feature extractor, which newer transformers write into the file of the processor.
+
+    Raises:
+        CheckpointError: they cannot be read.
+    """
+    if (folder / FRONT_END).is_file():
+        return _read_json(folder / FRONT_END)
+    values = _read_json(folder / PROCESSOR).get("feature_extractor")
+    if not isinstance(values, dict):
+        raise CheckpointError(f"'{PROCESSOR}' of this CLAP does not describe a front end: fetch it again.")
+    return values
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
             origin = "without weights: give --weights"
         print(f"             {name}: {entry.label} ({origin}, licence {entry.licence})")
     print(
-        "             hf:FOLDER or hf:owner/name@COMMIT: transformers' audio classifiers, Perception Encoder Audio"
+        "             hf:FOLDER or hf:owner/name@COMMIT: transformers' audio classifiers, CLAPs, Perception Encoder Audio"
     )
     print("             py:FILE.py: what classifier() in a Python file of yours returns")
     print("explainers:", ", ".join(METHODS))

@@ -15,6 +15,8 @@ from miniatures import (
     small_backend,
 )
 
+from lmaczs import load_backend
+from lmaczs.clap import labels_for
 from lmaczs.clap.laion import SOURCES, load_laion
 from lmaczs.errors import BackendUnavailableError, CheckpointError
 from lmaczs.hearing import listen
@@ -235,3 +237,36 @@ def test_a_long_prompt_is_cut_to_the_positions_that_there_are(tmp_path):
 
 def test_published_repositories_are_pinned():
     assert all(len(source.commit) == 40 for source in SOURCES.values())
+
+
+def test_a_clap_of_ones_own_is_loaded_from_what_transformers_writes(tmp_path):
+    """`hf:FOLDER` with model and processor as save_pretrained leaves them today."""
+    from transformers import ClapFeatureExtractor, ClapModel, ClapProcessor
+
+    torch.manual_seed(0)
+    model = enliven(ClapModel(clap_config(small=True))).requires_grad_(False)
+    tokenizer = read_vocabulary(tmp_path / "vocabulary", "roberta")
+    folder = tmp_path / "my-clap"
+    model.save_pretrained(folder)
+    ClapProcessor(ClapFeatureExtractor.from_dict(SMALL_FRONT_END), tokenizer).save_pretrained(folder)
+    assert not (folder / "vocab.json").exists() and not (folder / "preprocessor_config.json").exists()
+    found = load_backend(f"hf:{folder}")
+    assert found.name == "hf:my-clap" and found.labels is None and labels_for(f"hf:{folder}") is None
+    tokens = tokenizer(PROMPTS, padding=True, return_tensors="pt")
+    expected = model.get_text_features(**tokens)
+    expected = getattr(expected, "pooler_output", expected)
+    expected = expected / expected.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(found.encode_text(PROMPTS).embedding, expected, atol=1e-4, rtol=0)
+    # The audio side is that of `load_laion`, which is tested against transformers above.
+    again = load_laion("laion", folder)
+    sound = make_clip(recording(1.0, 16000), 16000)
+    assert torch.equal(listen(sound, found).embedding, listen(sound, again).embedding)
+    assert torch.equal(found.mel_filters, again.mel_filters)
+
+
+def test_a_processor_without_a_front_end_is_refused(tmp_path):
+    write_repository(tmp_path, small=True)
+    (tmp_path / "preprocessor_config.json").unlink()
+    (tmp_path / "processor_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="'processor_config.json' of this CLAP"):
+        load_laion("laion", tmp_path)

@@ -15,7 +15,7 @@ CONFIG, WEIGHTS, SHARDS = "config.json", "model.safetensors", "model.safetensors
 EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
 VOCABULARY = (("tokenizer.json",), ("tokenizer_config.json",))
 # Kinds of models (`model_type`) that take any prompt.
-OPEN = ("pe_audio",)
+OPEN = ("clap", "pe_audio")
 MAX_JSON_BYTES = 10_000_000
 
 

@@ -1,7 +1,7 @@
 """transformers' audio classifiers as backends: "hf:FOLDER", or "hf:owner/name@COMMIT" on the hub.
 
-Whatever `AutoModelForAudioClassification` loads, from safetensors, without code of the repository's own; and Perception
-Encoders, which take any prompt (`lmaczs.clap.pe_audio`).
+Whatever `AutoModelForAudioClassification` loads, from safetensors, without code of the repository's own; and two kinds of
+models that take any prompt: ClapModel (`lmaczs.clap.laion`) and Perception Encoders (`lmaczs.clap.pe_audio`).
 """
 
 import re
@@ -50,9 +50,11 @@ def load_hugging_face(name: str, progress: Progress | None = None) -> CLAPBacken
     folder = folder_of(name, progress)
     config = read_json(folder / CONFIG)
     if takes_any_prompt(config):
+        from lmaczs.clap.laion import load_clap_folder
         from lmaczs.clap.pe_audio import load_pe_audio
 
-        return load_pe_audio(folder, shown_name(name), name)
+        load = load_clap_folder if config["model_type"] == "clap" else load_pe_audio
+        return load(folder, shown_name(name), name)
     labels = labels_in(config)
     model, extractor = _opened(folder, config)
     front_end, features = _front_end(extractor, name)
