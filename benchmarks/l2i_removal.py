@@ -110,7 +110,8 @@ def slime_removal(models: Models, heard: LoadedClips, labels: Sequence[str]) -> 
         for threshold in THRESHOLDS:
             chosen = relevance > threshold
             for which, choice in (("chosen", chosen), ("random", random_choice(chosen, generator))):
-                kept = to_grid(models.backend, slime.spread((~choice).float()), "stft")
+                spread = slime.spread((~choice).float(), batch.mel_power.shape[2])
+                kept = to_grid(models.backend, spread, "stft")
                 after, energy = without_gain(decision, batch, kept, target, models.backend)
                 tally.add(threshold, which, before - after, energy, choice)
     return tally.rows()

@@ -247,3 +247,15 @@ def test_the_page_has_its_frames_for_a_short_recording(folders, tmp_path):
         heard = studio.hear(str(path))
         found = studio.over_time(heard, PROMPTS)
         assert (found is None) if places is None else (found[1].shape == (places, len(PROMPTS)))
+
+
+@pytest.mark.parametrize("name", ["../weights.safetensors", "weights.bin", "/etc/passwd", ""])
+def test_an_index_that_names_other_files_is_refused(folders, tmp_path, monkeypatch, name):
+    files = {path.name: path.read_bytes() for path in folders[FORMS[0]].iterdir()}
+    del files["model.safetensors"]
+    files["model.safetensors.index.json"] = json.dumps({"weight_map": {"a": name}}).encode()
+    with serving(StandInHub()) as hub:
+        visit(hub, tmp_path / "cache", monkeypatch)
+        commit = hub.add("owner/odd", files)
+        with pytest.raises(CheckpointError, match="does not name files with weights"):
+            load_backend(f"hf:owner/odd@{commit}", progress=lambda share, text: None)

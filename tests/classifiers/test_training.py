@@ -26,7 +26,7 @@ from train import fit_nmf, train_l2i, train_lmac_zs
 from train.export import export_l2i, export_lmac_zs
 from train.golden import repeat_golden
 
-STEPS = 120
+STEPS = 60
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Where a classifier of transformers lies and what its labels are; loads neither torch nor transformers."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
 VOCABULARY = (("tokenizer.json",), ("tokenizer_config.json",))
 # Kinds of models (`model_type`) that take any prompt.
 OPEN = ("clap", "pe_audio")
+SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
 MAX_JSON_BYTES = 10_000_000
 
 
@@ -85,8 +87,10 @@ def _fetched(repository: str, commit: str, progress: Progress | None) -> Path:
     if SHARDS in found:
         places = read_json(found[SHARDS]).get("weight_map")
         names = sorted(set(map(str, places.values()))) if isinstance(places, dict) else []
-        if not names:
-            raise CheckpointError(f"'{SHARDS}' of {repository} names no file: choose another commit.")
+        if not names or not all(SHARD.fullmatch(name) for name in names):
+            raise CheckpointError(
+                f"'{SHARDS}' of {repository} does not name files with weights: choose another commit."
+            )
         bring(*((name,) for name in names))
     return config.parent
 
