@@ -4,7 +4,7 @@
     python -m train.train_lmac_zs --datasets clotho --data-dir data --run runs/ct --objective paper --epochs 2 \\
         --backend msclap-2022 --batch-size 2 --learning-rate 1e-5 --weight-decay 0  # the paper's "CT"
     python -m train.train_lmac_zs --clips data/clips.csv --run runs/l-mac --objective labels --backend hf:FOLDER \\
-        --prompt values --sparsity-weight 0.4                              # L-MAC, for a classifier with labels
+        --prompt values --sparsity-weight 2                                # L-MAC, for a classifier with labels
     python -m train.train_lmac_zs --clips data/clips.csv --run runs/lmac-zs                     # the same folder resumes
     python -m train.train_lmac_zs --clips data/clips.csv --run runs/2022 --backend msclap-2022  # for any backend
     accelerate launch --num_processes 8 train/train_lmac_zs.py ...                              # on many GPUs

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lmaczs.clap.band_norm import normalise_bands
+from lmaczs.clap.htsat import MLP
 
 # Below the loudest cell of a window: what is quieter is raised to there.
 TOP_DB = 120.0
@@ -54,19 +55,6 @@ class Attention(nn.Module):
         found = F.scaled_dot_product_attention(query, key, value)
         mixed: Tensor = self.proj(found.transpose(1, 2).flatten(2))
         return mixed
-
-
-class MLP(nn.Module):
-    """Two layers with a GELU between."""
-
-    def __init__(self, width: int, inner: int) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(width, inner), nn.Linear(inner, width)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(batch, time, channels), the same shape."""
-        found: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
-        return found
 
 
 class Block(nn.Module):

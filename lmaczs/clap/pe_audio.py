@@ -17,7 +17,8 @@ from lmaczs.clap.front_end_backend import FrontEndBackend
 from lmaczs.clap.labels.folders import CONFIG, read_json
 from lmaczs.clap.labels.front_ends import Waveform, waveform_grid
 from lmaczs.clap.labels.layers import LAYERS, MapLayer
-from lmaczs.clap.quiet import quiet_transformers
+from lmaczs.clap.pretrained import open_pretrained
+from lmaczs.clap.text_towers import ModernBertTower
 from lmaczs.errors import CheckpointError
 from lmaczs.types import AudioState
 
@@ -35,8 +36,8 @@ class PEAudio(FrontEndBackend):
     has the bias there. The frame-level form embeds parts of 40 ms; a recording is the mean of them.
 
     Attributes:
-        model: of transformers, with an encoder that gradients flow through.
-        tokenizer: of its text encoder.
+        model: of transformers, with an encoder that gradients flow through; without its text encoder.
+        text_tower: its text encoder.
         frame_s: of one embedding of the frame-level form, s; else None.
     """
 
@@ -65,13 +66,14 @@ class PEAudio(FrontEndBackend):
         model.audio_encoder.embedder = _OpenEmbedder(
             embedder.dac_encoder, embedder.bottleneck, embedder.data_proj
         )
-        self.model, self.tokenizer, self.hop = model, tokenizer, hop
+        self.text_tower = ModernBertTower(model.text_model, tokenizer)
+        # It belongs to the tower now: in two places its weights would be counted twice.
+        model.text_model = None
+        self.model, self.hop = model, hop
         self.frame_s = hop / sample_rate if type(model).__name__ == FRAMES else None
         cells = -(-self.clip_samples // hop)
         self.layers = _layers(model.audio_encoder, cells, read_by_frames=self.frame_s is not None)
-        longest = min(int(model.config.text_config.max_position_embeddings), tokenizer.model_max_length)
-        self.longest = longest
-        self.max_tokens = longest - int(tokenizer.num_special_tokens_to_add())
+        self.max_tokens = self.text_tower.max_prompt_tokens
 
     def embed_heard(self, heard: Tensor) -> Tensor:
         """See `FrontEndBackend.embed_heard`."""
@@ -100,19 +102,12 @@ class PEAudio(FrontEndBackend):
 
     def prompt_tokens(self, prompt: str) -> Sequence[int]:
         """See `CLAPBackend.prompt_tokens`."""
-        ids: list[int] = self.tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
+        return self.text_tower.prompt_tokens(prompt)
 
     @torch.no_grad()
     def embed_sentences(self, prompts: Sequence[str]) -> Tensor:
         """See `CLAPBackend.embed_sentences`; not of unit norm."""
-        tokens = self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=self.longest, return_tensors="pt"
-        ).to(self.mel_filters.device)
-        read = self.model.text_model(
-            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], output_hidden_states=True
-        )
-        embedding = self.model.text_audio_head(read.hidden_states[-1][:, 0]).float()
+        embedding = self.model.text_audio_head(self.text_tower(prompts)).float()
         scale, bias = self.model.text_audio_logit_scale, self.model.text_audio_logit_bias
         return torch.cat([embedding * scale, bias.expand(len(embedding), 1)], dim=1)
 
@@ -150,26 +145,13 @@ def load_pe_audio(folder: Path, name: str, source: str) -> PEAudio:
             f"The configuration of this Perception Encoder does not say which form it has: {WHOLE} or {FRAMES} is "
             "expected under 'architectures'."
         )
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with quiet_transformers():
-            extractor = transformers.PeAudioFeatureExtractor.from_pretrained(folder, **options)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-            model, report = getattr(transformers, kind).from_pretrained(
-                folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
-            )
-    except Exception as error:
-        # transformers raises errors of many kinds, with paths in them.
-        raise CheckpointError(
-            f"The files of this Perception Encoder cannot be loaded ({type(error).__name__}): give a folder with the "
-            "model, its feature extractor and its tokenizer, as save_pretrained writes them."
-        ) from error
-    if missing := sorted(report.get("missing_keys", ())):
-        raise CheckpointError(
-            f"The weights of this Perception Encoder lack '{missing[0]}': fetch them again."
-        )
+    others = (transformers.PeAudioFeatureExtractor, transformers.AutoTokenizer)
+    parts = "model, feature extractor and tokenizer"
+    model, extractor, tokenizer = open_pretrained(
+        folder, getattr(transformers, kind), others, "The Perception Encoder's", parts
+    )
     rate, hop = int(extractor.sampling_rate), int(extractor.hop_length)
-    return PEAudio(model.eval(), tokenizer, rate, hop, name, source).eval().requires_grad_(False)
+    return PEAudio(model, tokenizer, rate, hop, name, source).eval().requires_grad_(False)
 
 
 def _layers(encoder: Any, cells: int, read_by_frames: bool) -> dict[str, MapLayer]:

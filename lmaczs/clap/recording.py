@@ -163,9 +163,7 @@ def listen_over_time(
     spare = max(length - size, 0)
     count = min(most, 1 + round(spare / rate / hop_s))
     starts = [round(place * spare / max(count - 1, 1)) for place in range(count)]
-    plan = WindowPlan(
-        length, size, tuple(Window(start, start, min(start + size, length), 1.0) for start in starts)
-    )
+    plan = _plan_of(starts, length, size)
     found = []
     for state in _encode_windows(waveform, plan, backend):
         found.append(state.embedding.cpu())
@@ -185,9 +183,7 @@ def _frames_over_time(
     starts = list(range(0, max(length - size, 0) + 1, size))
     if starts[-1] + size < length:
         starts.append(length - size)
-    plan = WindowPlan(
-        length, size, tuple(Window(start, start, min(start + size, length), 1.0) for start in starts)
-    )
+    plan = _plan_of(starts, length, size)
     times: list[Tensor] = []
     embeddings: list[Tensor] = []
     for state in _encode_windows(waveform, plan, backend):
@@ -213,6 +209,12 @@ def _frames_over_time(
     means = torch.stack([part.mean(0) for part in torch.cat(embeddings).split(together)])
     sounds = torch.tensor([bool(sounding[some].any()) for some in blocks])
     return HeardOverTime(torch.stack(places), means, sounds)
+
+
+def _plan_of(starts: Sequence[int], length: int, size: int) -> WindowPlan:
+    """Windows of one length at these samples of a recording; each counts in full."""
+    windows = (Window(start, start, min(start + size, length), 1.0) for start in starts)
+    return WindowPlan(length, size, tuple(windows))
 
 
 def _plan(waveform: Tensor, backend: CLAPBackend) -> WindowPlan:

@@ -151,3 +151,28 @@ class RobertaTower(TextTower):
         heard = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
         pooled: Tensor = heard.pooler_output
         return pooled
+
+
+class ModernBertTower(TextTower):
+    """ModernBERT, as Perception Encoders have it; the last state of its first token."""
+
+    def __init__(self, model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Wrap a model.
+
+        Args:
+            model: a ModernBertModel.
+            tokenizer: of its vocabulary.
+        """
+        super().__init__(tokenizer)
+        self.model = model
+        self.max_tokens = min(int(model.config.max_position_embeddings), tokenizer.model_max_length)
+        self.width = model.config.hidden_size
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        """See `TextTower.forward`."""
+        tokens = self.tokens(prompts)
+        read = self.model(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], output_hidden_states=True
+        )
+        state: Tensor = read.hidden_states[-1]
+        return state[:, 0]

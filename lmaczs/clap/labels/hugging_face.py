@@ -26,8 +26,8 @@ from lmaczs.clap.labels.folders import (
 from lmaczs.clap.labels.front_ends import Waveform, waveform_grid
 from lmaczs.clap.labels.layers import LAYERS, MapLayer, find_layers
 from lmaczs.clap.labels.own import probes
-from lmaczs.clap.quiet import quiet_transformers
-from lmaczs.errors import BackendUnavailableError, CheckpointError
+from lmaczs.clap.pretrained import open_pretrained
+from lmaczs.errors import BackendUnavailableError
 from lmaczs.types import Progress
 
 # Of models that read waveforms of any length.
@@ -82,26 +82,11 @@ def _opened(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, Any]:
             "The classifier has no weights as safetensors, and other files are not opened: convert it with "
             "save_pretrained."
         )
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        with quiet_transformers():
-            extractor = AutoFeatureExtractor.from_pretrained(folder, **options)
-            model, report = AutoModelForAudioClassification.from_pretrained(
-                folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
-            )
-    except Exception as error:
-        # transformers raises errors of many kinds, with paths in them.
-        raise CheckpointError(
-            f"The classifier's files cannot be loaded ({type(error).__name__}): give a folder as transformers' "
-            "save_pretrained writes it, with model and feature extractor."
-        ) from error
-    missing = sorted(report.get("missing_keys", ()))
-    if missing:
-        raise CheckpointError(
-            f"The classifier's weights lack '{missing[0]}', which its configuration asks for, and a decision by random "
-            "weights explains nothing: save it again with save_pretrained."
-        )
-    return model.eval(), extractor
+    parts = "model and feature extractor"
+    model, extractor = open_pretrained(
+        folder, AutoModelForAudioClassification, (AutoFeatureExtractor,), "The classifier's", parts
+    )
+    return model, extractor
 
 
 def _front_end(extractor: Any, name: str) -> tuple[Waveform, nn.Module]:
